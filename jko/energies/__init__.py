@@ -1,0 +1,24 @@
+"""Energies: they add and scale, and say on which measures they can do what."""
+
+from jko.energies.base import Energy, EnergySum, FormEnergy
+from jko.energies.divergence import KL, InclusiveKL, PhiDivergence
+from jko.energies.form import Quadratic, WeightForm
+from jko.energies.internal import Entropy
+from jko.energies.mmd import MMDEnergy
+from jko.energies.potential import Potential
+from jko.energies.separable import Separable
+
+__all__ = [
+    "KL",
+    "Energy",
+    "EnergySum",
+    "Entropy",
+    "FormEnergy",
+    "InclusiveKL",
+    "MMDEnergy",
+    "PhiDivergence",
+    "Potential",
+    "Quadratic",
+    "Separable",
+    "WeightForm",
+]

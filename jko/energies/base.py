@@ -1,0 +1,134 @@
+"""The energy protocol and its algebra: energies add and scale."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from jko.energies.form import WeightForm
+from jko.errors import Unsupported
+from jko.measures.base import Discrete, Measure
+from jko.validation import Array, instance, positive
+
+
+class Energy(ABC):
+    """A functional F of a measure; only `value` must be written.
+
+    Capabilities a solver may ask for: `restrict` (the normal form on a fixed support, from which
+    `first_variation`, `log_prox_kl` and `conic` follow), `wasserstein_gradient` (moving atoms).
+    A capability that is missing raises `jko.Unsupported` with a sentence that says what to use.
+    """
+
+    @abstractmethod
+    def value(self, mu: Measure) -> float:
+        """F(mu); +inf is a legitimate value."""
+
+    def restrict(self, mu: Discrete) -> WeightForm:
+        """F as a function of the weights on the atoms of `mu`."""
+        raise Unsupported(
+            f"{self!r} has no normal form on a fixed support;"
+            " use a solver that needs first_variation or wasserstein_gradient only"
+        )
+
+    def first_variation(self, mu: Discrete) -> Array:
+        """dF/dmu at the atoms (n,)."""
+        return self.restrict(mu).gradient(mu.weights)
+
+    def wasserstein_gradient(self, mu: Discrete) -> Array:
+        """Gradient of the first variation at the atoms (n, d): a particle moves against it."""
+        raise Unsupported(
+            f"{self!r} has no Wasserstein gradient on {type(mu).__name__};"
+            " use a jko.GridDensity, or an energy such as MMDEnergy or Potential(V, gradient=...)"
+        )
+
+    def log_prox_kl(self, log_q: Array, step: float, mu: Discrete) -> Array:
+        """log of argmin_w step F(w) + KL(w|q) on the atoms of `mu`, from log q (n,)."""
+        form = self.restrict(mu)
+        if form.quadratics:
+            raise Unsupported(f"{self!r} is not separable: it has no KL-prox in closed form")
+        return form.separable.log_prox_kl(log_q, step)
+
+    def conic(self, w: Any, mu: Discrete) -> tuple[Any, list[Any]]:
+        """A CVXPY expression of F in the variable w (n,), and its constraints."""
+        return self.restrict(mu).conic(w)
+
+    def convexity(self, geometry: Any) -> float | None:
+        """Modulus of geodesic convexity in a geometry, None when unknown."""
+        return None
+
+    @property
+    def terms(self) -> tuple[tuple[float, Energy], ...]:
+        """The energy as a weighted sum of elementary ones."""
+        return ((1.0, self),)
+
+    def __add__(self, other: Any) -> Energy:
+        if isinstance(other, (int, float)) and other == 0:  # lets sum([...]) work
+            return self
+        instance(other, Energy, "energy", "add two energies, such as jko.Entropy() + jko.KL(pi)")
+        return EnergySum((*self.terms, *other.terms))
+
+    __radd__ = __add__
+
+    def __mul__(self, factor: Any) -> Energy:
+        c = positive(factor, "factor of an energy", "energies scale by positive numbers")
+        return EnergySum(tuple((c * weight, term) for weight, term in self.terms))
+
+    __rmul__ = __mul__
+
+
+class EnergySum(Energy):
+    """A weighted sum of energies; it keeps a capability when every term has it."""
+
+    def __init__(self, terms: tuple[tuple[float, Energy], ...]) -> None:
+        self._terms = terms
+
+    @property
+    def terms(self) -> tuple[tuple[float, Energy], ...]:
+        return self._terms
+
+    def __iter__(self) -> Iterator[tuple[float, Energy]]:
+        return iter(self._terms)
+
+    def value(self, mu: Measure) -> float:
+        return float(sum(c * term.value(mu) for c, term in self._terms))
+
+    def restrict(self, mu: Discrete) -> WeightForm:
+        forms = [term.restrict(mu).scaled(c) for c, term in self._terms]
+        out = forms[0]
+        for form in forms[1:]:
+            out = out + form
+        return out
+
+    def first_variation(self, mu: Discrete) -> Array:
+        return np.sum([c * term.first_variation(mu) for c, term in self._terms], axis=0)
+
+    def wasserstein_gradient(self, mu: Discrete) -> Array:
+        return np.sum([c * term.wasserstein_gradient(mu) for c, term in self._terms], axis=0)
+
+    def convexity(self, geometry: Any) -> float | None:
+        moduli = [term.convexity(geometry) for _, term in self._terms]
+        if any(m is None for m in moduli):
+            return None
+        pairs = zip(self._terms, moduli, strict=True)
+        return float(sum(c * m for (c, _), m in pairs if m is not None))
+
+    def __repr__(self) -> str:
+        return " + ".join(repr(t) if c == 1 else f"{c:g} * {t!r}" for c, t in self._terms)
+
+
+class FormEnergy(Energy):
+    """An energy whose value on discrete measures is that of its normal form."""
+
+    @abstractmethod
+    def restrict(self, mu: Discrete) -> WeightForm: ...
+
+    def value(self, mu: Measure) -> float:
+        if not isinstance(mu, Discrete):
+            raise Unsupported(
+                f"{type(self).__name__} has no value on a {type(mu).__name__};"
+                " discretise it on a jko.GridDensity or sample it into jko.Particles"
+            )
+        return self.restrict(mu).value(mu.weights)

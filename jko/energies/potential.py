@@ -1,0 +1,86 @@
+"""Linear energies: the integral of a potential."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jko.energies.base import FormEnergy
+from jko.energies.form import WeightForm
+from jko.energies.separable import Separable
+from jko.errors import InvalidMeasure, InvalidType, Unsupported
+from jko.measures.base import Discrete
+from jko.validation import Array, float_array
+
+Function = Callable[[Array], Any]
+
+
+class Potential(FormEnergy):
+    """int V dmu.
+
+    Parameters
+    ----------
+    V : callable (n, d) -> (n,), or (n,) array of values at the atoms
+        +inf closes an atom (a wall); NaN and -inf are errors.
+    gradient : callable (n, d) -> (n, d), optional
+        Gradient of V, needed by steps that move particles.
+    """
+
+    def __init__(self, V: Function | ArrayLike, gradient: Function | None = None) -> None:
+        self._values: Array | None = None
+        if callable(V):
+            self._function: Function | None = V
+        else:
+            self._function = None
+            self._values = float_array(V, "V")
+        if gradient is not None and not callable(gradient):
+            raise InvalidType(
+                f"gradient got {type(gradient).__name__}; pass a function (n, d) -> (n, d)"
+            )
+        self._gradient = gradient
+
+    def values(self, mu: Discrete) -> Array:
+        """V at the atoms (n,)."""
+        if self._function is not None:
+            values = float_array(self._function(mu.points), "V(points)")
+        else:
+            assert self._values is not None
+            values = self._values
+        if values.shape != (mu.n,):
+            raise InvalidMeasure(
+                f"V gave shape {values.shape} for {mu.n} atoms; give one value per atom"
+            )
+        bad = np.isnan(values) | (values == -np.inf)
+        if bad.any():
+            i = int(np.argmax(bad))
+            raise InvalidMeasure(f"V is {values[i]} at atom {i}, {mu.points[i].tolist()}")
+        return values
+
+    def restrict(self, mu: Discrete) -> WeightForm:
+        values = self.values(mu)
+        wall = np.isinf(values)
+        upper = np.where(wall, 0.0, np.inf) if wall.any() else None
+        return WeightForm(Separable(np.where(wall, 0.0, values), {}, upper))
+
+    def wasserstein_gradient(self, mu: Discrete) -> Array:
+        if self._gradient is None:
+            raise Unsupported(
+                "Potential has no gradient to move particles with; pass Potential(V, gradient=...)"
+            )
+        out = np.asarray(self._gradient(mu.points), dtype=float)
+        if out.shape != mu.points.shape:
+            raise InvalidMeasure(
+                f"gradient of V has shape {out.shape} for points of shape {mu.points.shape}"
+            )
+        if not np.isfinite(out).all():
+            i = int(np.argmax(~np.isfinite(out).all(axis=1)))
+            raise InvalidMeasure(f"gradient of V is not finite at {mu.points[i].tolist()}")
+        return out
+
+    def __repr__(self) -> str:
+        if self._function is None:
+            return "Potential(values)"
+        return f"Potential({getattr(self._function, '__name__', 'V')})"

@@ -1,0 +1,40 @@
+"""The errors a user of jko can meet; each message names the argument, its value and the remedy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class JkoError(Exception):
+    """Base class of every error raised by jko on purpose."""
+
+
+class InvalidArgument(JkoError, ValueError):
+    """An argument has the right type but a value that makes no sense."""
+
+
+class InvalidType(InvalidArgument, TypeError):
+    """An argument is not the kind of object that belongs there."""
+
+
+class InvalidMeasure(InvalidArgument):
+    """A measure, or the arrays it is built from, is not usable."""
+
+
+class Unsupported(JkoError, ValueError):
+    """The request is well formed, but this object or solver cannot serve it."""
+
+
+class StepFailed(JkoError, RuntimeError):
+    """A step missed its tolerance, or a solver broke down.
+
+    Attributes
+    ----------
+    result : jko.StepResult or None
+        What the step had reached: the best measure found, its gap or residual, its status.
+        None when the solver had nothing to hand back.
+    """
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result

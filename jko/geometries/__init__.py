@@ -1,0 +1,8 @@
+"""Dissipation geometries: distance, potential, geodesic; they add and scale."""
+
+from jko.geometries.base import Geometry, GeometrySum
+from jko.geometries.hellinger import Hellinger, SphericalHellinger
+from jko.geometries.mmd import MMD
+from jko.geometries.wasserstein import Wasserstein
+
+__all__ = ["MMD", "Geometry", "GeometrySum", "Hellinger", "SphericalHellinger", "Wasserstein"]

@@ -1,0 +1,160 @@
+"""The geometry protocol and its algebra: dissipation geometries add and scale."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+
+from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
+from jko.measures.base import Discrete, Measure
+from jko.validation import Array, instance, positive
+
+
+@dataclass(frozen=True)
+class Geometry(ABC):
+    """A dissipation geometry: a metric D between measures.
+
+    `c * G` rescales the dissipation (the Onsager operator): (c*G).sqdistance = D^2/c, so that a
+    step of c*G with tau is a step of G with c*tau. `G + H` exists for splitting.
+    """
+
+    rate: float = field(default=1.0, kw_only=True)
+
+    @property
+    @abstractmethod
+    def conserves_mass(self) -> bool:
+        """Whether every step keeps the total mass."""
+
+    @abstractmethod
+    def _sqdistance(self, a: Measure, b: Measure) -> float:
+        """D^2(a, b) at rate 1."""
+
+    def sqdistance(self, a: Measure, b: Measure) -> float:
+        """D^2(a, b), divided by the rate."""
+        check_pair(a, b)
+        if self.conserves_mass:
+            check_masses(a, b, self)
+        return self._sqdistance(a, b) / self.rate
+
+    def distance(self, a: Measure, b: Measure) -> float:
+        """D(a, b)."""
+        return float(np.sqrt(max(self.sqdistance(a, b), 0.0)))
+
+    def penalty(self, a: Measure, previous: Measure, tau: float) -> float:
+        """What a step of length tau pays for moving: D^2(a, previous) / (2 tau)."""
+        return self.sqdistance(a, previous) / (2 * tau)
+
+    def potential(self, a: Discrete, b: Discrete) -> Array:
+        """First variation at `a` of D^2(., b)/2, on the atoms of `a` (n,)."""
+        raise Unsupported(f"{self!r} has no potential between these measures")
+
+    def geodesic(self, a: Measure, b: Measure, t: float) -> Measure:
+        """The point at time t in [0, 1] of the geodesic from `a` to `b`."""
+        raise Unsupported(f"{self!r} has no geodesic between these measures")
+
+    def conic(self, w: Any, previous: Discrete) -> tuple[Any, list[Any]]:
+        """A CVXPY expression of D^2(w, previous) at rate 1, and its constraints."""
+        raise Unsupported(f"{self!r} has no conic form; see jko.solvers_for for what solves it")
+
+    @property
+    def parts(self) -> tuple[Geometry, ...]:
+        """The geometry as a sum of elementary ones."""
+        return (self,)
+
+    def __add__(self, other: Any) -> GeometrySum:
+        if not isinstance(other, (Geometry, GeometrySum)):
+            raise InvalidType(
+                f"geometry got {type(other).__name__};"
+                " add two geometries, such as jko.Wasserstein() + jko.Hellinger()"
+            )
+        return GeometrySum((*self.parts, *other.parts))
+
+    def __mul__(self, factor: Any) -> Self:
+        c = positive(factor, "factor of a geometry", "leave the term out instead of scaling by 0")
+        return replace(self, rate=c * self.rate)
+
+    __rmul__ = __mul__
+
+
+class GeometrySum:
+    """A sum of geometries: `jko.split_step` and `jko.flow` take one step per part."""
+
+    def __init__(self, parts: tuple[Geometry, ...]) -> None:
+        self.parts = parts
+
+    def __iter__(self) -> Iterator[Geometry]:
+        return iter(self.parts)
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __add__(self, other: Any) -> GeometrySum:
+        if not isinstance(other, (Geometry, GeometrySum)):
+            raise InvalidType(f"geometry got {type(other).__name__}; add two geometries")
+        return GeometrySum((*self.parts, *other.parts))
+
+    def __mul__(self, factor: Any) -> GeometrySum:
+        return GeometrySum(tuple(factor * part for part in self.parts))
+
+    __rmul__ = __mul__
+
+    @property
+    def conserves_mass(self) -> bool:
+        """Whether every part keeps the total mass."""
+        return all(part.conserves_mass for part in self.parts)
+
+    def __repr__(self) -> str:
+        return " + ".join(map(repr, self.parts))
+
+
+def show(geometry: Geometry, text: str) -> str:
+    """The representation with its rate in front, when that is not 1."""
+    return text if geometry.rate == 1 else f"{geometry.rate:g} * {text}"
+
+
+def check_pair(a: Any, b: Any) -> None:
+    """Two measures of one dimension, or a sentence."""
+    for name, value in (("a", a), ("b", b)):
+        instance(value, Measure, name, "pass a measure such as jko.Histogram or jko.GridDensity")
+    if a.dim != b.dim:
+        raise InvalidMeasure(f"a has dimension {a.dim}, b has dimension {b.dim}; they must agree")
+
+
+def check_masses(a: Measure, b: Measure, geometry: Any) -> None:
+    """Equal masses, where the geometry conserves mass."""
+    if abs(a.mass - b.mass) > 1e-9 * max(a.mass, b.mass):
+        raise InvalidMeasure(
+            f"masses {a.mass:.9g} and {b.mass:.9g} differ, but {geometry!r} conserves mass;"
+            " normalise the measures, or use a geometry on M+ such as jko.Hellinger()"
+        )
+
+
+def common_weights(a: Measure, b: Measure) -> tuple[Array, Array]:
+    """Weights of two discrete measures on one support, matching atoms if they differ."""
+    if not isinstance(a, Discrete) or not isinstance(b, Discrete):
+        raise Unsupported(
+            f"this geometry compares discrete measures, got {type(a).__name__} and"
+            f" {type(b).__name__}; discretise them on one jko.Grid"
+        )
+    if a.same_support(b):
+        return a.weights, b.weights
+    points = np.concatenate([a.points, b.points]) + 0.0
+    _, index = np.unique(points, axis=0, return_inverse=True)
+    index = index.ravel()
+    size = int(index.max()) + 1
+    return (
+        np.bincount(index[: a.n], a.weights, size),
+        np.bincount(index[a.n :], b.weights, size),
+    )
+
+
+def check_time(t: Any) -> float:
+    """A time in [0, 1]."""
+    value = float(t)
+    if not 0 <= value <= 1:
+        raise InvalidArgument(f"t = {t} must lie in [0, 1], the span of a geodesic")
+    return value

@@ -1,0 +1,89 @@
+"""The MMD geometry of a kernel: flat, with straight geodesics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jko.errors import Unsupported
+from jko.geometries.base import Geometry, check_masses, check_pair, check_time, show
+from jko.kernels import Kernel
+from jko.measures.atoms import Particles
+from jko.measures.base import Discrete, Measure
+from jko.numerics import gram_root
+from jko.validation import Array, instance, one_of
+
+
+@dataclass(frozen=True, repr=False)
+class MMD(Geometry):
+    """D^2(mu, nu) = MMD^2(mu, nu) = int int k d(mu-nu) d(mu-nu) (V-statistic).
+
+    Parameters
+    ----------
+    kernel : Kernel
+    mass : {"fixed", "free"}
+        "fixed" (default): steps on P. "free": steps on M+, for positive-definite kernels only.
+    """
+
+    kernel: Kernel
+    mass: str = "fixed"
+
+    def __post_init__(self) -> None:
+        instance(
+            self.kernel,
+            Kernel,
+            "kernel",
+            "pass a kernel such as jko.kernels.Gaussian(bandwidth=1.0)",
+        )
+        one_of(self.mass, ("fixed", "free"), "mass")
+        if self.mass == "free" and self.kernel.definiteness != "positive":
+            raise Unsupported(
+                f"kernel {self.kernel!r} is only conditionally positive definite, so MMD is no"
+                " distance between measures of different mass; use mass='fixed' or another kernel"
+            )
+
+    @property
+    def conserves_mass(self) -> bool:
+        return self.mass == "fixed"
+
+    def _sqdistance(self, a: Measure, b: Measure) -> float:
+        if isinstance(a, Discrete) and a.same_support(b):
+            assert isinstance(b, Discrete)
+            delta = a.weights - b.weights
+            return max(float(delta @ self.kernel.operator(a).matvec(delta)), 0.0)
+        return max(float(self.kernel.mmd2(a, b)), 0.0)
+
+    def potential(self, a: Discrete, b: Discrete) -> Array:
+        """K(a - b)."""
+        check_pair(a, b)
+        if self.conserves_mass:
+            check_masses(a, b, self)
+        embed = self.kernel.embed
+        return (embed(a, a.points) - embed(b, a.points)) / self.rate
+
+    def geodesic(self, a: Measure, b: Measure, t: float) -> Measure:
+        """The mixture (1-t) a + t b (MATH M8); particles keep both sets of atoms."""
+        t = check_time(t)
+        check_pair(a, b)
+        if self.conserves_mass:
+            check_masses(a, b, self)
+        if not isinstance(a, Discrete) or not isinstance(b, Discrete):
+            raise Unsupported("MMD geodesics are mixtures of discrete measures; sample them first")
+        if a.same_support(b):
+            return a.with_weights((1 - t) * a.weights + t * b.weights)
+        points = np.concatenate([a.points, b.points])
+        return Particles(points, np.concatenate([(1 - t) * a.weights, t * b.weights]))
+
+    def conic(self, w: Any, previous: Discrete) -> tuple[Any, list[Any]]:
+        """|R (w - m')|^2 with R'R = K (the positive version on fixed mass)."""
+        import cvxpy as cp
+
+        root = gram_root(self.kernel.positive_gram(previous.points))
+        constraints = [cp.sum(w) == previous.mass] if self.conserves_mass else []
+        return cp.sum_squares(root @ w - root @ previous.weights), constraints
+
+    def __repr__(self) -> str:
+        suffix = "" if self.mass == "fixed" else ", mass='free'"
+        return show(self, f"MMD({self.kernel!r}{suffix})")

@@ -1,0 +1,73 @@
+"""Weighted points: histograms (weights vary) and particles (points may move too)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jko.measures.base import Discrete
+from jko.validation import Array, points_array, weights_array
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Histogram(Discrete):
+    """A measure on a fixed support; only its weights vary.
+
+    Parameters
+    ----------
+    points : (n, d) array
+    weights : (n,) array, non-negative, positive sum
+    """
+
+    points: Array
+    weights: Array
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "points", points_array(self.points))
+        object.__setattr__(self, "weights", weights_array(self.weights, self.points.shape[0]))
+
+    def with_weights(self, weights: ArrayLike) -> Self:
+        return _share_points(self, weights_array(weights, self.n))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Particles(Discrete):
+    """Weighted points whose positions and weights may both move.
+
+    Parameters
+    ----------
+    points : (n, d) array
+    weights : (n,) array, optional
+        Uniform weights of total mass 1 by default.
+    """
+
+    points: Array
+    weights: Array
+
+    def __init__(self, points: ArrayLike, weights: ArrayLike | None = None) -> None:
+        checked = points_array(points)
+        n = checked.shape[0]
+        w = np.full(n, 1.0 / n) if weights is None else weights
+        object.__setattr__(self, "points", checked)
+        object.__setattr__(self, "weights", weights_array(w, n))
+
+    def with_weights(self, weights: ArrayLike) -> Self:
+        return _share_points(self, weights_array(weights, self.n))
+
+    def with_points(self, points: ArrayLike) -> Self:
+        return type(self)(points, self.weights)
+
+
+M = TypeVar("M", Histogram, Particles)
+
+
+def _share_points(measure: M, weights: Array) -> M:
+    # The points were checked once and are read-only: weights change in every step, so the new
+    # measure shares them instead of copying and checking (n, d) numbers again.
+    out = object.__new__(type(measure))
+    object.__setattr__(out, "points", measure.points)
+    object.__setattr__(out, "weights", weights)
+    return out

@@ -1,0 +1,111 @@
+"""What every measure offers, and what the ones made of weighted points share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jko.errors import InvalidMeasure, Unsupported
+from jko.validation import Array
+
+
+class Measure(ABC):
+    """A positive measure on R^d. Measures are immutable; their arrays are read-only."""
+
+    mass: float
+    mean: Array
+    cov: Array
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Dimension d of the space the measure lives on."""
+
+
+class Discrete(Measure):
+    """A measure made of weighted points: grid densities, histograms, particles.
+
+    Attributes
+    ----------
+    points : (n, d) array
+        The atoms (cell centres on a grid).
+    weights : (n,) array
+        Masses of the atoms (cell masses on a grid); zeros are allowed.
+    """
+
+    points: Array
+    weights: Array
+
+    @property
+    def n(self) -> int:
+        """Number of atoms."""
+        return self.weights.shape[0]
+
+    @property
+    def dim(self) -> int:
+        return self.points.shape[1]
+
+    @property
+    def mass(self) -> float:  # type: ignore[override]
+        """Total mass."""
+        return float(self.weights.sum())
+
+    @property
+    def mean(self) -> Array:  # type: ignore[override]
+        """Mean (d,), normalised by the mass."""
+        return self.weights @ self.points / self.mass
+
+    @property
+    def cov(self) -> Array:  # type: ignore[override]
+        """Covariance (d, d), normalised by the mass (no small-sample correction)."""
+        centred = self.points - self.mean
+        return (centred.T * self.weights) @ centred / self.mass
+
+    @property
+    def reference(self) -> Array:
+        """Base measure (n,) that densities refer to: counting, or cell volumes on a grid."""
+        return np.ones(self.n)
+
+    @property
+    def ess(self) -> float:
+        """Effective sample size, (sum w)^2 / sum w^2."""
+        return self.mass**2 / float(self.weights @ self.weights)
+
+    def expect(self, f: Callable[[Array], ArrayLike]) -> Any:
+        """Integral of a vectorised function `f`: (n, d) -> (n, ...); not normalised."""
+        values = np.asarray(f(self.points))
+        if values.shape[:1] != (self.n,):
+            raise InvalidMeasure(
+                f"f returned shape {values.shape} for {self.n} points;"
+                " return one value (or row) per point"
+            )
+        out = np.tensordot(self.weights, values, axes=1)
+        return float(out) if out.ndim == 0 else out
+
+    def pair_expect(self, kernel: Any) -> float:
+        """Double integral of a kernel against the measure."""
+        return float(kernel.inner(self, self))
+
+    def same_support(self, other: Measure) -> bool:
+        """Whether `other` has exactly these atoms, in this order."""
+        return isinstance(other, Discrete) and (
+            self.points is other.points or np.array_equal(self.points, other.points)
+        )
+
+    @abstractmethod
+    def with_weights(self, weights: ArrayLike) -> Self:
+        """The same atoms with other weights (n,)."""
+
+    def with_points(self, points: ArrayLike) -> Self:
+        """The same weights on other atoms (n, d)."""
+        raise Unsupported(
+            f"the points of a {type(self).__name__} are fixed; use jko.Particles to move them"
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(n={self.n}, dim={self.dim}, mass={self.mass:.6g})"
+

@@ -1,0 +1,142 @@
+"""Small numerical tools shared by energies and solvers: vectorised, safeguarded, log-domain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from jko.validation import Array
+
+EPS = float(np.finfo(float).eps)
+#: Roots are sought for z = log w in [-LOG_RANGE, LOG_RANGE]: beyond it exp(z) is 0 or inf.
+LOG_RANGE = 745.0
+
+Term = tuple[Array, float]
+
+
+def exponential_sum_root(
+    constant: Array,
+    slope: Array | float,
+    terms: Sequence[Term],
+    start: Array | float = 0.0,
+    max_iter: int = 200,
+) -> Array:
+    r"""Root z of ``constant + slope z + sum_j c_j exp(k_j z)``, elementwise.
+
+    Every optimality condition of a separable step has this form in z = log w. The hypotheses
+    ``slope >= 0`` and ``c_j k_j >= 0`` make the left side increasing, so the root is unique.
+
+    Parameters
+    ----------
+    constant : (n,) array
+    slope : (n,) array or float, >= 0
+    terms : sequence of ((n,) array c_j, float k_j) with c_j k_j >= 0
+    start : first guess, clipped to the admissible range
+
+    Returns
+    -------
+    (n,) array
+        The root; -inf where the left side is positive throughout (the atom is empty) and +inf
+        where it is negative throughout (the step is unbounded).
+    """
+    n = constant.shape[0]
+    root = np.empty(n)
+    slope = np.broadcast_to(np.asarray(slope, dtype=float), (n,))
+    z = np.clip(np.broadcast_to(np.asarray(start, dtype=float), (n,)), -LOG_RANGE, LOG_RANGE).copy()
+    lo, hi = np.full(n, -LOG_RANGE), np.full(n, LOG_RANGE)
+    with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+        plus, minus, *_ = _split(lo, constant, slope, terms)
+        empty = plus >= minus
+        plus, minus, *_ = _split(hi, constant, slope, terms)
+        unbounded = plus < minus
+        root[empty], root[unbounded & ~empty] = -np.inf, np.inf
+        active = np.flatnonzero(~(empty | unbounded))
+        state = [z[active], lo[active], hi[active], constant[active], slope[active]]
+        live_terms = [(c[active], k) for c, k in terms]
+        for _ in range(max_iter):
+            if not active.size:
+                break
+            done, state = _newton_bisect(state, live_terms)
+            root[active[done]] = state[0][done]
+            keep = ~done
+            if done.any():
+                active = active[keep]
+                state = [a[keep] for a in state]
+                live_terms = [(c[keep], k) for c, k in live_terms]
+        root[active] = state[0]
+    return root
+
+
+def _split(
+    z: Array, constant: Array, slope: Array, terms: Sequence[Term]
+) -> tuple[Array, Array, Array, Array]:
+    """Increasing positive part, decreasing negative part (as a positive number), derivatives."""
+    linear = slope * z
+    plus = np.maximum(constant, 0) + np.maximum(linear, 0)
+    minus = np.maximum(-constant, 0) + np.maximum(-linear, 0)
+    dplus = np.where(z > 0, slope, 0.0)
+    dminus = np.where(z > 0, 0.0, slope)
+    for c, k in terms:
+        value = np.where(c == 0, 0.0, np.abs(c) * np.exp(k * z))
+        if k > 0:
+            plus, dplus = plus + value, dplus + k * value
+        else:
+            minus, dminus = minus + value, dminus - k * value
+    return plus, minus, dplus, dminus
+
+
+def _newton_bisect(state: list[Array], terms: Sequence[Term]) -> tuple[Array, list[Array]]:
+    """One step of Newton on log(plus) - log(minus), nearly linear in z, inside a bracket."""
+    z, lo, hi, constant, slope = state
+    plus, minus, dplus, dminus = _split(z, constant, slope, terms)
+    above = plus > minus
+    hi = np.where(above, z, hi)
+    lo = np.where(above, lo, z)
+    step = (np.log(minus) - np.log(plus)) / (dplus / plus + dminus / minus)
+    candidate = z + step
+    inside = (candidate > lo) & (candidate < hi) & np.isfinite(candidate)
+    new = np.where(inside, candidate, 0.5 * (lo + hi))
+    scale = 2 * EPS * np.maximum(1.0, np.abs(z))
+    balanced = np.abs(plus - minus) <= EPS * (plus + minus)
+    done = balanced | (np.abs(new - z) <= scale) | (hi - lo <= scale)
+    new = np.where(balanced, z, new)
+    return done, [new, lo, hi, constant, slope]
+
+
+def increasing_root(
+    f: Callable[[float], float], lo: float, hi: float, *, xtol: float = 0.0, max_iter: int = 200
+) -> float:
+    """Root of an increasing scalar function with f(lo) <= 0 <= f(hi) (Brent's method)."""
+    from scipy.optimize import brentq
+
+    flo, fhi = f(lo), f(hi)
+    if flo >= 0:
+        return lo
+    if fhi <= 0:
+        return hi
+    tiny = max(xtol, 4 * EPS * max(abs(lo), abs(hi), 1e-300))
+    return float(brentq(f, lo, hi, xtol=tiny, rtol=4 * EPS, maxiter=max_iter))
+
+
+def xlogy(x: Array, y: Array) -> Array:
+    """x log y with 0 log 0 = 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(x == 0, 0.0, x * np.log(y))
+
+
+def log_or_minus_inf(x: Array) -> Array:
+    """Logarithm with log 0 = -inf, without a warning: zero weights are legitimate."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(x))
+
+
+def gram_root(gram: Array) -> Array:
+    """R (r, n) with R'R = gram, eigenvalues below rounding clipped.
+
+    Solvers of conic programs get this factor: `quad_form` on a kernel matrix fails in ARPACK.
+    """
+    values, vectors = np.linalg.eigh((gram + gram.T) / 2)
+    keep = values > values[-1] * len(values) * EPS
+    root: Array = np.sqrt(values[keep])[:, None] * vectors[:, keep].T
+    return root

@@ -1,0 +1,94 @@
+"""One proximal step as a problem: energy, geometry, previous measure, step length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from jko.energies.base import Energy
+from jko.energies.form import WeightForm
+from jko.energies.mmd import MMDEnergy
+from jko.errors import InvalidArgument, Unsupported
+from jko.geometries.base import Geometry, GeometrySum
+from jko.geometries.mmd import MMD
+from jko.measures.base import Discrete, Measure
+from jko.prox.certificates import certify
+from jko.prox.result import Certificate
+from jko.validation import instance, positive
+
+
+@dataclass(frozen=True, eq=False)
+class ProxProblem:
+    """argmin_mu F(mu) + D(mu, previous)^2 / (2 tau), the problem `jko.step` solves.
+
+    The rate c of a scaled geometry c*G is folded into `step` = c tau, so that solvers only meet
+    unscaled geometries.
+    """
+
+    energy: Energy
+    geometry: Geometry
+    previous: Measure
+    tau: float
+
+    def __post_init__(self) -> None:
+        instance(
+            self.previous,
+            Measure,
+            "measure",
+            "pass a measure: GridDensity, Histogram, Particles or Gaussian",
+        )
+        instance(
+            self.energy, Energy, "energy", "pass an energy such as jko.KL(target) or jko.Entropy()"
+        )
+        if isinstance(self.geometry, GeometrySum):
+            raise InvalidArgument(
+                f"geometry = {self.geometry!r} is a sum; jko.step takes one geometry,"
+                " use jko.split_step or jko.flow"
+            )
+        instance(
+            self.geometry,
+            Geometry,
+            "geometry",
+            "pass a geometry such as jko.Wasserstein() or jko.Hellinger()",
+        )
+        remedy = "a step length is a positive number"
+        object.__setattr__(self, "tau", positive(self.tau, "tau", remedy))
+
+    @property
+    def step(self) -> float:
+        """Effective step length: tau times the rate of the geometry."""
+        return self.tau * self.geometry.rate
+
+    @property
+    def discrete(self) -> Discrete:
+        """The previous measure, when it is made of weighted points."""
+        if not isinstance(self.previous, Discrete):
+            raise Unsupported(f"{type(self.previous).__name__} has no weights on a fixed support")
+        return self.previous
+
+    @cached_property
+    def form(self) -> WeightForm:
+        """The energy on the fixed support of the previous measure."""
+        return self.energy.restrict(self.discrete)
+
+    @cached_property
+    def total_form(self) -> WeightForm:
+        """For an MMD geometry: the whole objective, F + (1/step) * 1/2 MMD^2(., previous)."""
+        assert isinstance(self.geometry, MMD)
+        distance = MMDEnergy(self.discrete, self.geometry.kernel).restrict(self.discrete)
+        return self.form + distance.scaled(1 / self.step)
+
+    def value(self, nu: Measure) -> float:
+        """F(nu), through the cached normal form when the support is the old one."""
+        if "form" in self.__dict__ and isinstance(nu, Discrete) and self.discrete.same_support(nu):
+            return self.form.value(nu.weights)
+        return self.energy.value(nu)
+
+    def objective(self, nu: Measure) -> float:
+        """F(nu) + D(nu, previous)^2 / (2 tau)."""
+        return self.value(nu) + self.geometry.penalty(nu, self.previous, self.tau)
+
+    def certificate(self, answer: Any) -> Certificate:
+        """Gap and residual of an answer, from its measure alone."""
+        return certify(self, answer.measure)

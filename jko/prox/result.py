@@ -1,0 +1,118 @@
+"""What a proximal step returns: a measure, its certificate and a status that is a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+from jko.measures.base import Measure
+
+
+class Status(Enum):
+    """How a step ended; the value is the sentence a user reads, with the remedy."""
+
+    CERTIFIED = "The step is certified: its gap or residual is within the tolerance."
+    MAX_ITERATIONS = (
+        "The iteration limit was reached before the certificate met the tolerance;"
+        " raise max_iter, or tol if this accuracy is enough."
+    )
+    INACCURATE = (
+        "The solver stopped, but the certificate misses the tolerance;"
+        " try another solver (jko.solvers_for lists them) or a larger tol."
+    )
+    UNBOUNDED = "The step has no minimiser: the objective is unbounded below; reduce tau."
+    BROKEN = (
+        "The solver's answer is not usable (not finite, negative, or of the wrong mass);"
+        " change its settings or use another solver (jko.solvers_for lists them)."
+    )
+
+
+class Certificate(NamedTuple):
+    """Evidence computed from the answer alone, apart from the solver.
+
+    Attributes
+    ----------
+    gap : float or None
+        Upper bound of objective(answer) - minimum of the stated problem.
+    residual : float or None
+        Size of the violation of the optimality condition.
+    """
+
+    gap: float | None
+    residual: float | None
+
+
+class Breakdown(Exception):
+    """Raised by a solver that has no usable answer; the driver turns it into a result."""
+
+    def __init__(self, status: Status, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True, repr=False)
+class StepResult:
+    """The result of `jko.step`.
+
+    Attributes
+    ----------
+    measure : Measure
+        The new measure.
+    energy : float
+        F at the new measure.
+    sqdistance : float
+        D^2 between the new measure and the previous one (for entropic steps the transport cost
+        of the plan found).
+    objective : float
+        Objective of the problem the solver states, which the gap refers to.
+    gap : float or None
+        Upper bound of the objective minus its minimum; None where none can exist.
+    bias : float or None
+        For a regularised solver, how far its problem is from the unregularised one, in objective.
+    residual : float or None
+        Size of the stationarity violation.
+    status : Status
+    message : str
+        The status sentence with the figures.
+    solver : str
+    iterations : int
+    seconds : float
+    tol : float
+        Tolerance the certificate was held against.
+    warm : object
+        Hand it to the next step as `warm=`.
+    info : dict
+        Solver-specific figures.
+    """
+
+    measure: Measure
+    energy: float
+    sqdistance: float
+    objective: float
+    gap: float | None
+    bias: float | None
+    residual: float | None
+    status: Status
+    message: str
+    solver: str
+    iterations: int
+    seconds: float
+    tol: float
+    warm: Any = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def success(self) -> bool:
+        """Whether the certificate meets the tolerance."""
+        return self.status is Status.CERTIFIED
+
+    def __repr__(self) -> str:
+        evidence = "gap" if self.gap is not None else "residual"
+        value = self.gap if self.gap is not None else self.residual
+        shown = "none" if value is None else f"{value:.1e}"
+        return (
+            f"StepResult({self.status.name.lower()} by {self.solver}: energy={self.energy:.6g},"
+            f" sqdistance={self.sqdistance:.6g}, {evidence}={shown}, {self.iterations} iterations)"
+        )

@@ -1,0 +1,108 @@
+"""The solver protocol: a solver says what it accepts and hands back an unjudged answer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from jko.measures.base import Measure
+from jko.prox.problem import ProxProblem
+from jko.prox.result import Certificate
+
+
+@dataclass(frozen=True, eq=False)
+class Controls:
+    """Settings of one call, the same for every solver.
+
+    Attributes
+    ----------
+    tol : float
+        Tolerance on the certificate; iterate a little below it.
+    max_iter : int or None
+        None: the solver's own limit.
+    warm : object
+        What an earlier result carried in `warm`; anything unusable is ignored.
+    rng : numpy Generator
+    """
+
+    tol: float
+    max_iter: int | None = None
+    warm: Any = None
+    rng: np.random.Generator = field(default_factory=np.random.default_rng)
+
+
+class Stated(Protocol):
+    """The problem an answer claims to solve: the step itself, or a regularised version of it."""
+
+    def objective(self, nu: Any) -> float:
+        """Objective of the stated problem."""
+
+    def certificate(self, answer: Any) -> Certificate:
+        """Gap and residual of an answer for the stated problem."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a solver hands back: a measure and the problem that judges it.
+
+    Attributes
+    ----------
+    measure : Measure
+    problem : Stated
+        Its `certificate` decides success; usually the ProxProblem itself.
+    iterations : int
+    objective : float or None
+        Objective of the stated problem where it needs more than the measure (a plan).
+    sqdistance : float or None
+        Transport cost of the plan found; None: the geometry computes it.
+    bias : float or None
+    dual : object
+        Potentials or multipliers the certificate may use (any value gives a valid bound).
+    exhausted : bool
+        Whether the iteration limit was hit.
+    warm : object
+    info : dict
+    """
+
+    measure: Measure
+    problem: Stated
+    iterations: int
+    objective: float | None = None
+    sqdistance: float | None = None
+    bias: float | None = None
+    dual: Any = None
+    exhausted: bool = False
+    warm: Any = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ProxSolver(ABC):
+    """A method for proximal steps; instances are frozen settings.
+
+    Class attributes
+    ----------------
+    guarantee : str
+        What its answer promises, shown by `jko list`.
+    default_tol : float
+        Tolerance on the certificate when the user gives none.
+    """
+
+    guarantee: ClassVar[str]
+    default_tol: ClassVar[float]
+
+    @property
+    def name(self) -> str:
+        """The name results and tables show."""
+        return type(self).__name__
+
+    @abstractmethod
+    def accepts(self, problem: ProxProblem) -> str | None:
+        """None when the solver can take the problem, else the reason, as a sentence."""
+
+    @abstractmethod
+    def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
+        """Solve; raise `jko.prox.Breakdown` when there is no usable answer."""

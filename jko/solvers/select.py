@@ -1,0 +1,58 @@
+"""Which solver takes which problem: one explicit list, walked in order by `auto`."""
+
+from __future__ import annotations
+
+from jko.energies.base import Energy
+from jko.errors import InvalidType, Unsupported
+from jko.geometries.base import Geometry
+from jko.measures.base import Measure
+from jko.prox.problem import ProxProblem
+from jko.solvers.base import ProxSolver
+
+#: The order in which `auto` tries solvers: exact ones first, references last.
+AUTO: tuple[ProxSolver, ...] = ()
+
+
+def reason(solver: ProxSolver, problem: ProxProblem) -> str | None:
+    """Why a solver refuses, None when it accepts; a missing capability is a reason too."""
+    try:
+        return solver.accepts(problem)
+    except Unsupported as refusal:
+        return str(refusal)
+
+
+def select(problem: ProxProblem, solver: str | ProxSolver = "auto") -> ProxSolver:
+    """The solver to use, or `Unsupported` with every reason."""
+    if isinstance(solver, ProxSolver):
+        why = reason(solver, problem)
+        if why is not None:
+            raise Unsupported(f"{solver!r} cannot take this step: {why}")
+        return solver
+    if solver != "auto":
+        raise InvalidType(
+            f"solver = {solver!r} is neither 'auto' nor a solver object;"
+            " pass one such as jko.solvers.Entropic(reg=1e-2)"
+        )
+    refusals = []
+    for candidate in AUTO:
+        why = reason(candidate, problem)
+        if why is None:
+            return candidate
+        refusals.append(f"{candidate.name}: {why}")
+    raise Unsupported(
+        f"no solver takes a step of {problem.energy!r} in {problem.geometry!r} on a"
+        f" {type(problem.previous).__name__}:\n  " + "\n  ".join(refusals)
+    )
+
+
+def survey(problem: ProxProblem) -> list[tuple[ProxSolver, str | None]]:
+    """Every solver of the list with None, or the reason it refuses the problem."""
+    return [(solver, reason(solver, problem)) for solver in AUTO]
+
+
+def solvers_for(
+    measure: Measure, energy: Energy, geometry: Geometry, tau: float = 1.0
+) -> list[ProxSolver]:
+    """The solvers that take this step, in the order `auto` tries them."""
+    problem = ProxProblem(energy, geometry, measure, tau)
+    return [solver for solver, why in survey(problem) if why is None]

@@ -1,0 +1,179 @@
+"""`jko.step`: state the problem, choose a solver, judge its answer."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from jko.energies.base import Energy
+from jko.errors import StepFailed
+from jko.geometries.base import Geometry
+from jko.measures.base import Discrete, Measure
+from jko.prox.problem import ProxProblem
+from jko.prox.result import Breakdown, Certificate, Status, StepResult
+from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.solvers.select import select
+from jko.validation import positive, positive_int, rng_of
+
+
+def step(
+    measure: Measure,
+    energy: Energy,
+    geometry: Geometry,
+    tau: float,
+    *,
+    solver: str | ProxSolver = "auto",
+    tol: float | None = None,
+    max_iter: int | None = None,
+    warm: Any = None,
+    rng: Any = None,
+    throw: bool = True,
+) -> StepResult:
+    """Take one certified proximal step, argmin F(mu) + D(mu, measure)^2 / (2 tau).
+
+    Parameters
+    ----------
+    measure : GridDensity, Histogram, Particles or Gaussian
+        The previous measure.
+    energy : Energy
+    geometry : Geometry
+        One geometry; sums are for `jko.split_step`.
+    tau : float
+        Step length, > 0.
+
+    Other Parameters
+    ----------------
+    solver : "auto" or a solver object
+        "auto" walks the list that `jko.solvers_for` shows.
+    tol : float, optional
+        On the gap, relative to max(1, |objective|), or on the residual where no gap exists;
+        None takes the solver's declared default.
+    max_iter : int, optional
+    warm : object, optional
+        `warm` of an earlier result.
+    rng : seed or numpy Generator, optional
+    throw : bool
+        Raise `jko.StepFailed` (carrying the result) when the certificate misses the tolerance.
+
+    Returns
+    -------
+    StepResult
+
+    Raises
+    ------
+    Unsupported
+        No solver takes this problem; the message lists each reason.
+    StepFailed
+        The step missed its tolerance and `throw` is true.
+    """
+    problem = ProxProblem(energy, geometry, measure, tau)
+    chosen = select(problem, solver)
+    controls = Controls(
+        tol=chosen.default_tol if tol is None else positive(tol, "tol"),
+        max_iter=None if max_iter is None else positive_int(max_iter, "max_iter"),
+        warm=warm,
+        rng=rng_of(rng),
+    )
+    started = time.perf_counter()
+    try:
+        answer = chosen.solve(problem, controls)
+        result = judge(problem, chosen, answer, controls, started)
+    except Breakdown as broken:
+        result = _broken(problem, chosen, broken, controls, started)
+    if throw and not result.success:
+        raise StepFailed(result.message, result)
+    return result
+
+
+def judge(
+    problem: ProxProblem, solver: ProxSolver, answer: Answer, controls: Controls, started: float
+) -> StepResult:
+    """Turn an answer into a result: success is decided by the certificate, not by the solver."""
+    usable = _defect(problem, answer.measure)
+    if usable is not None:
+        raise Breakdown(Status.BROKEN, usable)
+    stated = answer.problem
+    certificate = stated.certificate(answer)
+    nu = answer.measure
+    objective = stated.objective(nu) if answer.objective is None else answer.objective
+    sqdistance = answer.sqdistance
+    if sqdistance is None:
+        sqdistance = problem.geometry.sqdistance(nu, problem.previous)
+    status = _status(certificate, objective, controls.tol, answer.exhausted)
+    return StepResult(
+        measure=nu,
+        energy=problem.value(nu),
+        sqdistance=sqdistance,
+        objective=objective,
+        gap=certificate.gap,
+        bias=answer.bias,
+        residual=certificate.residual,
+        status=status,
+        message=_message(solver, status, certificate, objective, controls.tol),
+        solver=solver.name,
+        iterations=answer.iterations,
+        seconds=time.perf_counter() - started,
+        tol=controls.tol,
+        warm=answer.warm,
+        info=answer.info,
+    )
+
+
+def _status(certificate: Certificate, objective: float, tol: float, exhausted: bool) -> Status:
+    gap, residual = certificate
+    if gap is not None:
+        # A gap far below zero means that bound and objective disagree: never a success.
+        met = abs(gap) <= tol * max(1.0, abs(objective))
+    else:
+        met = residual is not None and residual <= tol
+    if met:
+        return Status.CERTIFIED
+    return Status.MAX_ITERATIONS if exhausted else Status.INACCURATE
+
+
+def _message(
+    solver: ProxSolver, status: Status, certificate: Certificate, objective: float, tol: float
+) -> str:
+    if certificate.gap is not None:
+        figure = f"gap {certificate.gap:.3g} against {tol * max(1.0, abs(objective)):.3g}"
+    elif certificate.residual is not None:
+        figure = f"residual {certificate.residual:.3g} against {tol:.3g}"
+    else:
+        figure = "no certificate"
+    return f"{solver.name}: {status.value} ({figure})"
+
+
+def _defect(problem: ProxProblem, nu: Measure) -> str | None:
+    """Why the returned measure cannot be right, whatever its objective."""
+    if isinstance(nu, Discrete) and not (
+        np.isfinite(nu.points).all() and np.isfinite(nu.weights).all()
+    ):
+        return "the returned measure is not finite"
+    before, after = problem.previous.mass, nu.mass
+    if problem.geometry.conserves_mass and abs(after - before) > 1e-9 * before:
+        return f"mass {before:.12g} became {after:.12g} under a geometry that conserves it"
+    return None
+
+
+def _broken(
+    problem: ProxProblem, solver: ProxSolver, broken: Breakdown, controls: Controls, started: float
+) -> StepResult:
+    """A result that stays where it was and says why."""
+    energy = problem.energy.value(problem.previous)
+    return StepResult(
+        measure=problem.previous,
+        energy=energy,
+        sqdistance=0.0,
+        objective=energy,
+        gap=None,
+        bias=None,
+        residual=None,
+        status=broken.status,
+        message=f"{solver.name}: {broken.status.value} ({broken})",
+        solver=solver.name,
+        iterations=0,
+        seconds=time.perf_counter() - started,
+        tol=controls.tol,
+    )

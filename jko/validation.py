@@ -1,0 +1,158 @@
+"""Checks of arguments: one place that turns bad input into one clear sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from jko.errors import InvalidArgument, InvalidMeasure, InvalidType
+
+Array = NDArray[np.float64]
+T = TypeVar("T")
+
+
+def float_array(value: ArrayLike, name: str) -> Array:
+    """A float64 array, or an error that names the argument (no silent casts of objects)."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidType(f"{name} must be an array of numbers: {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise InvalidType(
+            f"{name} must be an array of real numbers, got {type(value).__name__}"
+            f" of dtype {array.dtype}; convert it with np.asarray({name}, dtype=float)"
+        )
+    return array.astype(np.float64, copy=True)
+
+
+def frozen(array: Array) -> Array:
+    """The same array, read-only: measures never change under a reader's hands."""
+    array.setflags(write=False)
+    return array
+
+
+def finite_array(value: ArrayLike, name: str, error: type[InvalidArgument]) -> Array:
+    """A float64 array without NaN or infinity; `error` is the class to raise."""
+    array = float_array(value, name)
+    bad = ~np.isfinite(array)
+    if bad.any():
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise error(
+            f"{name} has {int(bad.sum())} non-finite values, the first at index {where};"
+            " remove or replace them"
+        )
+    return array
+
+
+def points_array(value: ArrayLike, name: str = "points") -> Array:
+    """Points as a finite (n, d) array."""
+    points = finite_array(value, name, InvalidMeasure)
+    if points.ndim == 1:
+        raise InvalidMeasure(
+            f"{name} has shape {points.shape}, expected (n, d);"
+            f" write {name}[:, None] for n points on the line"
+        )
+    if points.ndim != 2 or points.shape[0] == 0 or points.shape[1] == 0:
+        raise InvalidMeasure(f"{name} has shape {points.shape}, expected (n, d) with n, d >= 1")
+    return frozen(points)
+
+
+def weights_array(value: ArrayLike, n: int, name: str = "weights") -> Array:
+    """Weights as a finite, non-negative (n,) array of positive mass."""
+    weights = finite_array(value, name, InvalidMeasure)
+    if weights.shape != (n,):
+        raise InvalidMeasure(f"{name} has shape {weights.shape}, expected ({n},), one per point")
+    if (weights < 0).any():
+        worst = int(np.argmin(weights))
+        raise InvalidMeasure(
+            f"{name}[{worst}] = {weights[worst]:.6g} is negative; measures need weights >= 0"
+        )
+    if not weights.sum() > 0:
+        raise InvalidMeasure(f"{name} sum to zero; a measure needs positive mass")
+    return frozen(weights)
+
+
+def vector(value: ArrayLike, name: str) -> Array:
+    """A finite one-dimensional array (a mean, a box corner)."""
+    array = np.atleast_1d(finite_array(value, name, InvalidMeasure))
+    if array.ndim != 1 or array.size == 0:
+        raise InvalidMeasure(f"{name} has shape {array.shape}, expected (d,) with d >= 1")
+    return frozen(array)
+
+
+def covariance(value: ArrayLike, dim: int, name: str = "cov") -> Array:
+    """A symmetric positive-definite (d, d) matrix."""
+    array = finite_array(value, name, InvalidMeasure)
+    if array.ndim == 0 and dim == 1:
+        array = array.reshape(1, 1)
+    if array.shape != (dim, dim):
+        raise InvalidMeasure(f"{name} has shape {array.shape}, expected ({dim}, {dim})")
+    scale = float(np.abs(array).max())
+    if np.abs(array - array.T).max() > 1e-10 * scale:
+        raise InvalidMeasure(f"{name} is not symmetric; pass ({name} + {name}.T) / 2")
+    array = (array + array.T) / 2
+    smallest = float(np.linalg.eigvalsh(array)[0])
+    if not smallest > 0:
+        raise InvalidMeasure(
+            f"{name} is not positive definite (smallest eigenvalue {smallest:.3g});"
+            " add a small multiple of the identity"
+        )
+    return frozen(array)
+
+
+def real(value: Any, name: str) -> float:
+    """A finite real number; booleans, strings and arrays are refused."""
+    if isinstance(value, (bool, str)) or np.ndim(value) != 0:
+        raise InvalidType(f"{name} must be a number, got {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InvalidType(f"{name} must be a number, got {type(value).__name__}") from None
+    if not np.isfinite(number):
+        raise InvalidArgument(f"{name} = {number} is not finite; pass a finite number")
+    return number
+
+
+def positive(value: Any, name: str, remedy: str = "pass a positive number") -> float:
+    """A finite number > 0."""
+    number = real(value, name)
+    if not number > 0:
+        raise InvalidArgument(f"{name} = {number:.6g} must be positive; {remedy}")
+    return number
+
+
+def positive_int(value: Any, name: str) -> int:
+    """A whole number >= 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise InvalidType(f"{name} must be a whole number, got {value!r}")
+    if value < 1:
+        raise InvalidArgument(f"{name} = {value} must be at least 1")
+    return int(value)
+
+
+def instance(value: Any, kind: type[T] | tuple[type, ...], name: str, remedy: str) -> T:
+    """`value` itself when it is of the right kind, otherwise a sentence with the remedy."""
+    if not isinstance(value, kind):
+        shown = repr(value) if isinstance(value, (str, int, float)) else type(value).__name__
+        raise InvalidType(f"{name} got {shown}; {remedy}")
+    return value  # type: ignore[return-value]
+
+
+def one_of(value: Any, choices: Iterable[str], name: str) -> str:
+    """One of a few strings."""
+    allowed = tuple(choices)
+    if value not in allowed:
+        listed = ", ".join(repr(c) for c in allowed)
+        raise InvalidArgument(f"{name} = {value!r} is unknown; choose one of {listed}")
+    return str(value)
+
+
+def rng_of(value: Any) -> np.random.Generator:
+    """A generator from None, a seed or a generator: nothing in jko touches global state."""
+    try:
+        return np.random.default_rng(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidType(f"rng = {value!r} is not a seed or a numpy Generator: {error}") from None
