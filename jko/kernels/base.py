@@ -1,0 +1,261 @@
+"""The kernel contract: Gram matrices, gradients and sums against them, blocked in memory."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jko.errors import Unsupported
+from jko.validation import Array
+
+from .pairwise import (
+    blocks,
+    check_coefficients,
+    check_pair,
+)
+
+if TYPE_CHECKING:
+    from .operators import KernelOperator
+
+
+class Definiteness(StrEnum):
+    """Which quadratic forms v'Kv are nonnegative: all of them, or those with sum v = 0."""
+
+    POSITIVE = "positive"
+    CONDITIONAL = "conditional"
+
+
+class Kernel(ABC):
+    """A symmetric kernel k(x, y) on R^d.
+
+    Concrete kernels are frozen dataclasses, equal and hashable by value. They add
+    (``k1 + k2``), multiply (``k1 * k2``) and scale (``2.0 * k``).
+
+    A kernel of your own subclasses `Kernel` and supplies ``_gram``, ``_gradient`` and
+    ``diagonal``; one that depends on |x - y| only subclasses `RadialKernel` and supplies
+    ``_profile`` and ``_slope``. Everything else follows.
+    """
+
+    __array_ufunc__ = None  # so that np.float64(2) * k reaches __rmul__
+
+    #: k depends on x - y only: grids may use a Fourier transform.
+    stationary: bool = False
+    #: k is a product of one-dimensional kernels over the axes: see `axis_grams`.
+    separable: bool = False
+
+    # -- what a concrete kernel supplies -------------------------------------------------
+
+    @abstractmethod
+    def _gram(self, x: Array, y: Array) -> Array:
+        """k(x_i, y_j), shape (n, m), arguments already checked."""
+
+    @abstractmethod
+    def _gradient(self, x: Array, y: Array) -> Array:
+        """grad_1 k(x_i, y_j), shape (n, m, d), arguments already checked."""
+
+    @abstractmethod
+    def diagonal(self, x: ArrayLike) -> Array:
+        """The values k(x_i, x_i), shape (n,)."""
+
+    @property
+    def definiteness(self) -> Definiteness:
+        """``"positive"``, or ``"conditional"`` when v'Kv >= 0 needs sum v = 0."""
+        return Definiteness.POSITIVE
+
+    @property
+    def maximum(self) -> float | None:
+        """An upper bound of k(x, x) over all x, or None when there is none."""
+        return None
+
+    def positive(self) -> Kernel:
+        """A positive-definite kernel giving the same (mu - nu)'K(mu - nu) at equal masses."""
+        return self
+
+    def axis_grams(self, axes: Sequence[Array]) -> list[Array]:
+        """One-dimensional Gram matrices whose Kronecker product is the Gram matrix of a grid.
+
+        Parameters
+        ----------
+        axes : sequence of arrays (n_k,)
+            Cell centres along each axis.
+
+        Returns
+        -------
+        list of arrays (n_k, n_k)
+
+        Raises
+        ------
+        Unsupported
+            When the kernel is no product over the axes.
+        """
+        raise Unsupported(
+            f"{self!r} is no product over the axes; use kernel.operator(support), which"
+            " applies it by a Fourier transform on uniform grids"
+        )
+
+    # -- values ------------------------------------------------------------------------
+
+    def __call__(self, x: ArrayLike, y: ArrayLike | None = None) -> Array:
+        """Gram matrix k(x_i, y_j).
+
+        Parameters
+        ----------
+        x : array (n, d)
+        y : array (m, d), default x
+
+        Returns
+        -------
+        array (n, m)
+        """
+        return self._gram(*check_pair(x, y))
+
+    def positive_gram(self, x: ArrayLike, y: ArrayLike | None = None) -> Array:
+        """Gram matrix (n, m) of `positive`: k itself, or k(x, y) + |x|^p + |y|^p for Energy."""
+        return self.positive()(x, y)
+
+    def gradient(self, x: ArrayLike, y: ArrayLike) -> Array:
+        """Gradient in the first argument, grad_1 k(x_i, y_j).
+
+        At coincident points of Laplace, Matern(nu=0.5) and Energy, where k has a kink, the
+        value is 0: the symmetric subgradient, which exerts no force of an atom on itself.
+
+        Parameters
+        ----------
+        x, y : arrays (n, d), (m, d)
+
+        Returns
+        -------
+        array (n, m, d)
+        """
+        return self._gradient(*check_pair(x, y))
+
+    def apply(self, x: ArrayLike, y: ArrayLike, v: ArrayLike) -> Array:
+        """Sum_j v_j k(x_i, y_j) in bounded memory.
+
+        Parameters
+        ----------
+        x, y : arrays (n, d), (m, d)
+        v : array (m,) or (m, q)
+
+        Returns
+        -------
+        array (n,) or (n, q)
+        """
+        a, b = check_pair(x, y)
+        c = check_coefficients(v, len(b), columns=True)
+        out = np.zeros((len(a), *c.shape[1:]))
+        for i, j in blocks(len(a), len(b)):
+            out[i] += self._gram(a[i], b[j]) @ c[j]
+        return out
+
+    def gradient_apply(self, x: ArrayLike, y: ArrayLike, v: ArrayLike) -> Array:
+        """Sum_j v_j grad_1 k(x_i, y_j) in bounded memory (never an (n, m, d) array).
+
+        Parameters
+        ----------
+        x, y : arrays (n, d), (m, d)
+        v : array (m,)
+
+        Returns
+        -------
+        array (n, d)
+        """
+        a, b = check_pair(x, y)
+        c = check_coefficients(v, len(b))
+        out = np.zeros_like(a)
+        for i, j in blocks(len(a), len(b)):
+            out[i] += self._gradient_block(a[i], b[j], c[j])
+        return out
+
+    def _gradient_block(self, x: Array, y: Array, v: Array) -> Array:
+        """One block of `gradient_apply`."""
+        out = np.zeros_like(x)
+        for i, j in blocks(len(x), len(y), max(1, len(x) * len(y) // x.shape[1])):
+            out[i] += np.einsum("ijk,j->ik", self._gradient(x[i], y[j]), v[j])
+        return out
+
+    # -- algebra -----------------------------------------------------------------------
+
+    def __add__(self, other: object) -> Kernel:
+        from .algebra import add
+
+        return add(self, other) if isinstance(other, Kernel) else NotImplemented
+
+    def __radd__(self, other: object) -> Kernel:
+        # sum([k1, k2]) starts from the integer 0.
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
+    def __mul__(self, other: object) -> Kernel:
+        from .algebra import multiply, scale
+
+        if isinstance(other, Kernel):
+            return multiply(self, other)
+        return scale(other, self) if isinstance(other, (int, float, np.number)) else NotImplemented
+
+    __rmul__ = __mul__
+
+    # -- measures (MATH M7) --------------------------------------------------------------
+
+    def embed(self, mu: Any, x: ArrayLike) -> Array:
+        """Mean embedding int k(x_i, y) dmu(y), shape (n,); see `jko.kernels.embedding`."""
+        from .embedding import embed
+
+        return embed(self, mu, x)
+
+    def embed_gradient(self, mu: Any, x: ArrayLike) -> Array:
+        """Gradient of the mean embedding at each x_i, shape (n, d)."""
+        from .embedding import embed_gradient
+
+        return embed_gradient(self, mu, x)
+
+    def inner(self, mu: Any, nu: Any) -> float:
+        """Double integral of k(x, y) dmu(x) dnu(y)."""
+        from .embedding import inner
+
+        return inner(self, mu, nu)
+
+    def mmd2(self, mu: Any, nu: Any, statistic: str = "V") -> float:
+        """Squared maximum mean discrepancy; see `jko.kernels.embedding.mmd2`."""
+        from .embedding import mmd2
+
+        return mmd2(self, mu, nu, statistic=statistic)
+
+    def _gaussian_embed(self, mean: Array, cov: Array, x: Array) -> Array:
+        """int k(x_i, y) dN(mean, cov)(y), shape (n,)."""
+        raise Unsupported(_no_closed_form(self))
+
+    def _gaussian_embed_gradient(self, mean: Array, cov: Array, x: Array) -> Array:
+        """Gradient of `_gaussian_embed`, shape (n, d)."""
+        raise Unsupported(_no_closed_form(self))
+
+    # -- operators -----------------------------------------------------------------------
+
+    def operator(self, support: Any) -> KernelOperator:
+        """The Gram matrix of a fixed support as a linear operator, for hot loops.
+
+        Parameters
+        ----------
+        support : a measure, or an array (n, d)
+            Has ``.points (n, d)``; a grid density also has ``.grid`` with ``.axes``, ``.shape``.
+
+        Returns
+        -------
+        KernelOperator
+            Axis by axis for separable kernels on grids, by circulant embedding for stationary
+            kernels on uniform grids, dense or blocked otherwise.
+        """
+        from .operators import operator
+
+        return operator(self, support)
+
+
+def _no_closed_form(kernel: Kernel) -> str:
+    return (
+        f"{kernel!r} has no closed-form integral against a Gaussian measure; use"
+        " jko.kernels.Gaussian, or sample the Gaussian into Particles"
+    )
