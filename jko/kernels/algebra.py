@@ -1,0 +1,278 @@
+"""Sums, products and multiples of kernels, kept in one normal form.
+
+Every expression becomes a sum of multiples of products of plain kernels: ``2 * (k1 + k2)`` is
+``2 * k1 + 2 * k2`` and ``(k1 + k2) * k3`` is ``k1 * k3 + k2 * k3``; two Gaussian factors merge
+into one. So whatever a term can do (closed-form integrals, axis-by-axis application) survives
+in the expression, term by term.
+
+====================  ========================================  =============================
+property              sum                                       product
+====================  ========================================  =============================
+definiteness          positive when all terms are               positive; conditional factors
+                                                                are refused
+radial, stationary    when all terms are                        when all factors are
+separable             no (a sum of separable operators)         when all factors are
+Gaussian integrals    when all terms have them                  Gaussian factors merge into one
+====================  ========================================  =============================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jko.errors import Unsupported
+from jko.validation import Array, positive
+
+from .base import Definiteness, Kernel
+from .pairwise import sqdistances
+from .radial import RadialKernel
+from .stationary import Gaussian
+
+
+class _Compound(RadialKernel):
+    """A kernel built from `parts`; it is radial, and shares distances, when all of them are."""
+
+    @property
+    def parts(self) -> tuple[Kernel, ...]:
+        raise NotImplementedError
+
+    @property
+    def radial(self) -> bool:  # type: ignore[override]
+        """Whether all parts depend on |x - y| only."""
+        return all(isinstance(p, RadialKernel) and p.radial for p in self.parts)
+
+    @property
+    def stationary(self) -> bool:  # type: ignore[override]
+        """Whether all parts depend on x - y only."""
+        return all(p.stationary for p in self.parts)
+
+    @property
+    def singular(self) -> bool:  # type: ignore[override]
+        """Whether the slope of some part blows up at coincident points."""
+        return any(getattr(p, "singular", False) for p in self.parts)
+
+    @property
+    def definiteness(self) -> Definiteness:
+        """Conditional as soon as one part is."""
+        conditional = any(p.definiteness == Definiteness.CONDITIONAL for p in self.parts)
+        return Definiteness.CONDITIONAL if conditional else Definiteness.POSITIVE
+
+    def _combine(self, values: Sequence[Any]) -> Any:
+        raise NotImplementedError
+
+    def _combine_derivative(self, values: Sequence[Array], slopes: Sequence[Array]) -> Array:
+        raise NotImplementedError
+
+    def _profile(self, sq: Array) -> Array:
+        return self._combine([p._profile(sq) for p in self.parts])  # type: ignore[attr-defined]
+
+    def _slope(self, sq: Array) -> Array:
+        slopes = [p._slope(sq) for p in self.parts]  # type: ignore[attr-defined]
+        values = [p._profile(sq) for p in self.parts]  # type: ignore[attr-defined]
+        return self._combine_derivative(values, slopes)
+
+    def _gram(self, x: Array, y: Array) -> Array:
+        if self.radial:
+            return self._profile(sqdistances(x, y))
+        return self._combine([p._gram(x, y) for p in self.parts])
+
+    def _gradient(self, x: Array, y: Array) -> Array:
+        if self.radial:
+            return super()._gradient(x, y)
+        values = [p._gram(x, y)[:, :, None] for p in self.parts]
+        return self._combine_derivative(values, [p._gradient(x, y) for p in self.parts])
+
+    def _gradient_block(self, x: Array, y: Array, v: Array) -> Array:
+        block = RadialKernel._gradient_block if self.radial else Kernel._gradient_block
+        return block(self, x, y, v)
+
+    def diagonal(self, x: ArrayLike) -> Array:
+        """The values k(x_i, x_i), shape (n,)."""
+        return self._combine([p.diagonal(x) for p in self.parts])
+
+    @property
+    def maximum(self) -> float | None:
+        """The bound that follows from those of the parts, None when one is missing."""
+        bounds = [p.maximum for p in self.parts]
+        return None if None in bounds else float(self._combine(bounds))
+
+
+@dataclass(frozen=True, repr=False)
+class Sum(_Compound):
+    """k1 + k2 + ... (built by ``+``).
+
+    Parameters
+    ----------
+    terms : tuple of Kernel
+    """
+
+    terms: tuple[Kernel, ...]
+
+    @property
+    def parts(self) -> tuple[Kernel, ...]:
+        """The terms."""
+        return self.terms
+
+    def __repr__(self) -> str:
+        return " + ".join(repr(t) for t in self.terms)
+
+    def _combine(self, values: Sequence[Any]) -> Any:
+        return reduce(np.add, values)
+
+    def _combine_derivative(self, values: Sequence[Array], slopes: Sequence[Array]) -> Array:
+        return self._combine(slopes)
+
+    def positive(self) -> Kernel:
+        """The sum of the positive versions of the terms."""
+        return Sum(tuple(t.positive() for t in self.terms))
+
+    def _gaussian_embed(self, mean: Array, cov: Array, x: Array) -> Array:
+        return self._combine([t._gaussian_embed(mean, cov, x) for t in self.terms])
+
+    def _gaussian_embed_gradient(self, mean: Array, cov: Array, x: Array) -> Array:
+        return self._combine([t._gaussian_embed_gradient(mean, cov, x) for t in self.terms])
+
+
+@dataclass(frozen=True, repr=False)
+class Product(_Compound):
+    """k1 * k2 * ... of positive-definite kernels (built by ``*``).
+
+    Parameters
+    ----------
+    factors : tuple of Kernel
+    """
+
+    factors: tuple[Kernel, ...]
+
+    def __post_init__(self) -> None:
+        for factor in self.factors:
+            if factor.definiteness == Definiteness.CONDITIONAL:
+                raise Unsupported(
+                    f"a product with {factor!r} is not positive definite, since that kernel is"
+                    " only conditionally so; multiply by kernel.positive() instead"
+                )
+
+    @property
+    def parts(self) -> tuple[Kernel, ...]:
+        """The factors."""
+        return self.factors
+
+    @property
+    def separable(self) -> bool:  # type: ignore[override]
+        """Whether all factors are products over the axes."""
+        return all(f.separable for f in self.factors)
+
+    def __repr__(self) -> str:
+        return " * ".join(repr(f) for f in self.factors)
+
+    def _combine(self, values: Sequence[Any]) -> Any:
+        return reduce(np.multiply, values)
+
+    def _combine_derivative(self, values: Sequence[Array], slopes: Sequence[Array]) -> Array:
+        terms = [
+            reduce(np.multiply, [s if i == j else v for j, v in enumerate(values)])
+            for i, s in enumerate(slopes)
+        ]
+        return reduce(np.add, terms)
+
+    def axis_grams(self, axes: Sequence[Array]) -> list[Array]:
+        """Entrywise products of the factors' one-dimensional Gram matrices."""
+        grams = [f.axis_grams(axes) for f in self.factors]
+        return [reduce(np.multiply, per_axis) for per_axis in zip(*grams, strict=True)]
+
+
+@dataclass(frozen=True, repr=False)
+class Scaled(_Compound):
+    """A positive multiple c k (built by ``2.0 * k``).
+
+    Parameters
+    ----------
+    factor : float
+        c > 0.
+    kernel : Kernel
+    """
+
+    factor: float
+    kernel: Kernel
+
+    @property
+    def parts(self) -> tuple[Kernel, ...]:
+        """The one kernel that is scaled."""
+        return (self.kernel,)
+
+    @property
+    def separable(self) -> bool:  # type: ignore[override]
+        """Whether the scaled kernel is a product over the axes."""
+        return self.kernel.separable
+
+    def __repr__(self) -> str:
+        return f"{self.factor:g} * {self.kernel!r}"
+
+    def _combine(self, values: Sequence[Any]) -> Any:
+        return self.factor * values[0]
+
+    def _combine_derivative(self, values: Sequence[Array], slopes: Sequence[Array]) -> Array:
+        return self._combine(slopes)
+
+    def positive(self) -> Kernel:
+        """The multiple of the positive version."""
+        return Scaled(self.factor, self.kernel.positive())
+
+    def axis_grams(self, axes: Sequence[Array]) -> list[Array]:
+        """The kernel's one-dimensional Gram matrices, the first one scaled."""
+        first, *rest = self.kernel.axis_grams(axes)
+        return [self.factor * first, *rest]
+
+    def _gaussian_embed(self, mean: Array, cov: Array, x: Array) -> Array:
+        return self.factor * self.kernel._gaussian_embed(mean, cov, x)
+
+    def _gaussian_embed_gradient(self, mean: Array, cov: Array, x: Array) -> Array:
+        return self.factor * self.kernel._gaussian_embed_gradient(mean, cov, x)
+
+
+def _terms(kernel: Kernel) -> tuple[Kernel, ...]:
+    return kernel.terms if isinstance(kernel, Sum) else (kernel,)
+
+
+def add(left: Kernel, right: Kernel) -> Kernel:
+    """The sum, flattened."""
+    return Sum(_terms(left) + _terms(right))
+
+
+def scale(factor: Any, kernel: Kernel) -> Kernel:
+    """The multiple by a positive number, distributed over sums."""
+    c = positive(factor, "factor", "a kernel times a number <= 0 is no kernel")
+    if isinstance(kernel, Sum):
+        return Sum(tuple(scale(c, t) for t in kernel.terms))
+    if isinstance(kernel, Scaled):
+        return scale(c * kernel.factor, kernel.kernel)
+    return kernel if c == 1.0 else Scaled(c, kernel)
+
+
+def multiply(left: Kernel, right: Kernel) -> Kernel:
+    """The product, distributed over sums and with Gaussian factors merged."""
+    products = [_multiply_terms(a, b) for a in _terms(left) for b in _terms(right)]
+    return products[0] if len(products) == 1 else Sum(tuple(products))
+
+
+def _multiply_terms(left: Kernel, right: Kernel) -> Kernel:
+    c = 1.0
+    factors: list[Kernel] = []
+    for kernel in (left, right):
+        if isinstance(kernel, Scaled):
+            c, kernel = c * kernel.factor, kernel.kernel
+        factors.extend(kernel.factors if isinstance(kernel, Product) else (kernel,))
+    gaussians = [f for f in factors if isinstance(f, Gaussian)]
+    others = [f for f in factors if not isinstance(f, Gaussian)]
+    if gaussians:
+        # exp(-r^2/(2 a^2)) exp(-r^2/(2 b^2)) is Gaussian with 1/h^2 = 1/a^2 + 1/b^2.
+        inverse = float(np.linalg.norm([1.0 / g.bandwidth for g in gaussians]))
+        merged = gaussians[0] if len(gaussians) == 1 else Gaussian(1.0 / inverse)
+        others = [merged, *others]
+    return scale(c, others[0] if len(others) == 1 else Product(tuple(others)))
