@@ -1,0 +1,28 @@
+"""Kernels: Gram matrices, mean embeddings, MMD, operators on grids and low-rank factors.
+
+>>> import numpy as np, jko
+>>> k = jko.kernels.Gaussian(bandwidth=1.0) + 0.5 * jko.kernels.Laplace(bandwidth=2.0)
+>>> k(np.zeros((1, 2)), np.zeros((3, 2))).shape
+(1, 3)
+"""
+
+from .base import Definiteness, Kernel
+from .lowrank import LowRank, median_bandwidth, pivoted_cholesky
+from .operators import KernelOperator
+from .radial import RadialKernel
+from .stationary import Energy, Gaussian, InverseMultiquadric, Laplace, Matern
+
+__all__ = [
+    "Kernel",
+    "RadialKernel",
+    "Gaussian",
+    "InverseMultiquadric",
+    "Matern",
+    "Laplace",
+    "Energy",
+    "Definiteness",
+    "KernelOperator",
+    "LowRank",
+    "pivoted_cholesky",
+    "median_bandwidth",
+]
