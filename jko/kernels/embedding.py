@@ -30,7 +30,7 @@ def _whiten(bandwidth: float, cov: Array, shift: Array) -> tuple[Array, Array, A
     low = np.linalg.cholesky(np.eye(len(cov)) + cov / bandwidth / bandwidth).astype(np.float64)
     # NumPy's general solver, although L is triangular: SciPy's triangular one would wake a second
     # BLAS thread pool inside loops that multiply with NumPy, which costs far more.
-    white = np.linalg.solve(low, shift.T / bandwidth)
+    white: Array = np.linalg.solve(low, shift.T / bandwidth).astype(np.float64)
     exponent = np.log(np.diag(low)).sum() + 0.5 * np.einsum("ij,ij->j", white, white)
     return low, white, np.exp(-exponent)
 
