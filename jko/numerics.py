@@ -98,7 +98,8 @@ def _newton_bisect(state: list[Array], terms: Sequence[Term]) -> tuple[Array, li
     inside = (candidate > lo) & (candidate < hi) & np.isfinite(candidate)
     new = np.where(inside, candidate, 0.5 * (lo + hi))
     scale = 2 * EPS * np.maximum(1.0, np.abs(z))
-    balanced = np.abs(plus - minus) <= EPS * (plus + minus)
+    total = plus + minus
+    balanced = (np.abs(plus - minus) <= EPS * total) & np.isfinite(total)
     done = balanced | (np.abs(new - z) <= scale) | (hi - lo <= scale)
     new = np.where(balanced, z, new)
     return done, [new, lo, hi, constant, slope]
