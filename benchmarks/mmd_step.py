@@ -1,0 +1,192 @@
+"""One MMD step on a fixed support: interior point on a pivoted Cholesky factor against public QPs.
+
+Particles x ~ N(0, I) in the plane, target n points of .8 N(0, I) + (.7, -.3), Gaussian kernel,
+eta = 1:  min over the simplex of  1/2 w'Kw (1 + 1/eta) - w'(K_xy b + K w'/eta).
+
+    python benchmarks/mmd_step.py 1000 5000            # with the peers
+    python benchmarks/mmd_step.py 100000 --bandwidth 1 --tol 1e-8 --no-peers
+
+Times include the factor and the cross term. Gaps are those of the true kernel, relative to
+max(1, |objective|); above --exact-limit atoms the factor of the union of supports serves both
+terms and the gap is the bound  gap_L + delta (2 + 2/eta)  (see jko.solvers.interior_point).
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+from scipy.optimize import nnls
+
+from jko.solvers.interior_point import simplex_gap, solve_qp
+
+ETA = 1.0
+SCALE = 1 + 1 / ETA
+
+
+def cloud(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    return rng.standard_normal((n, 2)), 0.8 * rng.standard_normal((n, 2)) + [0.7, -0.3]
+
+
+def kernel_product(x, y, v, h, rows=64):
+    """K(x, y) v, in row blocks that stay in cache."""
+    out, a, b = np.empty(len(x)), x / h, y / h
+    left = np.column_stack([a, -0.5 * (a * a).sum(1), -np.ones(len(a))])
+    right = np.vstack([b.T, np.ones(len(b)), 0.5 * (b * b).sum(1)])
+    for i in range(0, len(x), rows):
+        block = left[i : i + rows] @ right
+        out[i : i + rows] = np.exp(block, out=block) @ v
+    return out
+
+
+def gram(x, y, h):
+    return np.exp(-((x[:, None] - y[None]) ** 2).sum(-1) / (2 * h * h))
+
+
+def pivoted(x, h, tol):
+    """Rows (r, n) of the pivoted Cholesky factor and its error max diag(K - L L')."""
+    # rows beyond the rank are never touched, so they take no memory
+    rows, rest, rank = np.empty((min(len(x), 2000), len(x))), np.ones(len(x)), 0
+    while rest.max() > tol and rank < len(rows):
+        i = int(rest.argmax())
+        column = np.exp(-((x - x[i]) ** 2).sum(1) / (2 * h * h))
+        column -= rows[:rank, i] @ rows[:rank]
+        rows[rank] = column / np.sqrt(rest[i])
+        rest -= rows[rank] ** 2
+        rest[i], rank = 0.0, rank + 1
+    return rows[:rank], float(rest.max())
+
+
+def ours(x, y, h, tol, limit):
+    """Weights, certified absolute gap, note."""
+    n = len(x)
+    w = np.full(n, 1 / n)
+    if n <= limit:
+        rows, _ = pivoted(x, h, 10 * tol)
+        c = kernel_product(x, y, w, h) + kernel_product(x, x, w, h) / ETA
+        exact = lambda v: kernel_product(x, x, v, h)
+        result = solve_qp(rows.T, c, scale=SCALE, product=exact, tol=tol)
+        gap = result.gap
+    else:
+        rows, delta = pivoted(np.concatenate([x, y]), h, 0.1 * tol)
+        mean = rows[:, n:] @ w
+        rows = np.ascontiguousarray(rows[:, :n])
+        c = rows.T @ (mean + rows @ w / ETA)
+        result = solve_qp(rows.T, c, scale=SCALE, tol=0.5 * tol)
+        gap = result.gap + delta * (2 + 2 / ETA)
+    note = f"rank {len(rows)}, {result.iterations} iterations, {result.status.name}"
+    return result.weights, gap, note
+
+
+def dense_terms(x, y, h):
+    w = np.full(len(x), 1 / len(x))
+    k = gram(x, x, h)
+    return k, gram(x, y, h) @ np.full(len(y), 1 / len(y)) + k @ w / ETA
+
+
+def by_piqp(x, y, h, tol, limit):
+    import piqp
+
+    k, c = dense_terms(x, y, h)
+    n = len(c)
+    solver = piqp.DenseSolver()
+    solver.settings.eps_abs = solver.settings.eps_rel = 0.1 * tol
+    solver.settings.verbose = False
+    hessian = SCALE * k + 1e-13 * np.eye(n)
+    solver.setup(hessian, -c, np.ones((1, n)), np.ones(1), None, None, None, np.zeros(n), None)
+    status = solver.solve()
+    return solver.result.x, None, f"{solver.result.info.iter} iterations, {status.name}"
+
+
+def by_clarabel(x, y, h, tol, limit, factor=False):
+    import cvxpy as cp
+
+    k, c = dense_terms(x, y, h)
+    v = cp.Variable(len(c))
+    if factor:
+        rows, _ = pivoted(x, h, 1e-10)
+        quadratic = cp.sum_squares(rows @ v)
+    else:
+        values, vectors = np.linalg.eigh(k)
+        k = (vectors * np.maximum(values, 0)) @ vectors.T
+        quadratic = cp.quad_form(v, cp.psd_wrap((k + k.T) / 2))
+    problem = cp.Problem(cp.Minimize(SCALE / 2 * quadratic - c @ v), [v >= 0, cp.sum(v) == 1])
+    t = 0.1 * tol
+    problem.solve(solver="CLARABEL", tol_gap_abs=t, tol_gap_rel=t, tol_feas=t)
+    return v.value, None, problem.status
+
+
+def by_nnls(x, y, h, tol, limit):
+    """min |sqrt(a) L'w - q/sqrt(a)|^2 with Lq = c and a heavy row for the mass."""
+    w = np.full(len(x), 1 / len(x))
+    rows, _ = pivoted(x, h, 0.1 * tol)
+    c = kernel_product(x, y, w, h) + kernel_product(x, x, w, h) / ETA
+    q = np.linalg.lstsq(rows.T, c, rcond=None)[0]
+    heavy = 1e3
+    a = np.vstack([np.sqrt(SCALE) * rows, np.full((1, len(x)), heavy)])
+    v, _ = nnls(a, np.append(q / np.sqrt(SCALE), heavy), maxiter=30 * len(x))
+    return v, None, f"rank {len(rows)}"
+
+
+PEERS: dict[str, tuple[Callable, int]] = {
+    "scipy nnls": (by_nnls, 5000),
+    "piqp": (by_piqp, 5000),
+    "cvxpy+clarabel": (by_clarabel, 5000),
+    "cvxpy+clarabel, factor": (lambda *a: by_clarabel(*a, factor=True), 2000),
+}
+
+
+def timed(method, repeats, *args):
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        weights, gap, note = method(*args)
+        seconds.append(time.perf_counter() - start)
+    weights = np.maximum(weights, 0)
+    return statistics.median(seconds), weights / weights.sum(), gap, note
+
+
+def report(name, x, y, h, limit, seconds, weights, gap, note, base):
+    u = np.full(len(x), 1 / len(x))
+    kind = "bound"
+    if len(x) <= limit:
+        c = kernel_product(x, y, u, h) + kernel_product(x, x, u, h) / ETA
+        kw = kernel_product(x, x, weights, h)
+        value = SCALE / 2 * weights @ kw - c @ weights
+        gap, kind = simplex_gap(weights, SCALE * kw - c) / max(1, abs(value)), "true"
+    ratio = "" if base is None else f"  x{seconds / base:.1f}"
+    print(
+        f"{len(x):7d}  {name:24s} {seconds:9.3f} s  {kind} gap {gap:.1e}  {note}{ratio}", flush=True
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("n", type=int, nargs="*", default=[1000])
+    parser.add_argument("--bandwidth", type=float, default=0.5)
+    parser.add_argument("--tol", type=float, default=1e-9)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--exact-limit", type=int, default=20000)
+    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(PEERS))
+    args = parser.parse_args()
+    for n in args.n:
+        x, y = cloud(n, np.random.default_rng(0))
+        common = x, y, args.bandwidth, args.tol, args.exact_limit
+        out = timed(ours, args.repeats, *common)
+        report("jko", *common[:3], args.exact_limit, *out, None)
+        for name in [] if args.no_peers else args.peers:
+            method, most = PEERS[name]
+            if n <= most:
+                peer = timed(method, 3 if n <= 1000 else 1, *common)
+                report(name, *common[:3], args.exact_limit, *peer, out[0])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"peak memory {peak:.2f} GB")
+
+
+if __name__ == "__main__":
+    main()
