@@ -74,7 +74,7 @@ def recombine(weights: Array, features: Array, budget: int) -> Recombination:
     target = moments[keep].T @ v[keep]
     scaled, points = v[keep] / mass, moments[keep]
     while keep.size > budget:
-        alive, scaled = _halve(scaled, points, budget)
+        alive, scaled = _reduce(scaled, points, budget)
         keep, points = keep[alive], points[alive]
     w = mass * scaled / scaled.sum()
     residual = float(np.max(np.abs(points.T @ w - target), initial=0.0)) / mass
@@ -124,23 +124,30 @@ def _checked(weights: Array, features: Array, budget: int) -> tuple[Array, Array
     return v, phi
 
 
-def _halve(v: Array, points: Array, budget: int) -> tuple[Array, Array]:
-    """One level of the tree: group the atoms, eliminate groups, return the survivors.
+def _reduce(v: Array, points: Array, budget: int) -> tuple[Array, Array]:
+    """One round of elimination over q moments; at least `budget` atoms survive, or q if larger.
 
-    With more than twice as many atoms as needed, about 2 q groups stand for their barycentres;
-    eliminating a group drops all its atoms, and the atoms of the others are rescaled.
+    Many atoms: 2 q groups stand for their barycentres; eliminating a group drops all its atoms, and
+    the atoms of the others are rescaled. Few: the 2 q lightest atoms are thinned among themselves.
     """
     n, q = points.shape
-    groups = min(n, max(2 * q, 2 * budget)) if n > 2 * max(q, budget) else n
-    label = np.arange(n) * groups // n
-    start = np.searchsorted(label, np.arange(groups))
-    total = np.add.reduceat(v, start)
-    centres = np.add.reduceat(v[:, None] * points, start, axis=0) / total[:, None]
-    least = budget if groups == n else max(q, 1)
-    new = _eliminate(total, centres, least)
-    v = v * (new / total)[label]
-    alive = np.flatnonzero(v > 0)
-    return alive, v[alive]
+    groups = 2 * q
+    least = max(q, -(-budget // max(1, n // groups)))
+    new = np.ones(n)
+    if n > 2 * groups and least < groups:
+        label = np.arange(n) * groups // n
+        start = np.searchsorted(label, np.arange(groups))
+        total = np.add.reduceat(v, start)
+        centres = np.add.reduceat(v[:, None] * points, start, axis=0) / total[:, None]
+        new = (_eliminate(total, centres, least) / total)[label]
+    else:
+        light = np.argsort(v, kind="stable")[:groups]
+        least = max(0, light.size - (n - budget))
+        new[light] = _eliminate(v[light], points[light], least) / v[light]
+    alive = np.flatnonzero(new > 0)
+    if alive.size == n:
+        raise ArithmeticError("recombination met a null vector lost in rounding: rescale features")
+    return alive, (v * new)[alive]
 
 
 def _eliminate(v: Array, points: Array, least: int) -> Array:
@@ -149,7 +156,7 @@ def _eliminate(v: Array, points: Array, least: int) -> Array:
     alive = np.flatnonzero(v > 0)
     if alive.size <= least:
         return v
-    null = _null_basis(points[alive])
+    null = _null_basis(points[alive])[:, : alive.size - least]  # one atom per vector
     w = v[alive]
     while null.shape[1] and int((w > 0).sum()) > least:
         w, null = _step(w, null)
