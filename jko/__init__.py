@@ -1,6 +1,7 @@
 """jko: minimising-movement (JKO) and proximal steps on measures, every step certified."""
 
-from jko import kernels
+from jko import kernels, solvers
+from jko.energies import KL, Entropy, InclusiveKL, MMDEnergy, PhiDivergence, Potential
 from jko.errors import (
     InvalidArgument,
     InvalidMeasure,
@@ -9,6 +10,7 @@ from jko.errors import (
     StepFailed,
     Unsupported,
 )
+from jko.geometries import MMD, Hellinger, SphericalHellinger, Wasserstein
 from jko.measures import (
     Gaussian,
     GaussianMixture,
@@ -18,5 +20,41 @@ from jko.measures import (
     LogDensity,
     Particles,
 )
+from jko.prox import ProxProblem, Status, StepResult
+from jko.solvers.select import solvers_for
+from jko.solvers.stepping import step
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Gaussian",
+    "GaussianMixture",
+    "Grid",
+    "GridDensity",
+    "Histogram",
+    "LogDensity",
+    "Particles",
+    "Entropy",
+    "InclusiveKL",
+    "KL",
+    "MMDEnergy",
+    "PhiDivergence",
+    "Potential",
+    "Hellinger",
+    "MMD",
+    "SphericalHellinger",
+    "Wasserstein",
+    "ProxProblem",
+    "Status",
+    "StepResult",
+    "solvers_for",
+    "step",
+    "InvalidArgument",
+    "InvalidMeasure",
+    "InvalidType",
+    "JkoError",
+    "StepFailed",
+    "Unsupported",
+    "kernels",
+    "solvers",
+]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jko.validation import Array
+from jko.validation import Array, Mask
 
 EPS = float(np.finfo(float).eps)
 #: Roots are sought for z = log w in [-LOG_RANGE, LOG_RANGE]: beyond it exp(z) is 0 or inf.
@@ -86,7 +86,7 @@ def _split(
     return plus, minus, dplus, dminus
 
 
-def _newton_bisect(state: list[Array], terms: Sequence[Term]) -> tuple[Array, list[Array]]:
+def _newton_bisect(state: list[Array], terms: Sequence[Term]) -> tuple[Mask, list[Array]]:
     """One step of Newton on log(plus) - log(minus), nearly linear in z, inside a bracket."""
     z, lo, hi, constant, slope = state
     plus, minus, dplus, dminus = _split(z, constant, slope, terms)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 T = TypeVar("T")
 
 

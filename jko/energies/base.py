@@ -60,6 +60,11 @@ class Energy(ABC):
         return None
 
     @property
+    def needs_fixed_mass(self) -> bool:
+        """Whether the energy only makes sense while the mass stays what it is."""
+        return any(term.needs_fixed_mass for _, term in self.terms if term is not self)
+
+    @property
     def terms(self) -> tuple[tuple[float, Energy], ...]:
         """The energy as a weighted sum of elementary ones."""
         return ((1.0, self),)

@@ -33,7 +33,7 @@ class PhiDivergence(FormEnergy):
     """
 
     def __init__(self, target: Target, p: float = 2.0) -> None:
-        self.target = instance(
+        self.target: Target = instance(
             target,
             (Measure, LogDensity),
             "target",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from jko.energies.base import FormEnergy
 from jko.energies.form import Quadratic, WeightForm
 from jko.energies.separable import Separable
@@ -48,16 +46,21 @@ class MMDEnergy(FormEnergy):
 
     def restrict(self, mu: Discrete) -> WeightForm:
         self._require_v("normal form")
-        operator = self.kernel.operator(mu)
+        # A conditionally positive kernel (energy distance) only compares equal masses; there its
+        # positive twin k(x,y) + |x| + |y| gives the same energy and a convex form.
+        kernel = self.kernel.positive()
+        operator = kernel.operator(mu)
         if isinstance(self.target, Discrete) and mu.same_support(self.target):
             against = operator.matvec(self.target.weights)
             constant = 0.5 * float(self.target.weights @ against)
         else:
-            against = self.kernel.embed(self.target, mu.points)
-            constant = 0.5 * self.kernel.inner(self.target, self.target)
-        return WeightForm(
-            Separable(-against, {}, None, constant), (Quadratic(self.kernel, operator),)
-        )
+            against = kernel.embed(self.target, mu.points)
+            constant = 0.5 * kernel.inner(self.target, self.target)
+        return WeightForm(Separable(-against, {}, None, constant), (Quadratic(kernel, operator),))
+
+    @property
+    def needs_fixed_mass(self) -> bool:
+        return bool(self.kernel.definiteness == "conditional")
 
     def _require_v(self, what: str) -> None:
         if self.statistic == "U":
@@ -66,8 +69,3 @@ class MMDEnergy(FormEnergy):
     def __repr__(self) -> str:
         suffix = "" if self.statistic == "V" else ", statistic='U'"
         return f"MMDEnergy({self.target!r}, {self.kernel!r}{suffix})"
-
-
-def common_kernel(form: WeightForm) -> Any:
-    """The kernel of a form with exactly one quadratic term, else None."""
-    return form.quadratics[0].kernel if len(form.quadratics) == 1 else None

@@ -99,7 +99,7 @@ class Separable:
         return float(self.per_atom(w).sum() + self.constant)
 
     def gradient(self, w: Array) -> Array:
-        """First variation (n,) at weights w; -inf at empty atoms when a power p <= 1 charges them."""
+        """First variation (n,) at weights w; -inf at empty atoms charged by a power p <= 1."""
         out = self.linear.astype(float)
         for p, c in self.powers.items():
             with np.errstate(invalid="ignore"):

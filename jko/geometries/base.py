@@ -147,8 +147,8 @@ def common_weights(a: Measure, b: Measure) -> tuple[Array, Array]:
     index = index.ravel()
     size = int(index.max()) + 1
     return (
-        np.bincount(index[: a.n], a.weights, size),
-        np.bincount(index[a.n :], b.weights, size),
+        np.bincount(index[: a.n], a.weights, size).astype(float),
+        np.bincount(index[a.n :], b.weights, size).astype(float),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,8 +12,18 @@ from jko.measures.base import Discrete
 from jko.validation import Array, points_array, weights_array
 
 
+class _Atoms(Discrete):
+    def with_weights(self, weights: ArrayLike) -> Self:
+        # The points were checked once and are read-only: weights change in every step, so the
+        # new measure shares them instead of copying and checking (n, d) numbers again.
+        out = object.__new__(type(self))
+        object.__setattr__(out, "points", self.points)
+        object.__setattr__(out, "weights", weights_array(weights, self.n))
+        return out
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class Histogram(Discrete):
+class Histogram(_Atoms):
     """A measure on a fixed support; only its weights vary.
 
     Parameters
@@ -29,12 +39,9 @@ class Histogram(Discrete):
         object.__setattr__(self, "points", points_array(self.points))
         object.__setattr__(self, "weights", weights_array(self.weights, self.points.shape[0]))
 
-    def with_weights(self, weights: ArrayLike) -> Self:
-        return _share_points(self, weights_array(weights, self.n))
-
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Particles(Discrete):
+class Particles(_Atoms):
     """Weighted points whose positions and weights may both move.
 
     Parameters
@@ -54,20 +61,5 @@ class Particles(Discrete):
         object.__setattr__(self, "points", checked)
         object.__setattr__(self, "weights", weights_array(w, n))
 
-    def with_weights(self, weights: ArrayLike) -> Self:
-        return _share_points(self, weights_array(weights, self.n))
-
     def with_points(self, points: ArrayLike) -> Self:
         return type(self)(points, self.weights)
-
-
-M = TypeVar("M", Histogram, Particles)
-
-
-def _share_points(measure: M, weights: Array) -> M:
-    # The points were checked once and are read-only: weights change in every step, so the new
-    # measure shares them instead of copying and checking (n, d) numbers again.
-    out = object.__new__(type(measure))
-    object.__setattr__(out, "points", measure.points)
-    object.__setattr__(out, "weights", weights)
-    return out

@@ -108,4 +108,3 @@ class Discrete(Measure):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(n={self.n}, dim={self.dim}, mass={self.mass:.6g})"
-

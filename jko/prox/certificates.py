@@ -21,7 +21,7 @@ from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
 from jko.prox.result import Certificate
-from jko.validation import Array
+from jko.validation import Array, Mask
 
 
 def certify(problem: Any, nu: Measure) -> Certificate:
@@ -71,7 +71,8 @@ def hellinger_certificate(
     brackets = np.zeros_like(w)
     easy = inner & (t > 0)
     root_t = np.sqrt(t[easy])
-    brackets[easy] = (2 / step) * (root_t * np.sqrt(w[easy]) - np.sqrt(previous[easy]) / root_t) ** 2
+    stretched = root_t * np.sqrt(w[easy]) - np.sqrt(previous[easy]) / root_t
+    brackets[easy] = (2 / step) * stretched**2
     # An atom the energy forbids (ceiling 0) contributes nothing once it is empty.
     hard = ~easy & ((ceiling > 0) | (w > 0))
     if hard.any():
@@ -82,14 +83,14 @@ def hellinger_certificate(
     return Certificate(gap, float(violation.sum()) / float(w.sum()))
 
 
-def _average_multiplier(total: Array, w: Array, inner: Array) -> float:
+def _average_multiplier(total: Array, w: Array, inner: Mask) -> float:
     if not inner.any():
         return 0.0
     return float(w[inner] @ total[inner]) / float(w[inner].sum())
 
 
 def _other_bracket(
-    lower: Separable, w: Array, previous: Array, slope: Array, lam: float, step: float, hard: Array
+    lower: Separable, w: Array, previous: Array, slope: Array, lam: float, step: float, hard: Mask
 ) -> Array:
     """h(w) + h*(y) - y w with y = lam - g'(w); at w = 0 = m' any g'(0) <= 2/step serves."""
     f = lower.gradient(w)
@@ -114,7 +115,7 @@ def weight_certificate(form: WeightForm, w: Array, mass: float | None) -> Certif
     """
     if mass is None:
         return _free_certificate(form, w)
-    rest, constant = form.linearised(w)
+    rest, _ = form.linearised(w)
     primal = rest.value(w)
     gradient = rest.gradient(w)
     charged = w > 0
@@ -131,27 +132,40 @@ def weight_certificate(form: WeightForm, w: Array, mass: float | None) -> Certif
 
 
 def _free_certificate(form: WeightForm, w: Array) -> Certificate:
+    """On M+: F(v) >= separable(v) + Qu.v - u'Qu/2 for any u, minimised over v >= 0 in closed form.
+
+    Atoms without powers need Qu + linear >= 0, which u = w misses by rounding: the candidates are
+    the least t w and the least w + t 1 that satisfy it.
+    """
     separable = form.separable
-    gradient = form.gradient(w)
-    charged = w > 0
-    point = w
-    powered = np.zeros(separable.n, dtype=bool)
+    slope = form.quadratic_gradient(w)
+    gradient = separable.gradient(w) + slope
+    plain = np.ones(separable.n, dtype=bool)
     for c in separable.powers.values():
-        powered |= c > 0
-    lowest = float(np.min(np.where(powered, 0.0, gradient), initial=0.0))
-    if lowest < 0:
+        plain &= c == 0
+    need, have = -separable.linear[plain], slope[plain]
+    if not plain.any() or (have >= need).all():
+        candidates = [(w, slope)]
+    else:
+        candidates = []
+        positive = have > 0
+        t = float(np.max(need[positive] / have[positive], initial=0.0))
+        if (need[~positive] <= t * have[~positive]).all():
+            candidates.append((t * w, t * slope))
         lift = form.quadratic_gradient(np.ones_like(w))
-        least = float(lift.min())
-        if least <= 0:
-            return Certificate(None, float(np.abs(gradient[charged] * w[charged]).sum()))
-        point = w + (-lowest / least) * (1 + 1e-12)
-    slope = form.quadratic_gradient(point)
-    dual = separable.constant - 0.5 * float(point @ slope)
-    # Rounding can leave a gradient of -1e-17 on a plain atom: the shift above already paid for it.
-    needed = np.where(powered, -slope, np.minimum(-slope, separable.linear))
-    dual -= float(separable.per_atom_conjugate(needed).sum())
+        if lift[plain].min() > 0:
+            t = float(np.max((need - have) / lift[plain]))
+            candidates.append((w + t, slope + t * lift))
+    duals = []
+    for u, pull in candidates:
+        # Rounding can leave -1e-17 on a plain atom: the candidate already paid for it.
+        y = np.where(plain, np.minimum(-pull, separable.linear), -pull)
+        conjugate = float(separable.per_atom_conjugate(y).sum())
+        duals.append(separable.constant - 0.5 * float(u @ pull) - conjugate)
+    charged = w > 0
     violation = float(np.abs(gradient[charged] * w[charged]).sum())
-    return Certificate(form.value(w) - dual, violation)
+    gap = form.value(w) - max(duals) if duals else None
+    return Certificate(gap, violation)
 
 
 def _wasserstein(problem: Any, nu: Measure) -> Certificate:

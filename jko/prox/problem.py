@@ -52,6 +52,12 @@ class ProxProblem:
             "geometry",
             "pass a geometry such as jko.Wasserstein() or jko.Hellinger()",
         )
+        if self.energy.needs_fixed_mass and not self.geometry.conserves_mass:
+            raise Unsupported(
+                f"{self.energy!r} compares measures of equal mass only (its kernel is conditionally"
+                f" positive definite), but {self.geometry!r} lets the mass vary; use mass='fixed'"
+                " or another kernel"
+            )
         remedy = "a step length is a positive number"
         object.__setattr__(self, "tau", positive(self.tau, "tau", remedy))
 
@@ -90,5 +96,6 @@ class ProxProblem:
         return self.value(nu) + self.geometry.penalty(nu, self.previous, self.tau)
 
     def certificate(self, answer: Any) -> Certificate:
-        """Gap and residual of an answer, from its measure alone."""
-        return certify(self, answer.measure)
+        """Gap and residual of an answer, from the measure it certifies alone."""
+        nu = answer.measure if answer.certified is None else answer.certified
+        return certify(self, nu)

@@ -1,0 +1,13 @@
+"""Solvers of proximal steps: pass one as `solver=`, or let "auto" choose."""
+
+from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.solvers.mixture import Mixture
+from jko.solvers.simplex_qp import SimplexQP
+
+__all__ = [
+    "Answer",
+    "Controls",
+    "Mixture",
+    "ProxSolver",
+    "SimplexQP",
+]

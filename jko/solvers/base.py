@@ -60,6 +60,9 @@ class Answer:
     sqdistance : float or None
         Transport cost of the plan found; None: the geometry computes it.
     bias : float or None
+    certified : Measure or None
+        The measure the certificate speaks of when it is not the returned one (a recombined
+        measure); `bias` then covers the difference.
     dual : object
         Potentials or multipliers the certificate may use (any value gives a valid bound).
     exhausted : bool
@@ -74,6 +77,7 @@ class Answer:
     objective: float | None = None
     sqdistance: float | None = None
     bias: float | None = None
+    certified: Measure | None = None
     dual: Any = None
     exhausted: bool = False
     warm: Any = None

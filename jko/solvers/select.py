@@ -8,9 +8,14 @@ from jko.geometries.base import Geometry
 from jko.measures.base import Measure
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import ProxSolver
+from jko.solvers.mixture import Mixture
+from jko.solvers.simplex_qp import SimplexQP
 
 #: The order in which `auto` tries solvers: exact ones first, references last.
-AUTO: tuple[ProxSolver, ...] = ()
+AUTO: tuple[ProxSolver, ...] = (
+    Mixture(),
+    SimplexQP(),
+)
 
 
 def reason(solver: ProxSolver, problem: ProxProblem) -> str | None:

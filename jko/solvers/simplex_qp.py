@@ -1,0 +1,184 @@
+"""The MMD step as a quadratic program over the weights, on a fixed or a united support."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Any, ClassVar
+
+import numpy as np
+
+from jko.energies.form import WeightForm
+from jko.energies.mmd import MMDEnergy
+from jko.geometries.mmd import MMD
+from jko.kernels import pivoted_cholesky
+from jko.measures.base import Discrete
+from jko.measures.grid import GridDensity
+from jko.measures.target import restrict
+from jko.prox.problem import ProxProblem
+from jko.prox.result import Breakdown, Status
+from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.solvers.interior_point import QPResult, QPStatus, solve_qp
+from jko.solvers.mixture import Mixture, union_support
+from jko.solvers.recombination import kernel_features, recombine
+from jko.validation import Array, one_of, positive_int
+
+
+@dataclass(frozen=True)
+class SimplexQP(ProxSolver):
+    """Quadratic energies in MMD geometry: min 1/2 w'Hw - c'w over the simplex (or w >= 0).
+
+    Pivoted Cholesky of the kernel, interior point with Woodbury, gap by exact kernel products.
+
+    Parameters
+    ----------
+    support : {"fixed", "union"}
+        "fixed": only the measure's atoms may carry weight; the step sparsifies them. "union": the
+        target's atoms enter too, and the step contracts MMD by 1/(1+eta) exactly (MATH M1, M2).
+    budget : int, optional
+        With "union": recombine to at most this many atoms (positive weights, exact mass, leading
+        kernel eigenfunctions kept). The MMD this costs is `info["recombination_mmd"]` and, in
+        objective, `bias`; `info["copied_mass"]` is the mass fraction on target atoms.
+    """
+
+    support: str = "fixed"
+    budget: int | None = None
+
+    guarantee: ClassVar[str] = "to tolerance"
+    default_tol: ClassVar[float] = 1e-9
+
+    def __post_init__(self) -> None:
+        one_of(self.support, ("fixed", "union"), "support")
+        if self.budget is not None:
+            positive_int(self.budget, "budget")
+
+    @property
+    def name(self) -> str:
+        return "SimplexQP" if self.support == "fixed" else "SimplexQP(union)"
+
+    def accepts(self, problem: ProxProblem) -> str | None:
+        if not isinstance(problem.geometry, MMD):
+            return "it takes MMD geometries only"
+        if not isinstance(problem.previous, Discrete):
+            return f"a {type(problem.previous).__name__} has no weights on a fixed support"
+        if self.support == "union":
+            if isinstance(problem.previous, GridDensity):
+                return "a grid takes no further atoms; support='fixed' serves there"
+            return None
+        separable = problem.form.separable
+        if any((c > 0).any() for c in separable.powers.values()):
+            return "the energy is not quadratic in the weights; Conic takes it at small n"
+        if ((separable.ceiling > 0) & np.isfinite(separable.ceiling)).any():
+            return "the energy bounds the weights from above; Conic takes it at small n"
+        return None
+
+    def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
+        if self.support == "fixed":
+            return _fixed(problem, controls)
+        united = ProxProblem(problem.energy, problem.geometry, union_support(problem), problem.tau)
+        mixture = Mixture()
+        if mixture.accepts(united) is None:
+            answer = mixture.solve(united, controls)
+        else:
+            answer = _fixed(united, controls)
+        return _recombined(united, answer, problem, self.budget)
+
+
+def _fixed(problem: ProxProblem, controls: Controls) -> Answer:
+    form, previous = problem.total_form, problem.discrete
+    mass = previous.mass if problem.geometry.conserves_mass else None
+    open_atoms = form.separable.ceiling > 0
+    result = _quadratic_program(form, previous.points, open_atoms, mass, controls)
+    if result.status is QPStatus.UNBOUNDED:
+        raise Breakdown(Status.UNBOUNDED, result.status.value)
+    weights = np.zeros(previous.n)
+    weights[open_atoms] = result.weights
+    if not weights.sum() > 0:
+        raise Breakdown(Status.BROKEN, "the step removes all mass, and a measure needs some")
+    return Answer(
+        previous.with_weights(weights),
+        problem,
+        result.iterations,
+        exhausted=result.status is QPStatus.MAX_ITER,
+        info={"rank": result.ranks[-1] if result.ranks else 0, "qp": result.status.value},
+        warm={"weights": weights},
+    )
+
+
+def _quadratic_program(
+    form: WeightForm, points: Array, open_atoms: Any, mass: float | None, controls: Controls
+) -> QPResult:
+    """Solve over the open atoms; several kernels merge into their weighted sum."""
+    kernel = reduce(add, [q.scale * q.kernel for q in form.quadratics])
+    inside = points[open_atoms]
+
+    def product(v: Array) -> Array:
+        full = np.zeros(len(points))
+        full[open_atoms] = v
+        return form.quadratic_gradient(full)[open_atoms]
+
+    # The tolerance is relative to the objective, which the constant part of the form belongs to.
+    tol = controls.tol / max(1.0, abs(form.separable.constant))
+    factor = pivoted_cholesky(kernel, inside, 10 * tol / (mass or 1.0))
+    return solve_qp(
+        factor.factor,
+        -form.separable.linear[open_atoms],
+        mass=mass,
+        product=product,
+        tol=0.5 * tol,
+        max_iter=controls.max_iter or 200,
+        warm=_warm_weights(controls.warm, open_atoms),
+    )
+
+
+def _warm_weights(warm: Any, open_atoms: Any) -> Array | None:
+    """The weights of an earlier result, when they fit; anything else is ignored."""
+    if not isinstance(warm, dict):
+        return None
+    weights = warm.get("weights")
+    if not isinstance(weights, np.ndarray) or weights.shape != open_atoms.shape:
+        return None
+    return np.asarray(weights[open_atoms], dtype=float)
+
+
+def _recombined(
+    united: ProxProblem, answer: Answer, problem: ProxProblem, budget: int | None
+) -> Answer:
+    """Report the copied mass and, with a budget, keep that many atoms of the united support."""
+    full = answer.measure
+    assert isinstance(full, Discrete)
+    info = {**answer.info, "copied_mass": _copied_mass(full, problem), "recombination_mmd": 0.0}
+    charged = np.flatnonzero(full.weights)
+    if budget is None or charged.size <= budget:
+        return Answer(full, united, answer.iterations, info=info)
+    kernel = problem.geometry.kernel  # type: ignore[attr-defined]
+    factor = pivoted_cholesky(kernel, full.points[charged], 1e-14, max_rank=4 * budget).factor
+    weights = full.weights[charged]
+    features = kernel_features(factor, weights, budget - 1)
+    kept = recombine(weights, features, budget)
+    change = np.zeros(full.n)
+    change[charged[kept.indices]] = kept.weights
+    fewer = full.with_weights(change)
+    final = type(full)(full.points[charged[kept.indices]], kept.weights)  # type: ignore[call-arg]
+    lost = factor.T @ (kept.full(charged.size) - weights)
+    info["recombination_mmd"] = float(np.sqrt(lost @ lost))
+    info["copied_mass"] = _copied_mass(final, problem)
+    return Answer(
+        final,
+        united,
+        answer.iterations,
+        objective=united.objective(full),
+        bias=united.objective(fewer) - united.objective(full),
+        certified=full,
+        info=info,
+    )
+
+
+def _copied_mass(measure: Discrete, problem: ProxProblem) -> float:
+    """Fraction of the mass that sits exactly on atoms of an MMD target."""
+    on_target = np.zeros(measure.n, dtype=bool)
+    for _, term in problem.energy.terms:
+        if isinstance(term, MMDEnergy) and isinstance(term.target, Discrete):
+            on_target |= np.isfinite(restrict(term.target, measure).log_weights)
+    return float(measure.weights[on_target].sum()) / measure.mass
