@@ -23,6 +23,7 @@ from jko.measures import (
 from jko.prox import ProxProblem, Status, StepResult
 from jko.solvers.select import solvers_for
 from jko.solvers.stepping import step
+from jko.splitting import split_step
 
 __version__ = "0.1.0"
 
@@ -49,6 +50,7 @@ __all__ = [
     "StepResult",
     "solvers_for",
     "step",
+    "split_step",
     "InvalidArgument",
     "InvalidMeasure",
     "InvalidType",

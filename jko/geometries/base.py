@@ -11,7 +11,7 @@ import numpy as np
 
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
 from jko.measures.base import Discrete, Measure
-from jko.validation import Array, instance, positive
+from jko.validation import Array, instance, positive, real
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,12 @@ class Geometry(ABC):
     def geodesic(self, a: Measure, b: Measure, t: float) -> Measure:
         """The point at time t in [0, 1] of the geodesic from `a` to `b`."""
         raise Unsupported(f"{self!r} has no geodesic between these measures")
+
+    def extrapolate(self, a: Measure, b: Measure) -> Measure:
+        """The point at time 2 of the geodesic that leaves `a` and passes `b` at time 1."""
+        raise Unsupported(
+            f"{self!r} cannot extrapolate on a {type(a).__name__}; use scheme='implicit'"
+        )
 
     def conic(self, w: Any, previous: Discrete) -> tuple[Any, list[Any]]:
         """A CVXPY expression of D^2(w, previous) at rate 1, and its constraints."""
@@ -152,9 +158,17 @@ def common_weights(a: Measure, b: Measure) -> tuple[Array, Array]:
     )
 
 
+def leaves_cone(what: str) -> Unsupported:
+    """The error of an extrapolation that would need negative weights."""
+    return Unsupported(
+        f"the {what} geodesic leaves the positive measures before time 2; reduce tau,"
+        " or use scheme='implicit'"
+    )
+
+
 def check_time(t: Any) -> float:
     """A time in [0, 1]."""
-    value = float(t)
+    value = real(t, "t")
     if not 0 <= value <= 1:
         raise InvalidArgument(f"t = {t} must lie in [0, 1], the span of a geodesic")
     return value

@@ -14,6 +14,7 @@ from jko.geometries.base import (
     check_pair,
     check_time,
     common_weights,
+    leaves_cone,
     show,
 )
 from jko.measures.base import Discrete, Measure
@@ -28,10 +29,13 @@ def _require_shared(a: Measure, b: Measure) -> tuple[Array, Array]:
 
 
 def root_ratio(current: Array, previous: Array) -> Array:
-    """s'/s per atom; 1 where both vanish (the multiplier there is read off the limit)."""
+    """s'/s per atom: 0 where `previous` is empty, whether or not `current` is.
+
+    The first mass on an atom that neither charges costs 4 m, so the potential there is 2.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.sqrt(previous / current)
-    return np.where((current == 0) & (previous == 0), 1.0, ratio)
+    return np.where(previous == 0, 0.0, ratio)
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,7 +62,7 @@ class Hellinger(Geometry):
         return float(4 * ((np.sqrt(wa) - np.sqrt(wb)) ** 2).sum())
 
     def potential(self, a: Discrete, b: Discrete) -> Array:
-        """2 (1 - sqrt(b/a)): -inf at empty atoms of `a` that `b` charges."""
+        """2 (1 - sqrt(b/a)): -inf at empty atoms of `a` that `b` charges, 2 where `b` is empty."""
         check_pair(a, b)
         wa, wb = _require_shared(a, b)
         return 2 * (1 - root_ratio(wa, wb)) / self.rate
@@ -75,6 +79,17 @@ class Hellinger(Geometry):
         wa, wb = _require_shared(a, b)
         assert isinstance(a, Discrete)
         return a.with_weights(((1 - t) * np.sqrt(wa) + t * np.sqrt(wb)) ** 2)
+
+    def extrapolate(self, a: Measure, b: Measure) -> Measure:
+        """sqrt mu = 2 sqrt b - sqrt a."""
+        wa, wb = _require_shared(a, b)
+        assert isinstance(a, Discrete)
+        if self.conserves_mass:
+            return SphericalHellinger().extrapolate(a, b)
+        root = 2 * np.sqrt(wb) - np.sqrt(wa)
+        if (root < 0).any():
+            raise leaves_cone("Hellinger")
+        return a.with_weights(root**2)
 
     def conic(self, w: Any, previous: Discrete) -> tuple[Any, list[Any]]:
         """4 (sum w + mass' - 2 sum sqrt(w m')), with mass fixed where the geometry says so."""
@@ -136,6 +151,17 @@ class SphericalHellinger(Geometry):
             return a
         sa, sb = np.sqrt(wa), np.sqrt(wb)
         root = (np.sin((1 - t) * half) * sa + np.sin(t * half) * sb) / np.sin(half)
+        weights = root**2
+        return a.with_weights(weights * (wa.sum() / weights.sum()))
+
+    def extrapolate(self, a: Measure, b: Measure) -> Measure:
+        """The great circle followed as far again."""
+        wa, wb = _require_shared(a, b)
+        assert isinstance(a, Discrete)
+        half = self.angle(wa, wb) / 2
+        root = 2 * np.cos(half) * np.sqrt(wb) - np.sqrt(wa)
+        if (root < 0).any():
+            raise leaves_cone("spherical Hellinger")
         weights = root**2
         return a.with_weights(weights * (wa.sum() / weights.sum()))
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jko.errors import Unsupported
-from jko.geometries.base import Geometry, check_masses, check_pair, check_time, show
+from jko.geometries.base import Geometry, check_masses, check_pair, check_time, leaves_cone, show
 from jko.kernels import Kernel
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
@@ -75,6 +75,16 @@ class MMD(Geometry):
             return a.with_weights((1 - t) * a.weights + t * b.weights)
         points = np.concatenate([a.points, b.points])
         return Particles(points, np.concatenate([(1 - t) * a.weights, t * b.weights]))
+
+    def extrapolate(self, a: Measure, b: Measure) -> Measure:
+        """2 b - a, while that is a positive measure."""
+        if not isinstance(a, Discrete) or not a.same_support(b):
+            return super().extrapolate(a, b)
+        assert isinstance(b, Discrete)
+        weights = 2 * b.weights - a.weights
+        if (weights < 0).any():
+            raise leaves_cone("MMD")
+        return a.with_weights(weights)
 
     def conic(self, w: Any, previous: Discrete) -> tuple[Any, list[Any]]:
         """|R (w - m')|^2 with R'R = K (the positive version on fixed mass)."""

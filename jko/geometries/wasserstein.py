@@ -40,12 +40,16 @@ class Wasserstein(Geometry):
         return _network_simplex(x, wa, y, wb)[0]
 
     def potential(self, a: Discrete, b: Discrete) -> Array:
-        """Kantorovich potential of |x-y|^2/2 on the atoms of `a` (zero mean; exact LP dual)."""
+        """Kantorovich potential of |x-y|^2/2 on the atoms of `a` (zero mean; exact LP dual).
+
+        At empty atoms it is the c-transform of the dual on `b`: a subgradient of the cost there.
+        """
         check_pair(a, b)
         check_masses(a, b, self)
-        if a.n * b.n > MAX_PAIRS:
-            raise Unsupported(_too_large(a.n, b.n))
-        phi = _network_simplex(a.points, a.weights, b.points, b.weights)[1]
+        x, wa, y, wb = _charged(a, b)
+        if a.n * len(y) > MAX_PAIRS:
+            raise Unsupported(_too_large(a.n, len(y)))
+        phi = _c_transform(a.points, y, _network_simplex(x, wa, y, wb)[1])
         phi = phi - float(a.weights @ phi) / a.mass
         return 0.5 * phi / self.rate
 
@@ -64,6 +68,15 @@ class Wasserstein(Geometry):
             left, right = np.nonzero(plan)
             share = plan[left, right]
         return Particles((1 - t) * x[left] + t * y[right], share)
+
+    def extrapolate(self, a: Measure, b: Measure) -> Measure:
+        """Every point goes as far again: 2 T - id, T the map (particles: index by index)."""
+        if isinstance(a, Gaussian) and isinstance(b, Gaussian):
+            linear = 2 * bures_map(a, b) - np.eye(a.dim)
+            return Gaussian(2 * b.mean - a.mean, linear @ a.cov @ linear.T, a.mass)
+        if isinstance(a, Particles) and isinstance(b, Particles) and a.n == b.n:
+            return b.with_points(2 * b.points - a.points)
+        return super().extrapolate(a, b)
 
     def __repr__(self) -> str:
         return show(self, "Wasserstein()")
@@ -88,9 +101,14 @@ def bures(a: Gaussian, b: Gaussian) -> float:
 
 
 def bures_map(a: Gaussian, b: Gaussian) -> Array:
-    """The linear part (d, d) of the optimal map from `a` to `b`: symmetric positive definite."""
+    """The linear part (d, d) of the optimal map from `a` to `b`: symmetric positive definite.
+
+    (A^1/2 B A^1/2)^1/2 is V s V' for the singular values s of B^1/2 A^1/2 = U s V': squaring first
+    would lose every direction whose standard deviation is below 1e-4 of the largest.
+    """
     root = symmetric_sqrt(a.cov)
-    inner = symmetric_sqrt(root @ b.cov @ root)
+    _, s, vt = np.linalg.svd(symmetric_sqrt(b.cov) @ root)
+    inner = (vt.T * s) @ vt
     half = np.linalg.solve(root, inner)
     linear = np.linalg.solve(root, half.T)
     return np.asarray((linear + linear.T) / 2)
@@ -134,8 +152,19 @@ def _too_large(n: int, m: int) -> str:
     )
 
 
+def _c_transform(x: Array, y: Array, psi: Array) -> Array:
+    """min_j |x_i - y_j|^2 - psi_j at each x_i (n,)."""
+    import ot
+
+    out: Array = (ot.dist(x, y, metric="sqeuclidean") - psi).min(axis=1)
+    return out
+
+
 def _network_simplex(x: Array, wa: Array, y: Array, wb: Array) -> tuple[float, Array, Array]:
-    """Cost, first Kantorovich potential (n,) and plan (n, m) of the exact problem (POT)."""
+    """Cost, second Kantorovich potential (m,) and plan (n, m) of the exact problem (POT).
+
+    All weights must be positive: duals at empty atoms are arbitrary.
+    """
     if len(x) * len(y) > MAX_PAIRS:
         raise Unsupported(_too_large(len(x), len(y)))
     import ot
@@ -145,4 +174,4 @@ def _network_simplex(x: Array, wa: Array, y: Array, wb: Array) -> tuple[float, A
     plan, log = ot.emd(wa / total, wb / wb.sum(), cost, numItermax=10_000_000, log=True)
     if log["warning"] is not None:
         raise Unsupported(f"POT could not solve the exact transport problem: {log['warning']}")
-    return total * float(log["cost"]), np.asarray(log["u"]), total * np.asarray(plan)
+    return total * float(log["cost"]), np.asarray(log["v"]), total * np.asarray(plan)
