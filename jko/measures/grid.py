@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Self
@@ -41,8 +41,9 @@ class Grid:
     shape: tuple[int, ...]
 
     def __init__(self, lower: ArrayLike, upper: ArrayLike, shape: Sequence[int] | int) -> None:
-        low, up = vector(lower, "lower"), vector(upper, "upper")
-        cells = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+        # + 0.0 turns -0.0 into 0.0: equal grids must have equal hashes.
+        low, up = frozen(vector(lower, "lower") + 0.0), frozen(vector(upper, "upper") + 0.0)
+        cells = tuple(shape) if isinstance(shape, Iterable) else (shape,)
         counts = tuple(positive_int(m, "shape") for m in cells)
         if not low.shape == up.shape == (len(counts),):
             raise InvalidArgument(
