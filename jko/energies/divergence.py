@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from jko.energies.base import FormEnergy
+from jko.energies.base import Energy, FormEnergy
 from jko.energies.form import WeightForm
 from jko.energies.separable import Separable
-from jko.errors import Unsupported
+from jko.errors import InvalidMeasure, Unsupported
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
 from jko.measures.target import LogDensity, Target, restrict
@@ -72,7 +72,7 @@ class KL(PhiDivergence):
     def convexity(self, geometry: Any) -> float | None:
         # Displacement convexity modulus of KL(.|N(m, S)): the smallest eigenvalue of S^{-1}.
         if type(geometry).__name__ == "Wasserstein" and isinstance(self.target, Gaussian):
-            return 1.0 / float(np.linalg.eigvalsh(self.target.cov)[-1])
+            return float(geometry.rate) / float(np.linalg.eigvalsh(self.target.cov)[-1])
         return None
 
     def __repr__(self) -> str:
@@ -96,10 +96,17 @@ class InclusiveKL(PhiDivergence):
 
 def _normal_form(p: float, log_pi: Array, missing: float) -> Separable:
     """D_p(w|pi) = pi^{1-p} psi_p(w) + w/(1-p) + pi/p, and its limits at p = 0 and p = 1."""
-    pi = np.exp(log_pi)
-    charged = pi > 0
+    with np.errstate(over="ignore"):
+        pi = np.exp(log_pi)
+        total = float(pi.sum()) + missing
+    # KL reads the logarithm alone, so a posterior of log density -1e4 is as good as any other.
+    if total == np.inf or (total == 0 and p != 1):
+        raise InvalidMeasure(
+            f"target has log weights up to {log_pi.max():.6g}, beyond double precision;"
+            " add a constant to the log density so that its maximum is near 0"
+        )
+    charged = log_pi > -np.inf
     safe_log = np.where(charged, log_pi, 0.0)
-    total = float(pi.sum()) + missing
     if p == 1:
         linear, coefficient, constant = -safe_log, np.ones_like(pi), total
     elif p == 0:
@@ -116,6 +123,27 @@ def _normal_form(p: float, log_pi: Array, missing: float) -> Separable:
     upper = None if allowed.all() else np.where(allowed, np.inf, 0.0)
     coefficient = np.where(allowed, coefficient, 0.0)
     return Separable(np.where(allowed, linear, 0.0), {p: coefficient}, upper, constant)
+
+
+def gaussian_kl_sum(energy: Energy) -> tuple[float, Gaussian] | None:
+    """(c, g) with energy = c KL(.|g) + constant at fixed mass; None when there is no such form.
+
+    A sum of KL to Gaussians is KL to their weighted geometric mean: precisions average.
+    """
+    scales, targets = [], []
+    for c, term in energy.terms:
+        if not isinstance(term, KL) or not isinstance(term.target, Gaussian):
+            return None
+        scales.append(c)
+        targets.append(term.target)
+    total = float(sum(scales))
+    if len(targets) == 1:
+        return total, targets[0]
+    precisions = [np.linalg.inv(g.cov) for g in targets]
+    pairs = list(zip(scales, targets, precisions, strict=True))
+    cov = np.linalg.inv(sum(c * p for c, _, p in pairs) / total)
+    mean = cov @ (sum(c * p @ g.mean for c, g, p in pairs) / total)
+    return total, Gaussian(mean, (cov + cov.T) / 2)
 
 
 def _gaussian_kl(a: Gaussian, b: Gaussian) -> float:
