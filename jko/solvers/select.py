@@ -8,13 +8,17 @@ from jko.geometries.base import Geometry
 from jko.measures.base import Measure
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import ProxSolver
+from jko.solvers.bures import Bures
+from jko.solvers.lagrangian import Lagrangian
 from jko.solvers.mixture import Mixture
 from jko.solvers.simplex_qp import SimplexQP
 
 #: The order in which `auto` tries solvers: exact ones first, references last.
 AUTO: tuple[ProxSolver, ...] = (
+    Bures(),
     Mixture(),
     SimplexQP(),
+    Lagrangian(),
 )
 
 
