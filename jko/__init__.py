@@ -1,6 +1,6 @@
 """jko: minimising-movement (JKO) and proximal steps on measures, every step certified."""
 
-from jko import kernels, solvers
+from jko import callbacks, kernels, solvers
 from jko.energies import KL, Entropy, InclusiveKL, MMDEnergy, PhiDivergence, Potential
 from jko.errors import (
     InvalidArgument,
@@ -10,6 +10,7 @@ from jko.errors import (
     StepFailed,
     Unsupported,
 )
+from jko.flow import flow, resume
 from jko.geometries import MMD, Hellinger, SphericalHellinger, Wasserstein
 from jko.measures import (
     Gaussian,
@@ -24,6 +25,7 @@ from jko.prox import ProxProblem, Status, StepResult
 from jko.solvers.select import solvers_for
 from jko.solvers.stepping import step
 from jko.splitting import split_step
+from jko.trajectory import Trajectory
 
 __version__ = "0.1.0"
 
@@ -51,12 +53,16 @@ __all__ = [
     "solvers_for",
     "step",
     "split_step",
+    "flow",
+    "resume",
+    "Trajectory",
     "InvalidArgument",
     "InvalidMeasure",
     "InvalidType",
     "JkoError",
     "StepFailed",
     "Unsupported",
+    "callbacks",
     "kernels",
     "solvers",
 ]

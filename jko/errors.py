@@ -33,8 +33,11 @@ class StepFailed(JkoError, RuntimeError):
     result : jko.StepResult or None
         What the step had reached: the best measure found, its gap or residual, its status.
         None when the solver had nothing to hand back.
+    trajectory : jko.Trajectory or None
+        In a flow, the steps before this one.
     """
 
     def __init__(self, message: str, result: Any = None) -> None:
         super().__init__(message)
         self.result = result
+        self.trajectory: Any = None

@@ -81,6 +81,8 @@ class StepResult:
     seconds : float
     tol : float
         Tolerance the certificate was held against.
+    baseline : float or None
+        The stated objective of staying put; a step never ends above it by more than its gap.
     warm : object
         Hand it to the next step as `warm=`.
     info : dict
@@ -100,6 +102,7 @@ class StepResult:
     iterations: int
     seconds: float
     tol: float
+    baseline: float | None = None
     warm: Any = None
     info: Mapping[str, Any] = field(default_factory=dict)
 

@@ -65,6 +65,9 @@ class Answer:
         measure); `bias` then covers the difference.
     dual : object
         Potentials or multipliers the certificate may use (any value gives a valid bound).
+    baseline : float or None
+        Stated objective of the previous measure, where it is not simply F (a plain entropic plan
+        from a measure to itself costs something); None: the driver takes F(previous).
     exhausted : bool
         Whether the iteration limit was hit.
     warm : object
@@ -79,6 +82,7 @@ class Answer:
     bias: float | None = None
     certified: Measure | None = None
     dual: Any = None
+    baseline: float | None = None
     exhausted: bool = False
     warm: Any = None
     info: Mapping[str, Any] = field(default_factory=dict)

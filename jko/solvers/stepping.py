@@ -116,9 +116,17 @@ def judge(
         iterations=answer.iterations,
         seconds=time.perf_counter() - started,
         tol=controls.tol,
+        baseline=_baseline(problem, answer),
         warm=answer.warm,
         info=answer.info,
     )
+
+
+def _baseline(problem: ProxProblem, answer: Answer) -> float | None:
+    """The stated objective of staying put, where it is known."""
+    if answer.baseline is None and isinstance(answer.problem, ProxProblem):
+        return problem.value(problem.previous)
+    return answer.baseline
 
 
 def _status(certificate: Certificate, objective: float, tol: float, exhausted: bool) -> Status:

@@ -1,0 +1,231 @@
+"""Callbacks of a flow: what to do, and when, as separate small objects.
+
+A callback is any function of an `Event`; returning `STOP` ends the flow, and
+`event.record(name, value)` keeps a value in the trajectory (and in its checkpoint).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jko.errors import InvalidArgument, InvalidType, JkoError
+from jko.measures.base import Measure
+from jko.splitting import SplitResult
+from jko.validation import positive_int
+
+
+class FlowStopped(JkoError, RuntimeError):
+    """A monitor found that the flow breaks a promise."""
+
+
+class _Stop:
+    def __repr__(self) -> str:
+        return "jko.callbacks.STOP"
+
+
+#: Return this from a callback to end the flow after the current step.
+STOP = _Stop()
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """What a callback sees after a step.
+
+    Attributes
+    ----------
+    index : int
+        Number of steps taken so far, 1 after the first.
+    steps : int
+        Number of steps the flow will take.
+    time, tau : float
+    measure : Measure
+    energy : float
+    previous_energy : float
+    initial_mass : float
+    result : SplitResult
+    """
+
+    index: int
+    steps: int
+    time: float
+    tau: float
+    measure: Measure
+    energy: float
+    previous_energy: float
+    initial_mass: float
+    result: SplitResult
+    records: dict[str, tuple[list[float], list[Any]]] = field(default_factory=dict, repr=False)
+
+    def record(self, name: str, value: Any) -> None:
+        """Keep a number, string or array under `name` with the current time."""
+        times, values = self.records.setdefault(name, ([], []))
+        times.append(self.time)
+        values.append(value)
+
+
+class When(ABC):
+    """When a callback is due."""
+
+    @abstractmethod
+    def due(self, event: Event) -> bool:
+        """Whether the callback runs after this step."""
+
+
+@dataclass(frozen=True)
+class Every(When):
+    """After every k-th step, and after the last."""
+
+    k: int = 1
+
+    def __post_init__(self) -> None:
+        positive_int(self.k, "k")
+
+    def due(self, event: Event) -> bool:
+        return event.index % self.k == 0 or event.index == event.steps
+
+
+@dataclass(frozen=True)
+class AtTimes(When):
+    """After the first step that reaches each of the given times."""
+
+    times: Sequence[float]
+
+    def due(self, event: Event) -> bool:
+        before = event.time - event.tau
+        slack = 1e-12 * max(1.0, event.time)
+        return any(before + slack < t <= event.time + slack for t in self.times)
+
+
+@dataclass(frozen=True)
+class Callback(ABC):
+    """Base class: `when` decides, `__call__` acts."""
+
+    when: When = field(default=Every(), kw_only=True)
+
+    @abstractmethod
+    def __call__(self, event: Event) -> Any:
+        """Act; return STOP to end the flow."""
+
+    def finish(self) -> None:  # noqa: B027 (most callbacks have nothing to tidy up)
+        """Called once when the flow ends, for whatever reason."""
+
+
+@dataclass(frozen=True)
+class Call(Callback):
+    """A plain function of an event as a callback: `Call(f, when=Every(10))`."""
+
+    function: Callable[[Event], Any]
+
+    def __call__(self, event: Event) -> Any:
+        return self.function(event)
+
+
+@dataclass(frozen=True)
+class Record(Callback):
+    """Keep `function(measure)` under `name` in the trajectory's records."""
+
+    name: str
+    function: Callable[[Measure], Any]
+
+    def __call__(self, event: Event) -> None:
+        event.record(self.name, self.function(event.measure))
+
+
+@dataclass(frozen=True)
+class StopWhen(Callback):
+    """End the flow once `criterion(event)` is true."""
+
+    criterion: Callable[[Event], bool]
+
+    def __call__(self, event: Event) -> Any:
+        return STOP if self.criterion(event) else None
+
+
+@dataclass(frozen=True)
+class MonitorDissipation(Callback):
+    """Raise `FlowStopped` when the energy rises by more than `slack` (relative to max(1, |F|))."""
+
+    slack: float = 1e-8
+
+    def __call__(self, event: Event) -> None:
+        rise = event.energy - event.previous_energy
+        if rise > self.slack * max(1.0, abs(event.energy)):
+            raise FlowStopped(
+                f"the energy rose by {rise:.3g} to {event.energy:.9g} in step {event.index};"
+                " reduce tau or tighten tol"
+            )
+
+
+@dataclass(frozen=True)
+class MonitorMass(Callback):
+    """Raise `FlowStopped` when the mass drifts by more than `slack`, relatively."""
+
+    slack: float = 1e-9
+
+    def __call__(self, event: Event) -> None:
+        drift = abs(event.measure.mass - event.initial_mass) / event.initial_mass
+        if drift > self.slack:
+            raise FlowStopped(
+                f"the mass drifted by {drift:.3g} (relative) by step {event.index};"
+                " use a geometry that conserves mass, or raise slack"
+            )
+
+
+@dataclass(frozen=True)
+class Progress(Callback):
+    """A progress bar (tqdm, in the extra `demo`)."""
+
+    label: str = "jko"
+    _bar: list[Any] = field(default_factory=list, repr=False, compare=False)
+
+    def __call__(self, event: Event) -> None:
+        if not self._bar:
+            try:
+                from tqdm import tqdm
+            except ImportError:
+                raise InvalidArgument(
+                    "progress=True needs tqdm; install it with pip install 'jko[demo]'"
+                ) from None
+            self._bar.append(tqdm(total=event.steps, desc=self.label, initial=event.index - 1))
+        bar = self._bar[0]
+        bar.set_postfix(energy=f"{event.energy:.4g}", refresh=False)
+        bar.update(event.index - bar.n)
+
+    def finish(self) -> None:
+        while self._bar:
+            self._bar.pop().close()
+
+
+@dataclass(frozen=True, eq=False)
+class Callbacks:
+    """All callbacks of a flow, called in order."""
+
+    items: tuple[Callback, ...]
+
+    @classmethod
+    def of(cls, callbacks: Any, progress: bool) -> Callbacks:
+        """Check the argument; plain functions run after every step."""
+        if callable(callbacks):
+            callbacks = (callbacks,)
+        items = []
+        for c in callbacks:
+            if not callable(c):
+                raise InvalidType(
+                    f"callbacks holds {c!r}, which cannot be called; pass functions of an Event"
+                    " or objects from jko.callbacks"
+                )
+            items.append(c if isinstance(c, Callback) else Call(c))
+        return cls((*items, Progress()) if progress else tuple(items))
+
+    def __call__(self, event: Event) -> bool:
+        """Run those that are due; whether one asked to stop."""
+        answers = [c(event) for c in self.items if c.when.due(event)]
+        return any(a is STOP for a in answers)
+
+    def finish(self) -> None:
+        """Let every callback tidy up."""
+        for c in self.items:
+            c.finish()

@@ -1,0 +1,160 @@
+"""Whole flows: the loop around split steps."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+from jko.callbacks import Callbacks, Event
+from jko.checkpoint import Checkpoint, resumed
+from jko.energies.base import Energy
+from jko.errors import StepFailed
+from jko.geometries.base import Geometry, GeometrySum
+from jko.measures.base import Measure
+from jko.run import Clock, Options, Run, Saving
+from jko.splitting import Plan, Scheme, advance
+from jko.trajectory import Trajectory
+from jko.validation import instance, rng_of
+
+
+def flow(
+    measure: Measure,
+    energy: Energy | tuple[Energy, ...],
+    geometry: Geometry | GeometrySum,
+    *,
+    tau: float,
+    steps: int | None = None,
+    t1: float | None = None,
+    save: Any = None,
+    callbacks: Any = (),
+    progress: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    every: int = 1,
+    splitting: str = "lie",
+    scheme: str = "implicit",
+    solver: Any = "auto",
+    tol: float | None = None,
+    max_iter: int | None = None,
+    rng: Any = None,
+    throw: bool = True,
+) -> Trajectory:
+    """Run a flow: one split step after the other.
+
+    Parameters
+    ----------
+    measure : Measure
+        The start.
+    energy : Energy, or a tuple with one per geometry
+    geometry : Geometry or sum of geometries
+    tau : float
+        Step length.
+    steps, t1 : int, float
+        How far: a number of steps, or a final time (the last step is shortened to hit it).
+
+    Other Parameters
+    ----------------
+    save : None, int, "last" or a sequence of int
+        Which steps keep their measure: all, every k-th, only the last, or these indices. The start
+        and the last measure are always kept; figures are kept for every step.
+    callbacks : functions of a `jko.callbacks.Event`, or objects from `jko.callbacks`
+    progress : bool
+        Show a progress bar.
+    checkpoint : path, optional
+        Written atomically at the start, after every `every`-th step and at the end; a killed run
+        goes on with `jko.resume(path, ...)`.
+    splitting, scheme, solver, tol, max_iter, rng
+        As in `jko.split_step`.
+    throw : bool
+        Raise `jko.StepFailed` when a step misses its tolerance; its `trajectory` attribute holds
+        the steps so far. Otherwise they are returned, with the reason as `status`.
+
+    Returns
+    -------
+    Trajectory
+        Also after Ctrl-C: the steps so far, with status "interrupted" and a warning.
+    """
+    instance(measure, Measure, "measure", "pass a measure such as GridDensity or Particles")
+    plan = Plan.of(energy, geometry, solver, Scheme(splitting, scheme))
+    run = Run.begin(
+        measure,
+        plan,
+        Clock.of(tau, steps, t1),
+        Saving.of(save),
+        Options(tol, max_iter),
+        rng_of(rng),
+    )
+    keeper = Checkpoint.of(checkpoint, every, plan)
+    return drive(run, plan, Callbacks.of(callbacks, progress), keeper, throw)
+
+
+def resume(
+    path: str | os.PathLike[str],
+    energy: Any = None,
+    geometry: Any = None,
+    callbacks: Any = (),
+    *,
+    solver: Any = None,
+    progress: bool = False,
+    throw: bool = True,
+) -> Trajectory:
+    """Go on with a run from its checkpoint, to the trajectory it would have had.
+
+    Parameters
+    ----------
+    path : file written by `jko.flow(..., checkpoint=path)`
+    energy : Energy, or tuple
+        The one the run used, handed in again: functions are not stored. It is checked against the
+        description and the probe values in the file. Not needed for a finished run.
+    geometry : Geometry, optional
+        Rebuilt from the file unless it was made of objects from outside jko.
+    callbacks : as in `jko.flow`
+    solver : optional
+        Only for solvers from outside jko; others are rebuilt from the file.
+
+    Returns
+    -------
+    Trajectory
+        Bit-identical to that of an uninterrupted run (timings apart, same number of threads).
+    """
+    state = resumed(path, energy, geometry, solver)
+    if isinstance(state, Trajectory):
+        return state
+    run, plan, keeper = state
+    return drive(run, plan, Callbacks.of(callbacks, progress), keeper, throw)
+
+
+def drive(
+    run: Run, plan: Plan, callbacks: Callbacks, keeper: Checkpoint, throw: bool
+) -> Trajectory:
+    """The loop. Whatever ends it, the steps so far come back."""
+    keeper.write(run)
+    try:
+        while not run.done:
+            tau = run.clock.length(run.index)
+            result = advance(run.measure, plan, tau, run.warm, run.step_options)
+            if not result.success:
+                return _failed(run, StepFailed(result.message, result), keeper, throw)
+            event: Event = run.accept(result, tau)
+            if callbacks(event):
+                run.status = "stopped by a callback"
+            keeper.after_step(run)
+    except KeyboardInterrupt:
+        run.status = "interrupted"
+        warnings.warn("the flow was interrupted; its steps so far are returned", stacklevel=3)
+    except Exception as error:
+        error.trajectory = run.trajectory(f"ended by {type(error).__name__}")  # type: ignore[attr-defined]
+        raise
+    finally:
+        callbacks.finish()
+    keeper.write(run)
+    return run.trajectory()
+
+
+def _failed(run: Run, error: StepFailed, keeper: Checkpoint, throw: bool) -> Trajectory:
+    keeper.write(run)
+    trajectory = run.trajectory(f"step {run.index + 1} failed: {error}")
+    if throw:
+        error.trajectory = trajectory
+        raise error
+    return trajectory
