@@ -1,7 +1,16 @@
 """jko: minimising-movement (JKO) and proximal steps on measures, every step certified."""
 
 from jko import callbacks, kernels, solvers
-from jko.energies import KL, Entropy, InclusiveKL, MMDEnergy, PhiDivergence, Potential
+from jko.energies import (
+    KL,
+    BoxConstraint,
+    Entropy,
+    InclusiveKL,
+    MMDEnergy,
+    PhiDivergence,
+    PorousMedium,
+    Potential,
+)
 from jko.errors import (
     InvalidArgument,
     InvalidMeasure,
@@ -37,11 +46,13 @@ __all__ = [
     "Histogram",
     "LogDensity",
     "Particles",
+    "BoxConstraint",
     "Entropy",
     "InclusiveKL",
     "KL",
     "MMDEnergy",
     "PhiDivergence",
+    "PorousMedium",
     "Potential",
     "Hellinger",
     "MMD",

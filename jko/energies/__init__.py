@@ -3,13 +3,14 @@
 from jko.energies.base import Energy, EnergySum, FormEnergy
 from jko.energies.divergence import KL, InclusiveKL, PhiDivergence
 from jko.energies.form import Quadratic, WeightForm
-from jko.energies.internal import Entropy
+from jko.energies.internal import BoxConstraint, Entropy, PorousMedium
 from jko.energies.mmd import MMDEnergy
 from jko.energies.potential import Potential
 from jko.energies.separable import Separable
 
 __all__ = [
     "KL",
+    "BoxConstraint",
     "Energy",
     "EnergySum",
     "Entropy",
@@ -17,6 +18,7 @@ __all__ = [
     "InclusiveKL",
     "MMDEnergy",
     "PhiDivergence",
+    "PorousMedium",
     "Potential",
     "Quadratic",
     "Separable",

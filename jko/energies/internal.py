@@ -1,4 +1,4 @@
-"""Internal energies of a density: entropy (porous medium and box constraint stand beside it)."""
+"""Internal energies of a density: entropy, porous medium, and the box constraint of crowds."""
 
 from __future__ import annotations
 
@@ -8,20 +8,14 @@ from numpy.typing import ArrayLike
 from jko.energies.base import FormEnergy
 from jko.energies.form import WeightForm
 from jko.energies.separable import Separable
-from jko.errors import InvalidMeasure, Unsupported
+from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete
-from jko.validation import Array, finite_array
+from jko.validation import Array, finite_array, positive
 
 
-class Entropy(FormEnergy):
-    """int rho log rho dx on grids; sum w log(w / reference) on histograms.
-
-    Parameters
-    ----------
-    reference : (n,) array of positive numbers, optional
-        The base measure; cell volumes on grids and counting measure on histograms by default.
-    """
+class _Internal(FormEnergy):
+    """An energy of the density with respect to a base measure, and where that comes from."""
 
     def __init__(self, reference: ArrayLike | None = None) -> None:
         self._reference: Array | None = None
@@ -33,17 +27,84 @@ class Entropy(FormEnergy):
                 )
             self._reference = ref
 
+    def base(self, mu: Discrete) -> Array:
+        """Base measure (n,) that the density of `mu` refers to."""
+        if self._reference is None:
+            if isinstance(mu, Particles):
+                name = type(self).__name__
+                raise Unsupported(
+                    f"{name} of particles is not defined: they have no density; use a"
+                    f" jko.GridDensity or jko.Histogram, or {name}(..., reference=...) to weigh"
+                    " the atoms against a reference"
+                )
+            return mu.reference
+        if self._reference.shape != (mu.n,):
+            raise InvalidMeasure(f"reference has shape {self._reference.shape}, expected ({mu.n},)")
+        return self._reference
+
+    def _shown(self, *arguments: str) -> str:
+        extra = () if self._reference is None else ("reference",)
+        return f"{type(self).__name__}({', '.join((*arguments, *extra))})"
+
+
+class Entropy(_Internal):
+    """int rho log rho dx on grids; sum w log(w / reference) on histograms.
+
+    Parameters
+    ----------
+    reference : (n,) array of positive numbers, optional
+        The base measure; cell volumes on grids and counting measure on histograms by default.
+    """
+
     def restrict(self, mu: Discrete) -> WeightForm:
-        if isinstance(mu, Particles) and self._reference is None:
-            raise Unsupported(
-                "Entropy of particles is infinite; use a jko.GridDensity or jko.Histogram,"
-                " or pass Entropy(reference=...) to weigh the atoms against a reference"
-            )
-        reference = mu.reference if self._reference is None else self._reference
-        if reference.shape != (mu.n,):
-            raise InvalidMeasure(f"reference has shape {reference.shape}, expected ({mu.n},)")
         # w log(w/ref) = psi_1(w) + w (1 - log ref)
-        return WeightForm(Separable(1.0 - np.log(reference), {1.0: np.ones(mu.n)}))
+        return WeightForm(Separable(1.0 - np.log(self.base(mu)), {1.0: np.ones(mu.n)}))
 
     def __repr__(self) -> str:
-        return "Entropy()" if self._reference is None else "Entropy(reference)"
+        return self._shown()
+
+
+class PorousMedium(_Internal):
+    """1/(m-1) int rho^m dx; its Wasserstein flow is rho_t = Lap(rho^m).
+
+    Parameters
+    ----------
+    m : float, > 0 and not 1
+        m > 1: slow diffusion with sharp fronts; m < 1: fast diffusion.
+    reference : (n,) array of positive numbers, optional
+    """
+
+    def __init__(self, m: float, reference: ArrayLike | None = None) -> None:
+        super().__init__(reference)
+        self.m = positive(m, "m")
+        if self.m == 1:
+            raise InvalidArgument("m = 1 is linear diffusion; use jko.Entropy()")
+
+    def restrict(self, mu: Discrete) -> WeightForm:
+        # ref (w/ref)^m / (m-1) = m ref^{1-m} psi_m(w)
+        coefficient = self.m * self.base(mu) ** (1 - self.m)
+        return WeightForm(Separable(np.zeros(mu.n), {self.m: coefficient}))
+
+    def __repr__(self) -> str:
+        return self._shown(f"m={self.m:g}")
+
+
+class BoxConstraint(_Internal):
+    """0 where the density is at most `bound`, +inf otherwise: hard congestion (MATH W7).
+
+    Parameters
+    ----------
+    bound : float, > 0
+        Largest admissible density (per volume on grids, per atom on histograms).
+    reference : (n,) array of positive numbers, optional
+    """
+
+    def __init__(self, bound: float, reference: ArrayLike | None = None) -> None:
+        super().__init__(reference)
+        self.bound = positive(bound, "bound")
+
+    def restrict(self, mu: Discrete) -> WeightForm:
+        return WeightForm(Separable(np.zeros(mu.n), {}, self.bound * self.base(mu)))
+
+    def __repr__(self) -> str:
+        return self._shown(f"{self.bound:g}")
