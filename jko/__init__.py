@@ -20,7 +20,7 @@ from jko.errors import (
     Unsupported,
 )
 from jko.flow import flow, resume
-from jko.geometries import MMD, Hellinger, SphericalHellinger, Wasserstein
+from jko.geometries import MMD, Divergence, Hellinger, SphericalHellinger, Wasserstein
 from jko.measures import (
     Gaussian,
     GaussianMixture,
@@ -54,6 +54,7 @@ __all__ = [
     "PhiDivergence",
     "PorousMedium",
     "Potential",
+    "Divergence",
     "Hellinger",
     "MMD",
     "SphericalHellinger",

@@ -1,8 +1,17 @@
 """Dissipation geometries: distance, potential, geodesic; they add and scale."""
 
 from jko.geometries.base import Geometry, GeometrySum
+from jko.geometries.divergence import Divergence
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.geometries.mmd import MMD
 from jko.geometries.wasserstein import Wasserstein
 
-__all__ = ["MMD", "Geometry", "GeometrySum", "Hellinger", "SphericalHellinger", "Wasserstein"]
+__all__ = [
+    "MMD",
+    "Divergence",
+    "Geometry",
+    "GeometrySum",
+    "Hellinger",
+    "SphericalHellinger",
+    "Wasserstein",
+]

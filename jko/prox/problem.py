@@ -7,10 +7,13 @@ from functools import cached_property
 from typing import Any
 
 from jko.energies.base import Energy
+from jko.energies.divergence import PhiDivergence
 from jko.energies.form import WeightForm
 from jko.energies.mmd import MMDEnergy
 from jko.errors import InvalidArgument, Unsupported
 from jko.geometries.base import Geometry, GeometrySum
+from jko.geometries.divergence import Divergence
+from jko.geometries.hellinger import Hellinger
 from jko.geometries.mmd import MMD
 from jko.measures.base import Discrete, Measure
 from jko.prox.certificates import certify
@@ -80,10 +83,12 @@ class ProxProblem:
 
     @cached_property
     def total_form(self) -> WeightForm:
-        """For an MMD geometry: the whole objective, F + (1/step) * 1/2 MMD^2(., previous)."""
-        assert isinstance(self.geometry, MMD)
-        distance = MMDEnergy(self.discrete, self.geometry.kernel).restrict(self.discrete)
-        return self.form + distance.scaled(1 / self.step)
+        """The whole objective as one form, where the geometry's penalty is an energy itself.
+
+        MMD: 1/2 MMD^2(., previous); Hellinger: D_{1/2}(. | previous) = He^2/2; Divergence(p):
+        D_p(. | previous); each divided by the step.
+        """
+        return self.form + _penalty(self.geometry, self.discrete).scaled(1 / self.step)
 
     def value(self, nu: Measure) -> float:
         """F(nu), through the cached normal form when the support is the old one."""
@@ -99,3 +104,14 @@ class ProxProblem:
         """Gap and residual of an answer, from the measure it certifies alone."""
         nu = answer.measure if answer.certified is None else answer.certified
         return certify(self, nu)
+
+
+def _penalty(geometry: Geometry, previous: Discrete) -> WeightForm:
+    """D^2/2 to the previous measure, as an energy in normal form."""
+    if isinstance(geometry, MMD):
+        return MMDEnergy(previous, geometry.kernel).restrict(previous)
+    if isinstance(geometry, Hellinger):
+        return PhiDivergence(previous, 0.5).restrict(previous)
+    if isinstance(geometry, Divergence):
+        return PhiDivergence(previous, geometry.p).restrict(previous)
+    raise Unsupported(f"the penalty of {geometry!r} is no energy of the weights")
