@@ -1,0 +1,45 @@
+"""Every solver that `auto` knows minimises what it states, and its certificate tells the truth."""
+
+import numpy as np
+import pytest
+from generators.exact import EXACT
+from generators.problems import PROBLEMS
+
+import jko
+from jko.solvers import SimplexQP
+from jko.solvers.select import AUTO
+from jko.testing import check_solver
+
+SOLVERS = {solver.name: solver for solver in (*AUTO, SimplexQP(support="union"))}
+CASES = [(name, case) for name in SOLVERS for case in PROBLEMS.get(name, {})]
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_problem_is_registered(name):
+    assert PROBLEMS.get(name), f"add problems for {name} to tests/generators/problems.py"
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_solver_keeps_its_promises(name, case):
+    ran = check_solver(SOLVERS[name], PROBLEMS[name][case])
+    assert {"certified", "result"} <= set(ran)
+    if name not in ("Entropic", "Langevin"):
+        assert "rivals" in ran
+    if name not in ("Entropic", "Langevin", "Lagrangian"):
+        assert "gap" in ran
+
+
+@pytest.mark.parametrize("case", EXACT, ids=lambda e: e.name)
+def test_auto_finds_the_exact_answer(case):
+    problem = case.problem
+    if not any(s.accepts(problem) is None for s in AUTO):
+        pytest.skip("no solver takes this problem yet")
+    found = jko.step(problem.previous, problem.energy, problem.geometry, problem.tau)
+    assert problem.objective(case.answer) <= found.objective + 1e-12 * (1 + abs(found.objective))
+    if isinstance(case.answer, jko.Gaussian):
+        np.testing.assert_allclose(found.measure.mean, case.answer.mean, rtol=1e-12)
+        np.testing.assert_allclose(found.measure.cov, case.answer.cov, rtol=1e-12, atol=1e-14)
+    else:
+        np.testing.assert_allclose(
+            found.measure.weights, case.answer.weights, rtol=1e-11, atol=1e-15
+        )

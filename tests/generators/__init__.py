@@ -1,0 +1,1 @@
+"""Random measures and problems with exact answers, shared by all tests."""

@@ -1,0 +1,145 @@
+"""One registry: for every solver of `jko.solvers.select.AUTO`, problems it must pass.
+
+A new solver needs one entry here, under its `name`; the contract tests do the rest.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+import jko
+from generators import measures
+from jko import ProxProblem
+
+GAUSS = jko.kernels.Gaussian(0.8)
+LAPLACE = jko.kernels.Laplace(1.1)
+ENERGY = jko.kernels.Energy()
+
+
+def quadratic_well() -> jko.Potential:
+    return jko.Potential(lambda x: 0.5 * (x**2).sum(axis=1), gradient=lambda x: x)
+
+
+def mmd_shared(kernel=GAUSS, mass="fixed", make=measures.histogram, factor=1.0) -> ProxProblem:
+    """The target sits on the measure's atoms: the mixture of MATH M1."""
+    mu = make(seed=1, mass=2.0)
+    pi = measures.sibling(mu, seed=2, mass=2.0 if mass == "fixed" else 3.0)
+    energy = factor * jko.MMDEnergy(pi, kernel)
+    return ProxProblem(energy, 0.6 * jko.MMD(kernel, mass=mass), mu, 0.9)
+
+
+def mmd_apart(kernel=GAUSS, mass="fixed", other=21, well=False) -> ProxProblem:
+    """The target sits on other atoms, of another number."""
+    mu, pi = measures.particles(17, seed=1, mass=2.0), measures.particles(other, seed=2, mass=2.0)
+    energy = jko.MMDEnergy(pi, kernel)
+    if well:
+        energy = energy + 0.1 * quadratic_well()
+    return ProxProblem(energy, jko.MMD(kernel, mass=mass), mu, 0.9)
+
+
+def mmd_mixture_target() -> ProxProblem:
+    energy = jko.MMDEnergy(measures.mixture(), GAUSS)
+    return ProxProblem(energy, jko.MMD(GAUSS), measures.grid_density(), 0.5)
+
+
+def shared(energy_of, geometry, tau=0.7, make=measures.histogram, target_mass=2.0) -> ProxProblem:
+    """An energy built from a target on the measure's atoms, with zeros of its own."""
+    mu = make(seed=1, mass=2.0)
+    pi = measures.sibling(mu, seed=2, mass=target_mass)
+    return ProxProblem(energy_of(pi), geometry, mu, tau)
+
+
+def positive_pair(energy_of, geometry, tau=0.05, n=30) -> ProxProblem:
+    """A measure and a full target on a grid of the line, for transport."""
+    grid = jko.Grid(-3.0, 3.0, n)
+    x = grid.points[:, 0]
+    mu = jko.GridDensity.from_density(np.exp(-2 * (x - 0.8) ** 2), grid, mass=1.5)
+    pi = jko.GridDensity.from_density(np.exp(-(x**2) / 2), grid, mass=1.5)
+    return ProxProblem(energy_of(pi), geometry, mu, tau)
+
+
+def gaussians(energy_of=jko.KL, tau=0.7, dim=2) -> ProxProblem:
+    mu, pi = measures.gaussian(dim, seed=1), measures.gaussian(dim, seed=2)
+    return ProxProblem(energy_of(pi), jko.Wasserstein(), mu, tau)
+
+
+def moving(energy, tau=0.3, seed=1) -> ProxProblem:
+    return ProxProblem(energy, jko.Wasserstein(), measures.particles(17, seed=seed, mass=2.0), tau)
+
+
+def phi(p):
+    return lambda pi: jko.PhiDivergence(pi, p=p)
+
+
+def mmd_plus(p):
+    return lambda pi: jko.PhiDivergence(pi, p=p) + 0.5 * jko.MMDEnergy(pi, GAUSS)
+
+
+FREE, FIXED, SPHERE = jko.Hellinger(), jko.Hellinger(mass="fixed"), jko.SphericalHellinger()
+
+#: Solver name -> problems it accepts.
+PROBLEMS: dict[str, dict[str, ProxProblem]] = {
+    "Mixture": {
+        "fixed": mmd_shared(),
+        "free": mmd_shared(mass="free"),
+        "scaled": mmd_shared(factor=2.5),
+        "energy-distance": mmd_shared(kernel=ENERGY),
+        "grid": mmd_shared(make=lambda **kw: measures.grid_density(**kw)),
+    },
+    "SimplexQP": {
+        "fixed": mmd_apart(),
+        "free": mmd_apart(mass="free"),
+        "laplace": mmd_apart(kernel=LAPLACE, other=9),
+        "energy-distance": mmd_apart(kernel=ENERGY),
+        "well": mmd_apart(well=True),
+        "mixture-target": mmd_mixture_target(),
+    },
+    "SimplexQP(union)": {
+        "fixed": mmd_apart(),
+        "free": mmd_apart(mass="free"),
+        "energy-distance": mmd_apart(kernel=ENERGY),
+        "well": mmd_apart(well=True),
+    },
+}
+
+PROBLEMS["Bures"] = {
+    "plane": gaussians(),
+    "line": gaussians(dim=1),
+    "sum": ProxProblem(
+        jko.KL(measures.gaussian(seed=2)) + 0.5 * jko.KL(measures.gaussian(seed=3)),
+        2.0 * jko.Wasserstein(),
+        measures.gaussian(seed=1),
+        0.4,
+    ),
+}
+PROBLEMS["Lagrangian"] = {
+    "mmd": moving(jko.MMDEnergy(measures.particles(9, seed=2, mass=2.0), GAUSS)),
+    "well": moving(quadratic_well()),
+    "sum": moving(jko.MMDEnergy(measures.mixture(), GAUSS) + 0.5 * quadratic_well(), seed=3),
+}
+PROBLEMS["ClosedForm"] = {
+    **{f"free-{p:g}": shared(phi(p), FREE, target_mass=1.5) for p in (0, 0.5, 1, 2)},
+    **{f"fixed-{p:g}": shared(phi(p), FIXED) for p in (0, 0.5, 1, 2)},
+    "linear": shared(lambda pi: quadratic_well(), FREE),
+    "grid": shared(jko.KL, 0.5 * FREE, make=measures.grid_density),
+}
+PROBLEMS["DualRoot"] = {
+    **{f"free-{p:g}": shared(phi(p), FREE, target_mass=1.5) for p in (-0.5, 0.3, 1.5, 3)},
+    "fixed-1.5": shared(phi(1.5), FIXED),
+    "sum": shared(lambda pi: jko.KL(pi) + 0.3 * jko.InclusiveKL(pi), FREE),
+}
+PROBLEMS["SphericalFixedPoint"] = {
+    **{f"{p:g}": shared(phi(p), SPHERE) for p in (0, 0.5, 1, 2)},
+    "linear": shared(lambda pi: quadratic_well(), SPHERE),
+}
+PROBLEMS["Entropic"] = {
+    "kl": positive_pair(jko.KL, jko.Wasserstein()),
+    "inclusive": positive_pair(jko.InclusiveKL, jko.Wasserstein()),
+    "entropy": positive_pair(lambda pi: jko.Entropy() + quadratic_well(), jko.Wasserstein()),
+    "mmd": positive_pair(lambda pi: jko.MMDEnergy(pi, GAUSS), jko.Wasserstein()),
+}
+PROBLEMS["Conic"] = {
+    "hellinger-kl": shared(jko.KL, FREE),
+    "hellinger-mmd": shared(mmd_plus(1), FIXED),
+    "mmd-kl": shared(jko.KL, jko.MMD(GAUSS)),
+}
