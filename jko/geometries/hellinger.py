@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jko.errors import InvalidMeasure, Unsupported
+from jko.errors import Unsupported
 from jko.geometries.base import (
     Geometry,
     check_masses,
@@ -23,7 +23,11 @@ from jko.validation import Array, one_of
 
 def _require_shared(a: Measure, b: Measure) -> tuple[Array, Array]:
     if not (isinstance(a, Discrete) and a.same_support(b)):
-        raise InvalidMeasure("a and b must have the same support (the same points or grid)")
+        raise Unsupported(
+            f"b = {b!r} has other atoms than a = {a!r}, and Hellinger potentials and geodesics"
+            " compare weights atom by atom; put both on one jko.Grid, or on the union of their"
+            " points with zero weights"
+        )
     assert isinstance(b, Discrete)
     return a.weights, b.weights
 
