@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jko.energies.base import Energy
 from jko.errors import Unsupported
@@ -16,9 +15,7 @@ from jko.measures.atoms import Particles
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.quasi_newton import descend, safe_value
-from jko.validation import Array, positive_int
-
-Mask = NDArray[np.bool_]
+from jko.validation import Array, Mask, positive_int
 
 
 @dataclass(frozen=True)
