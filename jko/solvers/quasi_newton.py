@@ -49,8 +49,10 @@ def descend(
 ) -> Run:
     """L-BFGS until the residual is met, no step is found, it stalls, or the limit is reached.
 
-    Once rounding hides the decrease of the objective, the line search looks at slopes alone.
+    Once rounding hides the decrease of the objective, the line search looks at slopes alone;
+    `by_slope` says that there are no values to look at from the start.
     """
+    has_values = not by_slope
     run = Run(start, safe_value(problem, start), problem.slope(start))
     checkpoint, best = (np.inf, np.inf), replace(run)
     while run.iterations < limit and problem.residual(run.point, run.slope) > tol:
@@ -69,7 +71,7 @@ def descend(
             break
         else:
             by_slope, best = True, replace(run)
-    if run.objective > best.objective + ROUNDING * abs(best.objective):
+    if has_values and run.objective > best.objective + ROUNDING * abs(best.objective):
         best.iterations, best.evaluations = run.iterations, run.evaluations
         return best  # slopes, or rounding errors added up, led uphill
     return run
