@@ -11,6 +11,8 @@ from jko.validation import Array, Mask
 EPS = float(np.finfo(float).eps)
 #: Roots are sought for z = log w in [-LOG_RANGE, LOG_RANGE]: beyond it exp(z) is 0 or inf.
 LOG_RANGE = 745.0
+#: Atoms handled at a time: the temporaries of a block stay in cache.
+BLOCK = 8192
 
 Term = tuple[Array, float]
 
@@ -43,7 +45,18 @@ def exponential_sum_root(
     n = constant.shape[0]
     root = np.empty(n)
     slope = np.broadcast_to(np.asarray(slope, dtype=float), (n,))
-    z = np.clip(np.broadcast_to(np.asarray(start, dtype=float), (n,)), -LOG_RANGE, LOG_RANGE).copy()
+    z = np.clip(np.broadcast_to(np.asarray(start, dtype=float), (n,)), -LOG_RANGE, LOG_RANGE)
+    for i in range(0, n, BLOCK):
+        part = slice(i, i + BLOCK)
+        some = [(c[part], k) for c, k in terms]
+        root[part] = _roots(constant[part], slope[part], some, z[part], max_iter)
+    return root
+
+
+def _roots(constant: Array, slope: Array, terms: Sequence[Term], z: Array, max_iter: int) -> Array:
+    """The roots of one block of atoms."""
+    n = constant.shape[0]
+    root = np.empty(n)
     lo, hi = np.full(n, -LOG_RANGE), np.full(n, LOG_RANGE)
     with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
         plus, minus, *_ = _split(lo, constant, slope, terms)
@@ -96,11 +109,15 @@ def _newton_bisect(state: list[Array], terms: Sequence[Term]) -> tuple[Mask, lis
     step = (np.log(minus) - np.log(plus)) / (dplus / plus + dminus / minus)
     candidate = z + step
     inside = (candidate > lo) & (candidate < hi) & np.isfinite(candidate)
-    new = np.where(inside, candidate, 0.5 * (lo + hi))
-    scale = 2 * EPS * np.maximum(1.0, np.abs(z))
+    size = np.maximum(1.0, np.abs(z))
+    # Newton squares the error: a step this short ends at the root to rounding. Its sign may be
+    # that of a rounding error, so that it must not send the iteration back to bisection.
+    short = np.abs(step) <= 1e-9 * size
+    new = np.where(inside | short, candidate, 0.5 * (lo + hi))
+    scale = 2 * EPS * size
     total = plus + minus
     balanced = (np.abs(plus - minus) <= EPS * total) & np.isfinite(total)
-    done = balanced | (np.abs(new - z) <= scale) | (hi - lo <= scale)
+    done = balanced | short | (np.abs(new - z) <= scale) | (hi - lo <= scale)
     new = np.where(balanced, z, new)
     return done, [new, lo, hi, constant, slope]
 
