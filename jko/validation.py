@@ -12,6 +12,7 @@ from jko.errors import InvalidArgument, InvalidMeasure, InvalidType
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Index = NDArray[np.intp]
 T = TypeVar("T")
 
 

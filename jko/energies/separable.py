@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from jko.numerics import Term, exponential_sum_root, log_or_minus_inf
-from jko.validation import Array
+from jko.validation import Array, Index
 
 
 def psi(p: float, w: Array) -> Array:
@@ -84,6 +84,12 @@ class Separable:
     def shifted(self, amount: Array | float) -> Separable:
         """The function minus amount . w: what a multiplier or a linearised term does to it."""
         return Separable(self.linear - amount, self.powers, self.upper, self.constant)
+
+    def take(self, index: Index) -> Separable:
+        """The function on some of the atoms; the constant stays."""
+        powers = {p: c[index] for p, c in self.powers.items()}
+        upper = None if self.upper is None else self.upper[index]
+        return Separable(self.linear[index], powers, upper, self.constant)
 
     def per_atom(self, w: Array) -> Array:
         """Value of each atom's function (n,); +inf outside [0, upper]."""
