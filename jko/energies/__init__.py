@@ -3,6 +3,7 @@
 from jko.energies.base import Energy, EnergySum, FormEnergy
 from jko.energies.divergence import KL, InclusiveKL, PhiDivergence
 from jko.energies.form import Quadratic, WeightForm
+from jko.energies.interaction import Interaction
 from jko.energies.internal import BoxConstraint, Entropy, PorousMedium
 from jko.energies.mmd import MMDEnergy
 from jko.energies.potential import Potential
@@ -15,6 +16,7 @@ __all__ = [
     "EnergySum",
     "Entropy",
     "FormEnergy",
+    "Interaction",
     "InclusiveKL",
     "MMDEnergy",
     "PhiDivergence",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jko.energies.separable import Separable
+from jko.errors import Unsupported
 from jko.numerics import gram_root
 from jko.validation import Array
 
@@ -60,6 +61,11 @@ class WeightForm:
             out += q.scale * q.operator.matvec(w)
         return out
 
+    @property
+    def convex(self) -> bool:
+        """Whether F is convex in the weights: every kernel is positive definite."""
+        return all(q.kernel.definiteness == "positive" for q in self.quadratics)
+
     def value(self, w: Array) -> float:
         """F at weights (n,)."""
         if not self.quadratics:
@@ -84,6 +90,8 @@ class WeightForm:
         """A CVXPY expression and its constraints."""
         import cvxpy as cp
 
+        if not self.convex:
+            raise Unsupported("the energy is not convex in the weights: it has no conic form")
         expression, constraints = self.separable.conic(w)
         for q in self.quadratics:
             root = gram_root(q.operator.dense())

@@ -29,6 +29,11 @@ class MMDEnergy(FormEnergy):
         self.kernel = instance(
             kernel, Kernel, "kernel", "pass a kernel such as jko.kernels.Gaussian(bandwidth=1.0)"
         )
+        if self.kernel.definiteness == "indefinite":
+            raise Unsupported(
+                f"kernel {self.kernel!r} is not positive definite, so MMD is no distance;"
+                " jko.Interaction(W) takes such functions"
+            )
         self.statistic = one_of(statistic, ("V", "U"), "statistic")
 
     def value(self, mu: Measure) -> float:

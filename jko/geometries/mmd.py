@@ -38,6 +38,11 @@ class MMD(Geometry):
             "pass a kernel such as jko.kernels.Gaussian(bandwidth=1.0)",
         )
         one_of(self.mass, ("fixed", "free"), "mass")
+        if self.kernel.definiteness == "indefinite":
+            raise Unsupported(
+                f"kernel {self.kernel!r} is not positive definite, so MMD is no distance;"
+                " use a kernel such as jko.kernels.Gaussian(bandwidth=1.0)"
+            )
         if self.mass == "free" and self.kernel.definiteness != "positive":
             raise Unsupported(
                 f"kernel {self.kernel!r} is only conditionally positive definite, so MMD is no"

@@ -59,9 +59,12 @@ class _Compound(RadialKernel):
 
     @property
     def definiteness(self) -> Definiteness:
-        """Conditional as soon as one part is."""
-        conditional = any(p.definiteness == Definiteness.CONDITIONAL for p in self.parts)
-        return Definiteness.CONDITIONAL if conditional else Definiteness.POSITIVE
+        """The weakest of the parts."""
+        found = {p.definiteness for p in self.parts}
+        for weak in (Definiteness.INDEFINITE, Definiteness.CONDITIONAL):
+            if weak in found:
+                return weak
+        return Definiteness.POSITIVE
 
     def _combine(self, values: Sequence[Any]) -> Any:
         raise NotImplementedError
@@ -152,10 +155,10 @@ class Product(_Compound):
 
     def __post_init__(self) -> None:
         for factor in self.factors:
-            if factor.definiteness == Definiteness.CONDITIONAL:
+            if factor.definiteness != Definiteness.POSITIVE:
                 raise Unsupported(
                     f"a product with {factor!r} is not positive definite, since that kernel is"
-                    " only conditionally so; multiply by kernel.positive() instead"
+                    f" only {factor.definiteness}; multiply by kernel.positive() instead"
                 )
 
     @property

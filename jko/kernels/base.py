@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 
 class Definiteness(StrEnum):
-    """Which quadratic forms v'Kv are nonnegative: all of them, or those with sum v = 0."""
+    """Which quadratic forms v'Kv are nonnegative: all, those with sum v = 0, or not even those."""
 
     POSITIVE = "positive"
     CONDITIONAL = "conditional"
+    INDEFINITE = "indefinite"
 
 
 class Kernel(ABC):
