@@ -2,16 +2,22 @@
 
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.bures import Bures
+from jko.solvers.closed_form import ClosedForm
+from jko.solvers.dual_root import DualRoot
 from jko.solvers.lagrangian import Lagrangian
 from jko.solvers.mixture import Mixture
 from jko.solvers.simplex_qp import SimplexQP
+from jko.solvers.spherical import SphericalFixedPoint
 
 __all__ = [
     "Answer",
     "Bures",
+    "ClosedForm",
     "Controls",
+    "DualRoot",
     "Lagrangian",
     "Mixture",
     "ProxSolver",
     "SimplexQP",
+    "SphericalFixedPoint",
 ]

@@ -9,12 +9,18 @@ from jko.measures.base import Measure
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import ProxSolver
 from jko.solvers.bures import Bures
+from jko.solvers.closed_form import ClosedForm
+from jko.solvers.dual_root import DualRoot
 from jko.solvers.lagrangian import Lagrangian
 from jko.solvers.mixture import Mixture
 from jko.solvers.simplex_qp import SimplexQP
+from jko.solvers.spherical import SphericalFixedPoint
 
 #: The order in which `auto` tries solvers: exact ones first, references last.
 AUTO: tuple[ProxSolver, ...] = (
+    ClosedForm(),
+    DualRoot(),
+    SphericalFixedPoint(),
     Bures(),
     Mixture(),
     SimplexQP(),

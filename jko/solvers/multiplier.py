@@ -1,0 +1,202 @@
+r"""The multiplier that keeps the mass of a separable Hellinger step (MATH 1, fixed mass).
+
+lam is searched through x, A_i = (step/2)(a_i - a_ref) + x, where a_ref is the least linear part
+among the atoms whose weight explodes as A -> 0+: the barrier is x = 0, so that even weights far
+above m' (A tiny) are resolved to full relative precision. The mass decreases with x.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jko.errors import InvalidArgument
+from jko.numerics import EPS
+from jko.solvers.hellinger_atoms import Atoms, Response
+from jko.validation import Array, Mask
+
+
+@dataclass(frozen=True, eq=False)
+class Balance:
+    """The outcome of the search for the multiplier.
+
+    Attributes
+    ----------
+    weights : (n,) array
+    x : float
+        The multiplier, as A_i = shift_i + x; a warm start for the next search.
+    iterations : int
+        Evaluations of the mass.
+    """
+
+    weights: Array
+    x: float
+    iterations: int
+
+
+def reference_level(atoms: Atoms) -> float:
+    """a_ref: the least linear part over the barrier atoms, over all atoms without any."""
+    linear = atoms.separable.linear
+    return float(linear[atoms.barrier].min() if atoms.barrier.any() else linear.min())
+
+
+def fixed_weights(
+    atoms: Atoms, respond: Response, mass: float, multiplier: float | None = None
+) -> Balance:
+    """The step among weights of total `mass` (MATH H2, fixed mass, with its hard case).
+
+    Parameters
+    ----------
+    atoms : Atoms
+    respond : Response
+    mass : float
+    multiplier : float, optional
+        A guess of lam; by default the average of f over the previous measure.
+    """
+    capacity = float(atoms.ceiling.sum())
+    if capacity < mass * (1 - 1e-12):
+        raise InvalidArgument(
+            f"the energy lets the atoms carry {capacity:.6g} in all, less than the mass"
+            f" {mass:.6g} the step must keep; relax its upper bounds or walls, or free the mass"
+        )
+    if capacity <= mass * (1 + 1e-15):
+        return Balance(atoms.ceiling.copy(), -np.inf, 0)
+    level = reference_level(atoms)
+    search = _Search(atoms, respond, mass, (atoms.step / 2) * (atoms.separable.linear - level))
+    lo, hi, tied = search.locate()
+    if tied is not None:
+        w = search.evaluate(tied)
+        return Balance(search.share(w, tied), tied, search.count)
+    if multiplier is None or not np.isfinite(multiplier):
+        multiplier = _first_guess(atoms)
+    x, w = search.root(1 + (atoms.step / 2) * (level - multiplier), lo, hi)
+    return Balance(_rescale(w, atoms.ceiling, mass), x, search.count)
+
+
+def multiplier_at(atoms: Atoms, x: float) -> float:
+    """lam for x, the inverse of A_i = (step/2)(a_i - a_ref) + x."""
+    return reference_level(atoms) + (2 / atoms.step) * (1 - x)
+
+
+@dataclass(eq=False)
+class _Search:
+    """Mass as a decreasing function of x, with its jumps at idle atoms."""
+
+    atoms: Atoms
+    respond: Response
+    mass: float
+    shift: Array
+    count: int = 0
+
+    def evaluate(self, x: float) -> Array:
+        self.count += 1
+        return self.atoms.weights(self.respond, self.shift + x)
+
+    def locate(self) -> tuple[float, float, float | None]:
+        """A bracket (lo, hi) without jumps inside, or the x of the jump that takes the mass."""
+        atoms = self.atoms
+        lo = 0.0 if atoms.barrier.any() else -np.inf
+        jumps = np.unique(-self.shift[atoms.idle]) + 0.0
+        # At x = 0 an atom that explodes makes the mass infinite: there is no jump to consider.
+        live_at_zero = bool((atoms.barrier & ~atoms.idle & (self.shift == 0)).any())
+        jumps = jumps[jumps > lo] if live_at_zero else jumps[jumps >= lo]
+        first, last = 0, len(jumps)  # the first jump where the mass is not too large
+        below = 0.0
+        while first < last:
+            middle = 0 if first == 0 and last == len(jumps) else (first + last) // 2
+            total = float(self.evaluate(float(jumps[middle])).sum())
+            if total <= self.mass:
+                last, below = middle, total
+            else:
+                first = middle + 1
+        if first < len(jumps):
+            x = float(jumps[first])
+            if below + float(atoms.ceiling[self._tied(x)].sum()) >= self.mass:
+                return x, x, x
+        left = float(jumps[first - 1]) if first > 0 else lo
+        right = float(jumps[first]) if first < len(jumps) else np.inf
+        return left, right, None
+
+    def _tied(self, x: float) -> Mask:
+        return self.atoms.idle & (self.shift + x == 0)
+
+    def share(self, w: Array, x: float) -> Array:
+        """Give the missing mass to the idle atoms that are indifferent (the hard case)."""
+        tied = self._tied(x)
+        missing = max(self.mass - float(w.sum()), 0.0)
+        ceiling = self.atoms.ceiling[tied]
+        open_ended = np.isinf(ceiling)
+        part = open_ended / open_ended.sum() if open_ended.any() else ceiling / ceiling.sum()
+        w = w.copy()
+        w[tied] = missing * part
+        return w
+
+    def root(self, start: float, lo: float, hi: float) -> tuple[float, Array]:
+        """Safeguarded Newton for mass(x) = mass, on a transform that is nearly linear.
+
+        With a barrier mass^{-1/2} is concave in x (exactly linear for one linear atom, as in
+        trust-region secular equations); otherwise log mass is used (linear for p = 1).
+        """
+        barrier = bool(self.atoms.barrier.any())
+        x = start if lo < start < hi else _inside(start, lo, hi)
+        reach = max(1.0, abs(x))
+        for _ in range(200):
+            w = self.evaluate(x)
+            total = float(w.sum())
+            if abs(total - self.mass) <= 4 * EPS * self.mass:
+                break
+            lo, hi = (x, hi) if total > self.mass else (lo, x)
+            new = x + self._newton(w, total, barrier)
+            if not (lo < new < hi and abs(new - x) <= 1e3 * reach):
+                new = _inside(x + (reach if total > self.mass else -reach), lo, hi)
+                reach *= 4
+            if abs(new - x) <= EPS * abs(x) or hi - lo <= 2 * EPS * abs(x):
+                break
+            x = new
+        return x, w
+
+    def _newton(self, w: Array, total: float, barrier: bool) -> float:
+        slope = float(self.atoms.sensitivity(w).sum()) if np.isfinite(total) else 0.0
+        if not (slope > 0 and total > 0 and np.isfinite(slope)):
+            return float("nan")
+        if barrier:
+            return 2 * (total / slope) * (np.sqrt(total / self.mass) - 1)
+        return (total / slope) * float(np.log(total / self.mass))
+
+
+def _inside(x: float, lo: float, hi: float) -> float:
+    """x when it lies in (lo, hi), otherwise a middle of what is bracketed, by magnitude."""
+    if lo < x < hi:
+        return x
+    if np.isinf(lo) and np.isinf(hi):
+        return 0.0
+    if np.isinf(hi):
+        return 1.0 if lo == 0 else lo + abs(lo)
+    if np.isinf(lo):
+        return hi - max(1.0, abs(hi))
+    if lo < 0 < hi:
+        return 0.0
+    if lo == 0 or hi == 0:
+        return 1e-3 * (hi + lo)
+    near, far = sorted((abs(lo), abs(hi)))
+    middle = float(np.sqrt(near) * np.sqrt(far)) if far > 4 * near else 0.5 * (near + far)
+    return middle if hi > 0 else -middle
+
+
+def _first_guess(atoms: Atoms) -> float:
+    """The multiplier that keeps the mass to first order: f at m', averaged by dw/dlam."""
+    f = atoms.separable.gradient(atoms.previous)
+    weight = atoms.sensitivity(atoms.previous)
+    used = (weight > 0) & np.isfinite(f)
+    return float(weight[used] @ f[used]) / float(weight[used].sum()) if used.any() else 0.0
+
+
+def _rescale(w: Array, ceiling: Array, mass: float) -> Array:
+    """Mass exact to rounding: the atoms below their ceiling take the last few units."""
+    moving = w < ceiling
+    inner = float(w[moving].sum())
+    if inner <= 0:
+        return w
+    factor = (mass - float(w[~moving].sum())) / inner
+    return np.where(moving, np.minimum(w * factor, ceiling), w)
