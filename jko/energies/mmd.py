@@ -7,6 +7,7 @@ from jko.energies.form import Quadratic, WeightForm
 from jko.energies.separable import Separable
 from jko.errors import Unsupported
 from jko.kernels import Kernel
+from jko.kernels.embedding import MASS_TOLERANCE
 from jko.measures.base import Discrete, Measure
 from jko.validation import Array, instance, one_of
 
@@ -51,6 +52,7 @@ class MMDEnergy(FormEnergy):
 
     def restrict(self, mu: Discrete) -> WeightForm:
         self._require_v("normal form")
+        self._require_equal_masses(mu)
         # A conditionally positive kernel (energy distance) only compares equal masses; there its
         # positive twin k(x,y) + |x| + |y| gives the same energy and a convex form.
         kernel = self.kernel.positive()
@@ -66,6 +68,16 @@ class MMDEnergy(FormEnergy):
     @property
     def needs_fixed_mass(self) -> bool:
         return bool(self.kernel.definiteness == "conditional")
+
+    def _require_equal_masses(self, mu: Discrete) -> None:
+        # The positive twin of a conditional kernel would depend on where the origin is.
+        mass, other = mu.mass, self.target.mass
+        if self.needs_fixed_mass and abs(mass - other) > MASS_TOLERANCE * max(mass, other):
+            raise Unsupported(
+                f"{self.kernel!r} is only conditionally positive definite and cannot compare the"
+                f" measure's mass {mass:.9g} with the target's {other:.9g}; normalise them, or use"
+                " a positive kernel"
+            )
 
     def _require_v(self, what: str) -> None:
         if self.statistic == "U":
