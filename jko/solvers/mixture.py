@@ -10,6 +10,7 @@ import numpy as np
 from jko.energies.mmd import MMDEnergy
 from jko.geometries.mmd import MMD
 from jko.measures.base import Discrete
+from jko.measures.grid import GridDensity
 from jko.measures.target import Restriction, restrict
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
@@ -36,9 +37,11 @@ class Mixture(ProxSolver):
         for _, term in problem.energy.terms:
             if not isinstance(term, MMDEnergy) or term.kernel != geometry.kernel:
                 return f"it takes MMD energies of the geometry's kernel only, not {term!r}"
+            if term.statistic != "V":
+                return "it minimises the V-statistic; use MMDEnergy(..., statistic='V')"
             if not isinstance(term.target, Discrete):
                 return f"the target {term.target!r} has no atoms to mix in"
-            if restrict(term.target, previous).missing > 0:
+            if not _within(term.target, previous):
                 return (
                     "the target has atoms outside the support;"
                     " SimplexQP(support='union') adds them, SimplexQP() does without"
@@ -58,6 +61,13 @@ class Mixture(ProxSolver):
         if problem.geometry.conserves_mass:
             weights *= previous.mass / weights.sum()
         return Answer(previous.with_weights(weights), problem, 0)
+
+
+def _within(target: Discrete, support: Discrete) -> bool:
+    """Whether every charged atom of the target is an atom of the support."""
+    if isinstance(target, GridDensity) and isinstance(support, GridDensity):
+        return target.grid == support.grid
+    return restrict(target, support).missing == 0
 
 
 def _targets(problem: ProxProblem) -> list[tuple[float, Restriction]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from typing import Any, ClassVar
@@ -11,11 +11,12 @@ import numpy as np
 
 from jko.energies.form import WeightForm
 from jko.energies.mmd import MMDEnergy
+from jko.energies.separable import Separable
+from jko.errors import InvalidMeasure
 from jko.geometries.mmd import MMD
 from jko.kernels import pivoted_cholesky
 from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
-from jko.measures.target import restrict
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Breakdown, Status
 from jko.solvers.base import Answer, Controls, ProxSolver
@@ -62,15 +63,20 @@ class SimplexQP(ProxSolver):
             return "it takes MMD geometries only"
         if not isinstance(problem.previous, Discrete):
             return f"a {type(problem.previous).__name__} has no weights on a fixed support"
+        separable = problem.form.separable
         if self.support == "union":
             if isinstance(problem.previous, GridDensity):
                 return "a grid takes no further atoms; support='fixed' serves there"
-            return None
-        separable = problem.form.separable
+            try:
+                separable = _separable_on_union(problem)
+            except InvalidMeasure as error:
+                return f"the energy cannot be read on the union of the supports: {error}"
         if any((c > 0).any() for c in separable.powers.values()):
             return "the energy is not quadratic in the weights; Conic takes it at small n"
         if ((separable.ceiling > 0) & np.isfinite(separable.ceiling)).any():
             return "the energy bounds the weights from above; Conic takes it at small n"
+        if not (separable.ceiling > 0).any():
+            return "the energy forbids every atom of the measure; leave one open at least"
         return None
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
@@ -83,6 +89,17 @@ class SimplexQP(ProxSolver):
         else:
             answer = _fixed(united, controls)
         return _recombined(united, answer, problem, self.budget)
+
+
+def _separable_on_union(problem: ProxProblem) -> Separable:
+    """What the terms other than MMD energies ask of the weights on the united support."""
+    united = union_support(problem)
+    forms = [
+        term.restrict(united).separable
+        for _, term in problem.energy.terms
+        if not isinstance(term, MMDEnergy)
+    ]
+    return reduce(add, forms, Separable(np.zeros(united.n)))
 
 
 def _fixed(problem: ProxProblem, controls: Controls) -> Answer:
@@ -148,37 +165,52 @@ def _recombined(
     """Report the copied mass and, with a budget, keep that many atoms of the united support."""
     full = answer.measure
     assert isinstance(full, Discrete)
-    info = {**answer.info, "copied_mass": _copied_mass(full, problem), "recombination_mmd": 0.0}
+    info = {**answer.info, "recombination_mmd": 0.0, "copied_mass": _copied_mass(full, problem)}
+    if budget is None or full.n <= budget:
+        return replace(answer, measure=full, problem=united, warm=None, info=info)
     charged = np.flatnonzero(full.weights)
-    if budget is None or charged.size <= budget:
-        return Answer(full, united, answer.iterations, info=info)
-    kernel = problem.geometry.kernel  # type: ignore[attr-defined]
-    factor = pivoted_cholesky(kernel, full.points[charged], 1e-14, max_rank=4 * budget).factor
     weights = full.weights[charged]
-    features = kernel_features(factor, weights, budget - 1)
-    kept = recombine(weights, features, budget)
-    change = np.zeros(full.n)
-    change[charged[kept.indices]] = kept.weights
-    fewer = full.with_weights(change)
-    final = type(full)(full.points[charged[kept.indices]], kept.weights)  # type: ignore[call-arg]
-    lost = factor.T @ (kept.full(charged.size) - weights)
-    info["recombination_mmd"] = float(np.sqrt(lost @ lost))
+    kept, share = _recombine(problem, full.points[charged], weights, budget)
+    final = type(full)(full.points[charged[kept]], share)  # type: ignore[call-arg]
+    spread = np.zeros(full.n)
+    spread[charged[kept]] = share
+    fewer = full.with_weights(spread)
+    info["recombination_mmd"] = float(np.sqrt(problem.geometry.rate)) * problem.geometry.distance(
+        fewer, full
+    )
     info["copied_mass"] = _copied_mass(final, problem)
-    return Answer(
-        final,
-        united,
-        answer.iterations,
+    return replace(
+        answer,
+        measure=final,
+        problem=united,
         objective=united.objective(full),
         bias=united.objective(fewer) - united.objective(full),
         certified=full,
+        warm=None,
         info=info,
     )
 
 
+def _recombine(
+    problem: ProxProblem, points: Array, weights: Array, budget: int
+) -> tuple[Array, Array]:
+    """Indices of at most `budget` atoms and their weights, all of them when they are so few."""
+    if weights.size <= budget:
+        return np.arange(weights.size), weights
+    kernel = problem.geometry.kernel  # type: ignore[attr-defined]
+    factor = pivoted_cholesky(kernel, points, 1e-14, max_rank=4 * budget).factor
+    kept = recombine(weights, kernel_features(factor, weights, budget - 1), budget)
+    return kept.indices, kept.weights
+
+
 def _copied_mass(measure: Discrete, problem: ProxProblem) -> float:
     """Fraction of the mass that sits exactly on atoms of an MMD target."""
-    on_target = np.zeros(measure.n, dtype=bool)
-    for _, term in problem.energy.terms:
-        if isinstance(term, MMDEnergy) and isinstance(term.target, Discrete):
-            on_target |= np.isfinite(restrict(term.target, measure).log_weights)
+    targets = {
+        row.tobytes()
+        for _, term in problem.energy.terms
+        if isinstance(term, MMDEnergy) and isinstance(term.target, Discrete)
+        for row in np.ascontiguousarray(term.target.points[term.target.weights > 0] + 0.0)
+    }
+    rows = np.ascontiguousarray(measure.points + 0.0)
+    on_target = np.array([row.tobytes() in targets for row in rows])
     return float(measure.weights[on_target].sum()) / measure.mass
