@@ -68,6 +68,8 @@ class Hellinger(Geometry):
     def potential(self, a: Discrete, b: Discrete) -> Array:
         """2 (1 - sqrt(b/a)): -inf at empty atoms of `a` that `b` charges, 2 where `b` is empty."""
         check_pair(a, b)
+        if self.conserves_mass:
+            check_masses(a, b, self)
         wa, wb = _require_shared(a, b)
         return 2 * (1 - root_ratio(wa, wb)) / self.rate
 
