@@ -1,6 +1,7 @@
 """jko: minimising-movement (JKO) and proximal steps on measures, every step certified."""
 
 from jko import callbacks, kernels, solvers
+from jko.archive import InvalidFile
 from jko.energies import (
     KL,
     BoxConstraint,
@@ -71,6 +72,7 @@ __all__ = [
     "resume",
     "Trajectory",
     "InvalidArgument",
+    "InvalidFile",
     "InvalidMeasure",
     "InvalidType",
     "JkoError",

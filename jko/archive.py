@@ -1,7 +1,8 @@
 """Files: trees of numbers, arrays and measures in one .npz, written atomically, read safely.
 
-Nothing is pickled: a JSON header holds the tree, arrays stand beside it, and only measures and the
-library's own frozen settings (geometries, kernels, solvers) are rebuilt. Loading executes nothing.
+Nothing is pickled: a JSON header holds the tree, the bytes of all arrays stand beside it, and only
+measures and the library's own frozen settings (geometries, kernels, solvers) are rebuilt from
+their fields. Loading executes nothing.
 """
 
 from __future__ import annotations
@@ -10,18 +11,22 @@ import dataclasses
 import io
 import json
 import os
-import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jko import geometries, kernels, solvers
-from jko.errors import InvalidArgument, Unsupported
+from jko.errors import InvalidArgument, JkoError, Unsupported
+from jko.geometries.base import Geometry
+from jko.kernels import Kernel
 from jko.measures import Gaussian, Grid, GridDensity, Histogram, Particles
 from jko.measures.base import Discrete, Measure
+from jko.solvers.base import ProxSolver
 
 FORMAT, VERSION = "jko", 1
+#: Arrays start at multiples of this many bytes.
+ALIGN = 64
 
 
 class InvalidFile(InvalidArgument):
@@ -29,33 +34,49 @@ class InvalidFile(InvalidArgument):
 
 
 def _settings_classes() -> dict[str, type]:
-    """The library's frozen settings by name: the only classes a file may ask for."""
-    found: dict[str, type] = {}
-    for room in (geometries, kernels, solvers):
-        for name, value in vars(room).items():
-            if isinstance(value, type) and dataclasses.is_dataclass(value):
-                found[name] = value
-    return found
+    """The library's frozen settings by room and name: the only classes a file may ask for."""
+
+    def below(cls: type[Any]) -> Iterator[type[Any]]:
+        for sub in type.__subclasses__(cls):
+            yield sub
+            yield from below(sub)
+
+    bases: tuple[Any, ...] = (Geometry, Kernel, ProxSolver)
+    found = [sub for base in bases for sub in below(base)]
+    rooms = [(cls.__module__.split("."), cls) for cls in found if dataclasses.is_dataclass(cls)]
+    return {f"{room[1]}.{cls.__name__}": cls for room, cls in rooms if room[0] == "jko"}
 
 
 class _Encoder:
     """Turns a tree into JSON, setting arrays aside (each object once)."""
 
     def __init__(self) -> None:
-        self.arrays: dict[str, np.ndarray] = {}
-        self._seen: dict[int, str] = {}
-        self._alive: list[Any] = []  # keeps ids unique while they serve as keys
+        self.arrays: list[np.ndarray] = []
+        self.table: list[dict[str, Any]] = []
+        self._size = 0
+        self._seen: dict[int, int] = {}
+        self._classes = {cls: name for name, cls in _settings_classes().items()}
 
-    def array(self, value: np.ndarray) -> dict[str, str]:
+    def array(self, value: np.ndarray) -> dict[str, int]:
         if value.dtype.kind not in "fiub":
             raise Unsupported(f"arrays of dtype {value.dtype} cannot be stored in a jko file")
-        key = self._seen.get(id(value))
-        if key is None:
-            key = f"a{len(self.arrays)}"
-            self._seen[id(value)] = key
-            self._alive.append(value)
-            self.arrays[key] = value
+        key = self._seen.setdefault(id(value), len(self.arrays))
+        if key == len(self.arrays):
+            self.arrays.append(value)  # which also keeps its id from being used again
+            order = "F" if value.flags.f_contiguous and not value.flags.c_contiguous else "C"
+            place = {"dtype": value.dtype.str, "shape": list(value.shape), "order": order}
+            self.table.append({**place, "start": self._size})
+            self._size += -(-value.nbytes // ALIGN) * ALIGN
         return {"array": key}
+
+    @property
+    def data(self) -> np.ndarray:
+        """The bytes of all arrays, one after the other."""
+        out = np.zeros(self._size, dtype=np.uint8)
+        for value, place in zip(self.arrays, self.table, strict=True):
+            flat = value.ravel(order=place["order"])
+            out[place["start"] : place["start"] + value.nbytes] = flat.view(np.uint8)
+        return out
 
     def encode(self, value: Any) -> Any:
         if value is None or isinstance(value, (bool, int, float, str)):
@@ -64,22 +85,21 @@ class _Encoder:
             return self.encode(value.item())
         if isinstance(value, np.ndarray):
             return self.array(value)
-        if isinstance(value, (list, tuple)):
-            kind = "list" if isinstance(value, list) else "tuple"
-            return {kind: [self.encode(v) for v in value]}
-        if isinstance(value, dict):
-            return {"dict": {str(k): self.encode(v) for k, v in value.items()}}
+        if type(value) in (list, tuple):
+            return {type(value).__name__: [self.encode(v) for v in value]}
+        if isinstance(value, dict) and all(isinstance(k, str) for k in value):
+            return {"dict": {k: self.encode(v) for k, v in value.items()}}
         if isinstance(value, Measure):
             return {"measure": type(value).__name__, "parts": self._measure(value)}
-        if type(value).__name__ in _settings_classes():
+        if type(value) in self._classes:
             fields = {
                 f.name: self.encode(getattr(value, f.name)) for f in dataclasses.fields(value)
             }
-            return {"settings": type(value).__name__, "fields": fields}
-        raise Unsupported(f"{value!r} cannot be stored in a jko file")
+            return {"settings": self._classes[type(value)], "fields": fields}
+        raise Unsupported(f"{type(value).__name__} {value!r} cannot be stored in a jko file")
 
     def _measure(self, mu: Measure) -> dict[str, Any]:
-        if isinstance(mu, GridDensity):
+        if type(mu) is GridDensity:
             grid = mu.grid
             parts: dict[str, Any] = {
                 "lower": self.array(grid.lower),
@@ -87,9 +107,10 @@ class _Encoder:
                 "shape": list(grid.shape),
                 "weights": self.array(mu.weights),
             }
-        elif isinstance(mu, (Histogram, Particles)):
+        elif type(mu) in (Histogram, Particles):
+            assert isinstance(mu, Discrete)
             parts = {"points": self.array(mu.points), "weights": self.array(mu.weights)}
-        elif isinstance(mu, Gaussian):
+        elif type(mu) is Gaussian:
             parts = {"mean": self.array(mu.mean), "cov": self.array(mu.cov), "mass": mu.mass}
         else:
             raise Unsupported(f"a {type(mu).__name__} cannot be stored in a jko file")
@@ -97,16 +118,24 @@ class _Encoder:
 
 
 class _Decoder:
-    def __init__(self, arrays: Any) -> None:
-        self._stored = arrays
-        self._arrays: dict[str, np.ndarray] = {}
+    """The inverse of `_Encoder`."""
+
+    def __init__(self, table: list[dict[str, Any]], data: np.ndarray) -> None:
+        self._table, self._data = table, data
+        self._arrays: dict[int, np.ndarray] = {}
         self._supports: dict[Any, Discrete] = {}
         self._classes = _settings_classes()
 
-    def array(self, node: dict[str, str]) -> np.ndarray:
+    def array(self, node: dict[str, int]) -> np.ndarray:
         key = node["array"]
         if key not in self._arrays:
-            self._arrays[key] = self._stored[key]
+            place = self._table[key]
+            dtype, shape = np.dtype(place["dtype"]), tuple(place["shape"])
+            if dtype.kind not in "fiub":
+                raise InvalidFile(f"array of dtype {dtype}")
+            count = int(np.prod(shape, dtype=np.int64))
+            flat = np.frombuffer(self._data, dtype, count, place["start"]).copy()
+            self._arrays[key] = flat.reshape(shape, order=place["order"])
         return self._arrays[key]
 
     def decode(self, node: Any) -> Any:
@@ -154,55 +183,86 @@ def storable(value: Any) -> bool:
     return True
 
 
+def same(a: Any, b: Any) -> bool:
+    """Whether two storable values would be stored alike, to the last bit."""
+    one, two = _Encoder(), _Encoder()
+    if one.encode(a) != two.encode(b) or one.table != two.table:
+        return False
+    return bool(np.array_equal(one.data, two.data))
+
+
+def target_of(path: str | os.PathLike[str]) -> Path:
+    """A path that names a file, or a sentence."""
+    try:
+        target = Path(path)
+    except TypeError:
+        raise InvalidArgument(f"path = {path!r} is not a path; pass a file name") from None
+    if not target.name or target.is_dir():
+        raise InvalidFile(f"path = {str(path)!r} is a folder; pass the name of a file in it")
+    if not target.parent.is_dir():
+        raise InvalidFile(f"cannot write {target}: the folder {target.parent} is missing")
+    return target
+
+
 def write(path: str | os.PathLike[str], kind: str, tree: dict[str, Any]) -> None:
     """Write a tree atomically: after a crash the file is the old one or the new one, whole."""
-    target = Path(path)
+    target = target_of(path)
     encoder = _Encoder()
-    body = encoder.encode(tree)
-    header = json.dumps({"format": FORMAT, "version": VERSION, "kind": kind, "body": body})
+    header = {"format": FORMAT, "version": VERSION, "kind": kind, "body": encoder.encode(tree)}
+    text = json.dumps({**header, "arrays": encoder.table}).encode()
+    buffer = io.BytesIO()
+    np.savez(buffer, header=np.frombuffer(text, dtype=np.uint8), data=encoder.data)
     scratch = target.with_name(target.name + ".tmp")
-    buffer = np.frombuffer(header.encode(), dtype=np.uint8)
     try:
         with open(scratch, "wb") as file:
-            np.savez(file, header=buffer, **encoder.arrays)  # type: ignore[arg-type]
+            file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         os.replace(scratch, target)
     except OSError as error:
-        raise InvalidFile(f"cannot write {target}: {error.strerror or error}") from error
-
-
-def read(path: str | os.PathLike[str], kinds: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
-    """The kind and the tree of a file; one clear error for anything that is not such a file."""
-    target = Path(path)
-    if not target.exists():
-        raise InvalidFile(f"{target} does not exist")
-    try:
-        data = target.read_bytes()
-    except OSError as error:
-        raise InvalidFile(f"cannot read {target}: {error.strerror or error}") from error
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            stored = {name: arrays[name] for name in arrays.files}
-        header = json.loads(stored.pop("header").tobytes().decode())
-        known = header["format"] == FORMAT
-        version, kind, body = header["version"], header["kind"], header["body"]
-    except (zipfile.BadZipFile, OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        if scratch.is_file():
+            scratch.unlink(missing_ok=True)
         raise InvalidFile(
-            f"{target} is not a jko file, or it is truncated ({type(error).__name__});"
-            " it was left untouched"
-        ) from None
-    except AttributeError:
-        raise InvalidFile(f"{target} is a plain array file, not a jko file") from None
-    if not known:
-        raise InvalidFile(f"{target} is not a jko file")
+            f"cannot write {target}: {error.strerror or error}; what stood there was left untouched"
+        ) from error
+
+
+def read(path: str | os.PathLike[str], builders: dict[str, Callable[[dict[str, Any]], Any]]) -> Any:
+    """What the builder of the file's kind makes of its tree; else one clear `InvalidFile`."""
+    target = Path(path)
+    header, data = _open(target)
+    version, kind = header["version"], header["kind"]
     if version > VERSION:
         raise InvalidFile(
             f"{target} has format version {version}, this jko reads up to {VERSION}; update jko"
         )
-    if kind not in kinds:
-        raise InvalidFile(f"{target} holds a {kind}, expected a {' or '.join(kinds)}")
+    if kind not in builders:
+        raise InvalidFile(f"{target} holds a {kind}, expected a {' or '.join(builders)}")
     try:
-        return kind, _Decoder(stored).decode(body)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InvalidFile(f"{target} is damaged: {error}") from None
+        return builders[kind](_Decoder(header["arrays"], data).decode(header["body"]))
+    except (JkoError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise InvalidFile(f"{target} is damaged: {type(error).__name__} {error}") from None
+
+
+def _open(target: Path) -> tuple[dict[str, Any], np.ndarray]:
+    """Header and array bytes of a jko file."""
+    try:
+        content = target.read_bytes()
+    except FileNotFoundError:
+        raise InvalidFile(f"{target} does not exist") from None
+    except OSError as error:
+        raise InvalidFile(f"cannot read {target}: {error.strerror or error}") from None
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as members:
+            header = json.loads(members["header"].tobytes().decode())
+            data = members["data"]
+        if header["format"] != FORMAT or not isinstance(header["version"], int):
+            raise ValueError("foreign header")
+        if not isinstance(header["kind"], str):
+            raise ValueError("foreign header")
+    except Exception as error:  # whatever a foreign file provokes in zipfile, numpy or json
+        raise InvalidFile(
+            f"{target} is not a jko file, or it is truncated ({type(error).__name__});"
+            " it was left untouched"
+        ) from None
+    return header, data

@@ -7,14 +7,17 @@ A callback is any function of an `Event`; returning `STOP` ends the flow, and
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from jko.archive import storable
 from jko.errors import InvalidArgument, InvalidType, JkoError
 from jko.measures.base import Measure
 from jko.splitting import SplitResult
-from jko.validation import positive_int
+from jko.validation import instance, positive, positive_int
 
 
 class FlowStopped(JkoError, RuntimeError):
@@ -57,13 +60,19 @@ class Event:
     previous_energy: float
     initial_mass: float
     result: SplitResult
-    records: dict[str, tuple[list[float], list[Any]]] = field(default_factory=dict, repr=False)
+    records: dict[str, list[Any]] = field(default_factory=dict, repr=False)
 
     def record(self, name: str, value: Any) -> None:
-        """Keep a number, string or array under `name` with the current time."""
-        times, values = self.records.setdefault(name, ([], []))
-        times.append(self.time)
-        values.append(value)
+        """Keep a number, string, array or measure under `name` with the current time."""
+        if not isinstance(name, str):
+            raise InvalidType(f"name of a record got {name!r}; pass a string")
+        if not storable(value):
+            raise InvalidType(
+                f"record {name!r} got {value!r}, which no file can hold;"
+                " record numbers, strings, arrays, measures, or lists and dicts of them"
+            )
+        kept = value.copy() if isinstance(value, np.ndarray) else value
+        self.records.setdefault(name, []).append(kept)
 
 
 class When(ABC):
@@ -92,6 +101,10 @@ class AtTimes(When):
     """After the first step that reaches each of the given times."""
 
     times: Sequence[float]
+
+    def __post_init__(self) -> None:
+        times = np.atleast_1d(np.asarray(self.times, dtype=object))
+        object.__setattr__(self, "times", tuple(positive(t, "times") for t in times))
 
     def due(self, event: Event) -> bool:
         before = event.time - event.tau
@@ -151,10 +164,10 @@ class MonitorDissipation(Callback):
     slack: float = 1e-8
 
     def __call__(self, event: Event) -> None:
-        rise = event.energy - event.previous_energy
-        if rise > self.slack * max(1.0, abs(event.energy)):
+        before, now = event.previous_energy, event.energy
+        if not (now == before or now <= before + self.slack * max(1.0, abs(now))):
             raise FlowStopped(
-                f"the energy rose by {rise:.3g} to {event.energy:.9g} in step {event.index};"
+                f"the energy rose by {now - before:.3g} to {now:.9g} in step {event.index};"
                 " reduce tau or tighten tol"
             )
 
@@ -167,7 +180,7 @@ class MonitorMass(Callback):
 
     def __call__(self, event: Event) -> None:
         drift = abs(event.measure.mass - event.initial_mass) / event.initial_mass
-        if drift > self.slack:
+        if not drift <= self.slack:
             raise FlowStopped(
                 f"the mass drifted by {drift:.3g} (relative) by step {event.index};"
                 " use a geometry that conserves mass, or raise slack"
@@ -179,16 +192,20 @@ class Progress(Callback):
     """A progress bar (tqdm, in the extra `demo`)."""
 
     label: str = "jko"
-    _bar: list[Any] = field(default_factory=list, repr=False, compare=False)
+    _bar: list[Any] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        try:
+            import tqdm  # noqa: F401 (asked for now rather than after the first step)
+        except ImportError:
+            raise InvalidArgument(
+                "a progress bar needs tqdm; install it with pip install 'jko[demo]'"
+            ) from None
 
     def __call__(self, event: Event) -> None:
         if not self._bar:
-            try:
-                from tqdm import tqdm
-            except ImportError:
-                raise InvalidArgument(
-                    "progress=True needs tqdm; install it with pip install 'jko[demo]'"
-                ) from None
+            from tqdm import tqdm
+
             self._bar.append(tqdm(total=event.steps, desc=self.label, initial=event.index - 1))
         bar = self._bar[0]
         bar.set_postfix(energy=f"{event.energy:.4g}", refresh=False)
@@ -210,11 +227,12 @@ class Callbacks:
         """Check the argument; plain functions run after every step."""
         if callable(callbacks):
             callbacks = (callbacks,)
+        instance(callbacks, Iterable, "callbacks", "pass a function of an Event, or several")
         items = []
         for c in callbacks:
-            if not callable(c):
+            if not callable(c) or isinstance(c, type):
                 raise InvalidType(
-                    f"callbacks holds {c!r}, which cannot be called; pass functions of an Event"
+                    f"callbacks holds {c!r}, which takes no Event; pass functions of an Event"
                     " or objects from jko.callbacks"
                 )
             items.append(c if isinstance(c, Callback) else Call(c))

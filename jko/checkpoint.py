@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from jko import archive
-from jko.errors import InvalidArgument
+from jko.errors import InvalidArgument, Unsupported
 from jko.geometries.base import Geometry, GeometrySum
+from jko.measures.atoms import Particles
+from jko.measures.base import Measure
 from jko.run import Clock, Options, Run, Saving, describe
 from jko.splitting import Plan, Scheme
 from jko.trajectory import Trajectory
@@ -20,26 +22,32 @@ from jko.validation import positive_int
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where and how often a run is written; a path of None writes nothing."""
+    """Where and how often a run is written; a path of None writes nothing.
+
+    Every write replaces the whole file, whose size grows with the measures kept.
+    """
 
     path: Path | None = None
     every: int = 1
     settings: Any = None
+    probes: Any = None
 
     @classmethod
-    def of(cls, path: str | os.PathLike[str] | None, every: int, plan: Plan) -> Checkpoint:
-        """From the arguments of `jko.flow`."""
+    def of(
+        cls, path: str | os.PathLike[str] | None, every: int, plan: Plan, start: Measure
+    ) -> Checkpoint:
+        """From the arguments of `jko.flow`; a file that is none of ours is never replaced."""
         positive_int(every, "every")
         if path is None:
             return cls()
-        target = Path(path)
-        if not target.parent.is_dir():
-            raise InvalidArgument(f"checkpoint = {target}: the folder {target.parent} is missing")
-        return cls(target, every, _storable_settings(plan))
+        target = archive.target_of(path)
+        if target.exists():
+            _refuse_foreign(target)
+        return cls(target, every, _storable_settings(plan), _probes(plan, start))
 
     def after_step(self, run: Run) -> None:
-        """Write if this step is due."""
-        if run.index % self.every == 0 and not run.done:
+        """Write if this step is due; the last one always is."""
+        if run.index % self.every == 0 or run.done:
             self.write(run)
 
     def write(self, run: Run) -> None:
@@ -53,15 +61,23 @@ class Checkpoint:
             "energy": run.energy,
             "index": run.index,
             "warm": run.warm,
-            "status": run.status,
-            "rng": run.rng.bit_generator.state,
+            "rng": run.rng_state,
             "clock": asdict(run.clock),
             "saving": asdict(run.saving),
             "options": asdict(run.options),
             "settings": self.settings,
+            "probes": self.probes,
             "every": self.every,
         }
         archive.write(self.path, "checkpoint", tree)
+
+
+def _refuse_foreign(target: Path) -> None:
+    ours = {"checkpoint": lambda _: None, "trajectory": lambda _: None}
+    try:
+        archive.read(target, ours)
+    except archive.InvalidFile as error:
+        raise archive.InvalidFile(f"checkpoint = {error}; move it away first") from None
 
 
 def _storable_settings(plan: Plan) -> dict[str, Any]:
@@ -70,32 +86,91 @@ def _storable_settings(plan: Plan) -> dict[str, Any]:
     return {
         "geometries": keep(plan.geometries),
         "solvers": keep(plan.solvers),
-        "scheme": [plan.scheme.splitting, plan.scheme.substep],
+        "scheme": (plan.scheme.splitting, plan.scheme.substep),
     }
+
+
+def _probes(plan: Plan, start: Measure) -> tuple[tuple[float, ...], ...]:
+    """Figures that tell energies with the same name apart, taken at the start of the run."""
+    return tuple(_probe(f, start) for f in plan.energies)
+
+
+def _probe(energy: Any, mu: Measure) -> tuple[float, ...]:
+    value = float(energy.value(mu))
+    if not isinstance(mu, Particles):
+        return (value,)
+    try:
+        slope = energy.wasserstein_gradient(mu)
+    except Unsupported:
+        return (value,)
+    return (
+        value,
+        float(np.linalg.norm(slope)),
+        float(slope @ np.arange(1.0, mu.dim + 1) @ mu.weights),
+    )
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """What a checkpoint holds."""
+
+    run: Run
+    trajectory: Trajectory
+    keeper: Checkpoint
+
+    @classmethod
+    def of(cls, path: Path, tree: dict[str, Any]) -> _Saved:
+        trajectory = Trajectory.from_tree(tree["trajectory"])
+        kept, generator = tree["kept"], _generator(tree["rng"])
+        run = Run(
+            clock=Clock(**tree["clock"]),
+            saving=Saving(**tree["saving"]),
+            options=Options(**tree["options"]),
+            description=trajectory.description,
+            rng=generator,
+            rng_state=generator.bit_generator.state,
+            measure=tree["measure"],
+            energy=tree["energy"],
+            index=tree["index"],
+            warm=tree["warm"],
+            status=trajectory.status,
+            times=tuple(trajectory.times[:kept].tolist()),
+            measures=trajectory.measures[:kept],
+            energies=tuple(trajectory.energies[:kept].tolist()),
+            steps=trajectory.steps,
+            records=trajectory.records,
+        )
+        keeper = Checkpoint(path, tree["every"], tree["settings"], tree["probes"])
+        return cls(run, trajectory, keeper)
+
+
+def _generator(state: dict[str, Any]) -> np.random.Generator:
+    kind = getattr(np.random, state["bit_generator"])
+    if not issubclass(kind, np.random.BitGenerator):
+        raise archive.InvalidFile(f"unknown random generator {state['bit_generator']!r}")
+    bits = kind()
+    bits.state = state
+    return np.random.Generator(bits)
 
 
 def resumed(
     path: str | os.PathLike[str], energy: Any, geometry: Any, solver: Any
 ) -> Trajectory | tuple[Run, Plan, Checkpoint]:
     """The finished trajectory of a file, or all that `drive` needs to go on."""
-    _, tree = archive.read(path, ("checkpoint",))
-    trajectory = Trajectory.from_tree(tree["trajectory"])
-    if tree["status"] not in ("running", "interrupted"):
-        return trajectory
-    plan = _rebuilt_plan(tree, trajectory, energy, geometry, solver)
-    run = _rebuilt_run(tree, trajectory)
-    _compare(run, plan, trajectory)
-    return run, plan, Checkpoint(Path(path), tree["every"], tree["settings"])
+    place = archive.target_of(path)
+    saved: _Saved = archive.read(place, {"checkpoint": lambda tree: _Saved.of(place, tree)})
+    if saved.run.done:
+        return saved.trajectory
+    plan = _rebuilt_plan(saved, energy, geometry, solver)
+    _compare(saved, plan)
+    return saved.run, plan, saved.keeper
 
 
-def _rebuilt_plan(
-    tree: dict[str, Any], trajectory: Trajectory, energy: Any, geometry: Any, solver: Any
-) -> Plan:
-    said = trajectory.description
+def _rebuilt_plan(saved: _Saved, energy: Any, geometry: Any, solver: Any) -> Plan:
+    said, settings = saved.trajectory.description, saved.keeper.settings
     if energy is None:
         used = ", ".join(dict.fromkeys(said["energy"]))
         raise InvalidArgument(f"energy is missing; the run used {used}: pass energy=... again")
-    settings = tree["settings"]
     if geometry is None:
         stored: tuple[Geometry, ...] | None = settings["geometries"]
         if stored is None:
@@ -113,50 +188,36 @@ def _rebuilt_plan(
     return Plan.of(energy, geometry, solver, Scheme(*settings["scheme"]))
 
 
-def _rebuilt_run(tree: dict[str, Any], trajectory: Trajectory) -> Run:
-    state = tree["rng"]
-    generator = getattr(np.random, state["bit_generator"], None)
-    if not (isinstance(generator, type) and issubclass(generator, np.random.BitGenerator)):
-        raise archive.InvalidFile(f"unknown random generator {state['bit_generator']!r}")
-    bits = generator()
-    bits.state = state
-    kept = tree["kept"]
-    saving = tree["saving"]
-    return Run(
-        clock=Clock(**tree["clock"]),
-        saving=Saving(saving["every"], tuple(saving["indices"])),
-        options=Options(**tree["options"]),
-        rng=np.random.Generator(bits),
-        description=trajectory.description,
-        measure=tree["measure"],
-        energy=tree["energy"],
-        index=tree["index"],
-        warm=tree["warm"],
-        times=list(trajectory.times[:kept]),
-        measures=list(trajectory.measures[:kept]),
-        energies=list(trajectory.energies[:kept]),
-        steps=list(trajectory.steps),
-        records={k: (list(t), list(v)) for k, (t, v) in trajectory.records.items()},
-    )
-
-
-def _compare(run: Run, plan: Plan, trajectory: Trajectory) -> None:
-    """What was handed in must be what the run used: by description and by probe values."""
-    said, now = trajectory.description, describe(plan, run.clock)
+def _compare(saved: _Saved, plan: Plan) -> None:
+    """What was handed in must be what the run used: by description, settings and probes."""
+    said, now = saved.trajectory.description, describe(plan, saved.run.clock)
+    handed = {"geometry": plan.geometries, "solver": plan.solvers}
     for key in ("energy", "geometry", "solver"):
-        if said[key] != now[key]:
+        stored = saved.keeper.settings["geometries" if key == "geometry" else "solvers"]
+        exact = key == "energy" or stored is None or archive.same(stored, handed[key])
+        if said[key] != now[key] or not exact:
             raise InvalidArgument(
                 f"{key} = {' + '.join(now[key])} is not what the run used,"
                 f" {' + '.join(said[key])}; pass the same one"
             )
-    for probe, stored in (
-        (run.measures[0], float(trajectory.energies[0])),
-        (run.measure, run.energy),
+    for name, old, new in zip(
+        said["energy"], saved.keeper.probes, _probes(plan, saved.run.measures[0]), strict=True
     ):
-        value = plan.energy_of(probe)
-        same = value == stored or abs(value - stored) <= 1e-9 * max(1.0, abs(stored))
-        if not same:
+        if not _agree(old, new):
             raise InvalidArgument(
-                f"energy gives {value:.12g} where the run had {stored:.12g};"
-                " it is not the one the run used"
+                f"energy {name} gives {new} (value, and slopes where it has any) at the start,"
+                f" where the run had {old}; it is not the one the run used"
             )
+    value, stored = plan.energy_of(saved.run.measure), saved.run.energy
+    if not _agree((value,), (stored,), 1e-9 * max(1.0, abs(saved.run.energies[0]))):
+        raise InvalidArgument(
+            f"energy gives {value:.12g} where the run had {stored:.12g};"
+            " it is not the one the run used"
+        )
+
+
+def _agree(old: tuple[float, ...], new: tuple[float, ...], slack: float = 1e-14) -> bool:
+    """Equality up to the rounding of another machine; infinities and NaN agree with themselves."""
+    return len(old) == len(new) and bool(
+        np.allclose(new, old, rtol=1e-9, atol=slack, equal_nan=True)
+    )

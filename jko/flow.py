@@ -6,6 +6,7 @@ import os
 import warnings
 from typing import Any
 
+from jko.archive import InvalidFile
 from jko.callbacks import Callbacks, Event
 from jko.checkpoint import Checkpoint, resumed
 from jko.energies.base import Energy
@@ -62,7 +63,9 @@ def flow(
         Show a progress bar.
     checkpoint : path, optional
         Written atomically at the start, after every `every`-th step and at the end; a killed run
-        goes on with `jko.resume(path, ...)`.
+        goes on with `jko.resume(path, ...)`. An older checkpoint is replaced, any other file
+        refused. Every write holds all measures kept so far: with 1000 of 1000 particles it is
+        25 MB and takes about 0.05 s. Thin with `save`, or raise `every`, when steps are fast.
     splitting, scheme, solver, tol, max_iter, rng
         As in `jko.split_step`.
     throw : bool
@@ -76,16 +79,12 @@ def flow(
     """
     instance(measure, Measure, "measure", "pass a measure such as GridDensity or Particles")
     plan = Plan.of(energy, geometry, solver, Scheme(splitting, scheme))
-    run = Run.begin(
-        measure,
-        plan,
-        Clock.of(tau, steps, t1),
-        Saving.of(save),
-        Options(tol, max_iter),
-        rng_of(rng),
-    )
-    keeper = Checkpoint.of(checkpoint, every, plan)
-    return drive(run, plan, Callbacks.of(callbacks, progress), keeper, throw)
+    clock = Clock.of(tau, steps, t1)
+    keep, options = Saving.of(save, clock.steps), Options(tol, max_iter)
+    watchers = Callbacks.of(callbacks, progress)
+    run = Run.begin(measure, plan, clock, keep, options, rng_of(rng))
+    keeper = Checkpoint.of(checkpoint, every, plan, measure)
+    return drive(run, plan, watchers, keeper, throw)
 
 
 def resume(
@@ -128,33 +127,46 @@ def drive(
     run: Run, plan: Plan, callbacks: Callbacks, keeper: Checkpoint, throw: bool
 ) -> Trajectory:
     """The loop. Whatever ends it, the steps so far come back."""
-    keeper.write(run)
+    event: Event | None = None
     try:
+        keeper.write(run)
         while not run.done:
             tau = run.clock.length(run.index)
             result = advance(run.measure, plan, tau, run.warm, run.step_options)
             if not result.success:
-                return _failed(run, StepFailed(result.message, result), keeper, throw)
-            event: Event = run.accept(result, tau)
-            if callbacks(event):
-                run.status = "stopped by a callback"
+                raise StepFailed(result.message, result)
+            event = run.propose(result, tau)
+            run = run.accept(event, stop=callbacks(event))
             keeper.after_step(run)
-    except KeyboardInterrupt:
-        run.status = "interrupted"
-        warnings.warn("the flow was interrupted; its steps so far are returned", stacklevel=3)
-    except Exception as error:
-        error.trajectory = run.trajectory(f"ended by {type(error).__name__}")  # type: ignore[attr-defined]
-        raise
+    except (KeyboardInterrupt, Exception) as error:
+        _save_what_there_is(run, error, keeper)
+        if event is not None and event.index > run.index:  # its callbacks did not all run
+            run = run.accept(event)
+        return _cut_short(run, error, throw)
     finally:
         callbacks.finish()
-    keeper.write(run)
     return run.trajectory()
 
 
-def _failed(run: Run, error: StepFailed, keeper: Checkpoint, throw: bool) -> Trajectory:
-    keeper.write(run)
-    trajectory = run.trajectory(f"step {run.index + 1} failed: {error}")
-    if throw:
-        error.trajectory = trajectory
-        raise error
-    return trajectory
+def _save_what_there_is(run: Run, error: BaseException, keeper: Checkpoint) -> None:
+    if isinstance(error, InvalidFile):
+        return  # it is the file that failed
+    try:
+        keeper.write(run)
+    except InvalidFile as trouble:  # the steps in memory matter more
+        warnings.warn(f"no last checkpoint: {trouble}", RuntimeWarning, stacklevel=4)
+
+
+def _cut_short(run: Run, error: KeyboardInterrupt | Exception, throw: bool) -> Trajectory:
+    """Hand the steps so far back: as the result, or as an attribute of the error."""
+    if isinstance(error, KeyboardInterrupt):
+        said = "the flow was interrupted; its steps so far are returned"
+        warnings.warn(said, RuntimeWarning, stacklevel=4)
+        return run.trajectory("interrupted")
+    failed = isinstance(error, StepFailed)
+    status = f"step {run.index + 1} failed: {error}" if failed else f"ended by {error!r}"
+    trajectory = run.trajectory(" ".join(status.split()))
+    if failed and not throw:
+        return trajectory
+    error.trajectory = trajectory  # type: ignore[attr-defined]
+    raise error

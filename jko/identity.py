@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -99,3 +99,17 @@ class Report:
             else f"{len(self.failed)} of {len(self)} identities FAIL"
         )
         return "\n".join([head, *rows, verdict])
+
+
+def bound(name: str, statement: str, figure: float, tolerance: float = 0.0) -> Identity:
+    """The statement that a figure stays within a tolerance; a negative figure is no violation."""
+    residual = 0.0 if figure < 0 else float(figure)
+    return Identity(name, statement, float(figure), tolerance, residual, tolerance)
+
+
+def max_of(values: Iterable[float]) -> float:
+    """The largest value, 0 of none; NaN wins, so that no comparison overlooks it."""
+    listed = list(values)
+    if any(v != v for v in listed):
+        return float("nan")
+    return float(max(listed, default=0.0))

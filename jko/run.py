@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from jko.callbacks import Event
 from jko.errors import InvalidArgument, InvalidType
 from jko.measures.base import Measure
 from jko.splitting import Plan, SplitResult
-from jko.trajectory import StepRecord, Trajectory
+from jko.trajectory import STOPPED, StepRecord, Trajectory
 from jko.validation import positive, positive_int
 
 
@@ -34,7 +35,7 @@ class Clock:
         if steps is not None:
             return cls(tau, positive_int(steps, "steps"))
         end = positive(t1, "t1")
-        return cls(tau, max(1, int(np.ceil(end / tau - 1e-9))), end)
+        return cls(tau, max(1, int(np.ceil(end / tau * (1 - 1e-12)))), end)
 
     def time(self, index: int) -> float:
         """Time after `index` steps, free of accumulated rounding."""
@@ -57,16 +58,22 @@ class Saving:
     indices: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, save: Any) -> Saving:
+    def of(cls, save: Any, steps: int) -> Saving:
         """From the argument `save` of `jko.flow`."""
         if save is None:
             return cls(1)
-        if save == "last":
+        if isinstance(save, str) and save == "last":
             return cls(None)
         if isinstance(save, (int, np.integer)) and not isinstance(save, bool):
             return cls(positive_int(save, "save"))
-        if isinstance(save, Sequence) and not isinstance(save, str):
-            return cls(None, tuple(positive_int(i, "save") for i in save))
+        if isinstance(save, (Sequence, np.ndarray)) and not isinstance(save, str):
+            # Step 0 is the start, which is kept anyhow.
+            indices = tuple(positive_int(i, "save") for i in save if not _is_zero(i))
+            if indices and max(indices) > steps:
+                raise InvalidArgument(
+                    f"save holds step {max(indices)}, but the flow takes {steps} steps"
+                )
+            return cls(None, indices)
         raise InvalidType(
             f"save = {save!r} is not understood; pass None (every step), an int k (every k-th),"
             " 'last', or a list of step numbers"
@@ -77,6 +84,10 @@ class Saving:
         return (self.every is not None and index % self.every == 0) or index in self.indices
 
 
+def _is_zero(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value == 0
+
+
 @dataclass(frozen=True)
 class Options:
     """Settings handed to every sub-step."""
@@ -84,26 +95,37 @@ class Options:
     tol: float | None = None
     max_iter: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.tol is not None:
+            object.__setattr__(self, "tol", positive(self.tol, "tol"))
+        if self.max_iter is not None:
+            object.__setattr__(self, "max_iter", positive_int(self.max_iter, "max_iter"))
 
-@dataclass(eq=False)
+
+@dataclass(frozen=True, eq=False)
 class Run:
-    """A flow in progress. `as_tree` holds all that a bit-identical continuation needs."""
+    """A flow between two steps: all that the next step depends on, and what was kept so far.
+
+    A step is proposed as an `Event`, shown to the callbacks, then accepted into a new `Run`:
+    an interruption at any instant leaves a run whose checkpoint repeats the step and its callbacks.
+    """
 
     clock: Clock
     saving: Saving
     options: Options
-    rng: np.random.Generator
     description: Mapping[str, Any]
+    rng: np.random.Generator
+    rng_state: Mapping[str, Any]
     measure: Measure
     energy: float
     index: int = 0
     warm: tuple[Any, ...] | None = None
     status: str = "running"
-    times: list[float] = field(default_factory=list)
-    measures: list[Measure] = field(default_factory=list)
-    energies: list[float] = field(default_factory=list)
-    steps: list[StepRecord] = field(default_factory=list)
-    records: dict[str, tuple[list[float], list[Any]]] = field(default_factory=dict)
+    times: tuple[float, ...] = ()
+    measures: tuple[Measure, ...] = ()
+    energies: tuple[float, ...] = ()
+    steps: tuple[StepRecord, ...] = ()
+    records: Mapping[str, tuple[tuple[float, ...], tuple[Any, ...]]] = field(default_factory=dict)
 
     @classmethod
     def begin(
@@ -116,10 +138,9 @@ class Run:
         rng: np.random.Generator,
     ) -> Run:
         """A run before its first step."""
-        energy = plan.energy_of(measure)
-        run = cls(clock, saving, options, rng, describe(plan, clock), measure, energy)
-        run._keep()
-        return run
+        said, state = describe(plan, clock), rng.bit_generator.state
+        run = cls(clock, saving, options, said, rng, state, measure, plan.energy_of(measure))
+        return run.kept()
 
     @property
     def done(self) -> bool:
@@ -131,49 +152,65 @@ class Run:
         """Keyword arguments of every sub-step."""
         return {"tol": self.options.tol, "max_iter": self.options.max_iter, "rng": self.rng}
 
-    def accept(self, result: SplitResult, tau: float) -> Event:
-        """Move to the new measure and record the step."""
-        before = self.energy
-        self.index += 1
-        self.measure, self.energy, self.warm = result.measure, result.energy, result.warm
-        time = self.clock.time(self.index)
-        self.steps.append(StepRecord.of(self.index, time, tau, result))
-        if self.index == self.clock.steps:
-            self.status = "finished"
-        if self.done or self.saving.keeps(self.index):
-            self._keep()
+    def propose(self, result: SplitResult, tau: float) -> Event:
+        """The step as the callbacks see it."""
+        index = self.index + 1
         return Event(
-            index=self.index,
+            index=index,
             steps=self.clock.steps,
-            time=time,
+            time=self.clock.time(index),
             tau=tau,
-            measure=self.measure,
-            energy=self.energy,
-            previous_energy=before,
+            measure=result.measure,
+            energy=result.energy,
+            previous_energy=self.energy,
             initial_mass=self.measures[0].mass,
             result=result,
-            records=self.records,
         )
 
-    def _keep(self) -> None:
-        self.times.append(self.clock.time(self.index))
-        self.measures.append(self.measure)
-        self.energies.append(self.energy)
+    def accept(self, event: Event, stop: bool = False) -> Run:
+        """The run after the step, with its record."""
+        records = dict(self.records)
+        for name, values in event.records.items():
+            times, kept = records.get(name, ((), ()))
+            records[name] = (*times, *[event.time] * len(values)), (*kept, *values)
+        result = event.result
+        record = StepRecord.of(event.index, event.time, event.tau, result)
+        status = STOPPED if stop else self.status
+        moved = replace(
+            self,
+            index=event.index,
+            measure=result.measure,
+            energy=result.energy,
+            warm=result.warm,
+            rng_state=self.rng.bit_generator.state,
+            steps=(*self.steps, record),
+            records=records,
+            status="finished" if event.index == self.clock.steps else status,
+        )
+        return moved.kept() if moved.done or self.saving.keeps(event.index) else moved
+
+    def kept(self) -> Run:
+        """The run with its current measure among those of the trajectory."""
+        now = self.clock.time(self.index)
+        if self.times and self.times[-1] == now:
+            return self
+        return replace(
+            self,
+            times=(*self.times, now),
+            measures=(*self.measures, self.measure),
+            energies=(*self.energies, self.energy),
+        )
 
     def trajectory(self, status: str | None = None) -> Trajectory:
         """What there is so far; the current measure is always its last."""
-        times, measures, energies = list(self.times), list(self.measures), list(self.energies)
-        if measures[-1] is not self.measure:
-            times.append(self.clock.time(self.index))
-            measures.append(self.measure)
-            energies.append(self.energy)
+        whole = self.kept()
         return Trajectory(
-            np.array(times),
-            tuple(measures),
-            np.array(energies),
-            tuple(self.steps),
-            {k: (tuple(t), tuple(v)) for k, (t, v) in self.records.items()},
-            status or self.status,
+            np.array(whole.times),
+            whole.measures,
+            np.array(whole.energies),
+            self.steps,
+            self.records,
+            self.status if status is None or self.done else status,
             self.description,
         )
 
@@ -181,9 +218,9 @@ class Run:
 def describe(plan: Plan, clock: Clock) -> dict[str, Any]:
     """The flow in words, kept in the trajectory and compared when a run is resumed."""
     return {
-        "energy": [repr(f) for f in plan.energies],
-        "geometry": [repr(g) for g in plan.geometries],
-        "solver": [repr(s) for s in plan.solvers],
+        "energy": [_text(f) for f in plan.energies],
+        "geometry": [_text(g) for g in plan.geometries],
+        "solver": [_text(s) for s in plan.solvers],
         "splitting": plan.scheme.splitting,
         "scheme": plan.scheme.substep,
         "order": plan.scheme.order(len(plan.geometries)),
@@ -192,3 +229,8 @@ def describe(plan: Plan, clock: Clock) -> dict[str, Any]:
         "tau": clock.tau,
         "steps": clock.steps,
     }
+
+
+def _text(value: Any) -> str:
+    """repr without memory addresses, which differ from process to process."""
+    return value if isinstance(value, str) else re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))

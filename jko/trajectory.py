@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from jko import archive
 from jko.errors import InvalidArgument
-from jko.identity import Identity, Report
+from jko.identity import Identity, Report, bound, max_of
 from jko.measures.base import Measure
 from jko.prox.result import Status, StepResult
 from jko.splitting import SplitResult
-from jko.validation import Array
+from jko.validation import Array, real
+
+#: Status of a flow that a callback ended.
+STOPPED = "stopped by a callback"
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,15 @@ class SubstepRecord:
     seconds: float
     tol: float
     info: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def certified(self) -> bool:
+        """Whether the status says so and the figures agree."""
+        if self.gap is not None:
+            met = abs(self.gap) <= self.tol * max(1.0, abs(self.objective))
+        else:
+            met = self.residual is not None and self.residual <= self.tol
+        return met and self.status == Status.CERTIFIED.name
 
     @classmethod
     def of(cls, result: StepResult) -> SubstepRecord:
@@ -66,15 +80,17 @@ class StepRecord:
     @property
     def success(self) -> bool:
         """Whether every sub-step is certified."""
-        return all(s.status == Status.CERTIFIED.name for s in self.substeps)
+        return all(s.certified for s in self.substeps)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for files."""
-        return asdict(self)
+    @cached_property
+    def as_json(self) -> str:
+        """The record as text, for files; a checkpoint asks for it again after every step."""
+        return json.dumps(asdict(self))
 
     @classmethod
-    def from_dict(cls, tree: Mapping[str, Any]) -> StepRecord:
-        """The inverse of `as_dict`."""
+    def from_json(cls, text: str) -> StepRecord:
+        """The inverse of `as_json`."""
+        tree = json.loads(text)
         substeps = tuple(SubstepRecord(**s) for s in tree["substeps"])
         return cls(**{**tree, "substeps": substeps})
 
@@ -111,8 +127,8 @@ class Trajectory:
 
     @property
     def success(self) -> bool:
-        """Whether the flow came to its end with every step certified."""
-        return self.status == "finished" and all(s.success for s in self.steps)
+        """Whether the flow came to its end, or to the stop asked for, with every step certified."""
+        return self.status in ("finished", STOPPED) and all(s.success for s in self.steps)
 
     @property
     def final(self) -> Measure:
@@ -124,6 +140,7 @@ class Trajectory:
 
         mu_tau(t) = mu_k for t in ((k-1) tau, k tau], the De Giorgi interpolant of the scheme.
         """
+        t = real(t, "t")
         first, last = float(self.times[0]), float(self.times[-1])
         slack = 1e-12 * max(1.0, abs(last))
         if not first - slack <= t <= last + slack:
@@ -142,8 +159,11 @@ class Trajectory:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Trajectory:
         """Read a file written by `save`, or the trajectory inside a checkpoint."""
-        kind, tree = archive.read(path, ("trajectory", "checkpoint"))
-        return cls.from_tree(tree if kind == "trajectory" else tree["trajectory"])
+        inside = {
+            "trajectory": cls.from_tree,
+            "checkpoint": lambda tree: cls.from_tree(tree["trajectory"]),
+        }
+        return archive.read(path, inside)
 
     def as_tree(self) -> dict[str, Any]:
         """Plain values, arrays and measures, for files."""
@@ -151,7 +171,7 @@ class Trajectory:
             "times": self.times,
             "measures": self.measures,
             "energies": self.energies,
-            "steps": [s.as_dict() for s in self.steps],
+            "steps": [s.as_json for s in self.steps],
             "records": dict(self.records),
             "status": self.status,
             "description": dict(self.description),
@@ -160,7 +180,7 @@ class Trajectory:
     @classmethod
     def from_tree(cls, tree: Mapping[str, Any]) -> Trajectory:
         """The inverse of `as_tree`."""
-        steps = tuple(StepRecord.from_dict(s) for s in tree["steps"])
+        steps = tuple(StepRecord.from_json(s) for s in tree["steps"])
         return cls(**{**tree, "steps": steps})
 
     def __repr__(self) -> str:
@@ -174,48 +194,52 @@ class Trajectory:
         )
 
 
-def _checks(sol: Trajectory) -> list[Identity]:
-    substeps = [s for step in sol.steps for s in step.substeps]
-    missed = sum(s.status != Status.CERTIFIED.name for s in substeps)
-    out = [
-        Identity(
-            "certified",
-            "every sub-step meets its tolerance by its own certificate",
-            float(missed),
-            0.0,
-            float(missed),
-            0.0,
-        )
-    ]
-    # objective <= minimum + gap <= objective of staying put + gap
-    known = [s for s in substeps if s.baseline is not None and s.gap is not None]
-    if known and sol.description.get("scheme") == "implicit":
-        excess = [
-            (s.objective - s.baseline - abs(s.gap)) / max(1.0, abs(s.objective))
-            for s in known
-            if s.baseline is not None and s.gap is not None
-        ]
-        out.append(
-            Identity(
-                "dissipation",
-                "F(mu_+) + D^2/(2 tau) <= F(mu) in every sub-step, up to its gap",
-                max(excess),
-                0.0,
-                max(0.0, *excess),
-                1e-12,
-            )
-        )
+def _checks(sol: Trajectory) -> Iterator[Identity]:
+    missed = [s for step in sol.steps for s in step.substeps if not s.certified]
+    yield bound("certified", "every sub-step meets its tolerance by its own figures", len(missed))
+    yield from _dissipation(sol)
     if sol.description.get("conserves_mass") and sol.steps:
         mass = sol.measures[0].mass
-        drift = max(abs(s.mass - mass) for s in sol.steps) / mass
-        out.append(
-            Identity(
-                "mass", "the geometry conserves mass", drift, 0.0, drift, 1e-12 * len(sol.steps)
-            )
-        )
-    energies = np.array([sol.energies[0], *(s.energy for s in sol.steps)])
-    finite = bool(np.isfinite(energies[1:]).all())
-    out.append(
-        Identity("finite", "every energy is finite", float(not finite), 0.0, float(not finite), 0.0)
-    )
-    return out
+        drift = max_of(abs(s.mass - mass) / mass for s in sol.steps)
+        yield bound("mass", "the geometry conserves mass", drift, 1e-9)
+    infinite = sum(not np.isfinite(s.energy) for s in sol.steps)
+    yield bound("finite", "every energy is finite", infinite)
+    yield bound("clock", "the steps add up to the times", _clock_error(sol), 1e-12)
+    yield bound("kept", "saved measures and energies agree with the steps", _mismatch(sol), 1e-12)
+
+
+def _dissipation(sol: Trajectory) -> Iterator[Identity]:
+    """objective <= minimum + gap <= objective of staying put + gap, and energies fall."""
+    excess = [
+        (s.objective - s.baseline - abs(s.gap)) / max(1.0, abs(s.objective))
+        for step in sol.steps
+        for s in step.substeps
+        if s.baseline is not None and s.gap is not None and s.baseline < np.inf
+    ]
+    if excess:
+        statement = "F(mu_+) + D^2/(2 tau) <= F(mu) in every sub-step, up to its gap"
+        yield bound("dissipation", statement, max_of(excess), 1e-12)
+
+
+def _clock_error(sol: Trajectory) -> float:
+    """Relative disagreement of the recorded times and step lengths."""
+    times = np.array([sol.times[0], *(s.time for s in sol.steps)])
+    lengths = np.array([s.tau for s in sol.steps])
+    wrong = any(s.index != i for i, s in enumerate(sol.steps, 1)) or sol.times[-1] != times[-1]
+    error = max_of(np.abs(np.diff(times) - lengths)) / max(1.0, float(times[-1]))
+    return float(np.inf if wrong else error)
+
+
+def _mismatch(sol: Trajectory) -> float:
+    """Relative disagreement of what was saved with the records of the steps at those times."""
+    if not len(sol.times) == len(sol.measures) == len(sol.energies):
+        return float(np.inf)
+    known = {s.time: s for s in sol.steps}
+    errors = []
+    for t, mu, energy in zip(sol.times[1:], sol.measures[1:], sol.energies[1:], strict=True):
+        step = known.get(float(t))
+        if step is None:
+            return float(np.inf)
+        errors.append(abs(mu.mass - step.mass) / step.mass)
+        errors.append(0.0 if energy == step.energy else float(np.inf))
+    return max_of(errors)
