@@ -138,9 +138,15 @@ def positive_int(value: Any, name: str) -> int:
 def instance(value: Any, kind: type[T] | tuple[type, ...], name: str, remedy: str) -> T:
     """`value` itself when it is of the right kind, otherwise a sentence with the remedy."""
     if not isinstance(value, kind):
-        shown = repr(value) if isinstance(value, (str, int, float)) else type(value).__name__
-        raise InvalidType(f"{name} got {shown}; {remedy}")
+        raise InvalidType(f"{name} got {shown(value)}; {remedy}")
     return value  # type: ignore[return-value]
+
+
+def shown(value: Any) -> str:
+    """A wrong value as an error shows it: short values in full, objects by their type."""
+    if isinstance(value, type):
+        return f"the class {value.__name__} where an object belongs"
+    return repr(value) if isinstance(value, (str, int, float)) else type(value).__name__
 
 
 def one_of(value: Any, choices: Iterable[str], name: str) -> str:

@@ -15,6 +15,7 @@ from jko.solvers.lagrangian import Lagrangian
 from jko.solvers.mixture import Mixture
 from jko.solvers.simplex_qp import SimplexQP
 from jko.solvers.spherical import SphericalFixedPoint
+from jko.validation import shown
 
 #: The order in which `auto` tries solvers: exact ones first, references last.
 AUTO: tuple[ProxSolver, ...] = (
@@ -43,10 +44,10 @@ def select(problem: ProxProblem, solver: str | ProxSolver = "auto") -> ProxSolve
         if why is not None:
             raise Unsupported(f"{solver!r} cannot take this step: {why}")
         return solver
-    if solver != "auto":
+    if not (isinstance(solver, str) and solver == "auto"):
         raise InvalidType(
-            f"solver = {solver!r} is neither 'auto' nor a solver object;"
-            " pass one such as jko.solvers.Entropic(reg=1e-2)"
+            f"solver got {shown(solver)}; pass 'auto' or a solver object such as"
+            " jko.solvers.SimplexQP(support='union')"
         )
     refusals = []
     for candidate in AUTO:

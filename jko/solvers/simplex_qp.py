@@ -8,11 +8,12 @@ from operator import add
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jko.energies.form import WeightForm
 from jko.energies.mmd import MMDEnergy
 from jko.energies.separable import Separable
-from jko.errors import InvalidMeasure
+from jko.errors import InvalidArgument, InvalidMeasure
 from jko.geometries.mmd import MMD
 from jko.kernels import pivoted_cholesky
 from jko.measures.base import Discrete
@@ -53,6 +54,11 @@ class SimplexQP(ProxSolver):
         one_of(self.support, ("fixed", "union"), "support")
         if self.budget is not None:
             positive_int(self.budget, "budget")
+            if self.support != "union":
+                raise InvalidArgument(
+                    f"budget = {self.budget} limits the atoms of a united support;"
+                    " pass support='union' with it"
+                )
 
     @property
     def name(self) -> str:
@@ -64,6 +70,11 @@ class SimplexQP(ProxSolver):
         if not isinstance(problem.previous, Discrete):
             return f"a {type(problem.previous).__name__} has no weights on a fixed support"
         separable = problem.form.separable
+        if not problem.form.convex:
+            return (
+                "the energy is not known to be convex in the weights; kernels of definiteness"
+                " 'positive' are"
+            )
         if self.support == "union":
             if isinstance(problem.previous, GridDensity):
                 return "a grid takes no further atoms; support='fixed' serves there"
@@ -193,7 +204,7 @@ def _recombined(
 
 def _recombine(
     problem: ProxProblem, points: Array, weights: Array, budget: int
-) -> tuple[Array, Array]:
+) -> tuple[NDArray[np.intp], Array]:
     """Indices of at most `budget` atoms and their weights, all of them when they are so few."""
     if weights.size <= budget:
         return np.arange(weights.size), weights

@@ -89,6 +89,26 @@ def test_mmd_energy_of_other_kernels(kind, kernel):
     assert set(check_energy(energy, mu)) == promised(QUADRATIC | MOVING, mu)
 
 
+INTERACTIONS = {
+    "kernel": (lambda: jko.Interaction(jko.kernels.Gaussian(0.9)), QUADRATIC),
+    "attraction": (jko.Interaction.quadratic, QUADRATIC - {"conic"}),
+    "logarithm": (jko.Interaction.logarithmic, QUADRATIC - {"conic"}),
+    "coulomb": (lambda: jko.Interaction.power(-1.0, repulsive=True), QUADRATIC - {"conic"}),
+    "callable": (
+        lambda: jko.Interaction(lambda z: np.cos(z[:, 0]), lambda z: -np.sin(z) * [1, 0]),
+        QUADRATIC - {"conic"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", INTERACTIONS)
+@pytest.mark.parametrize("kind", MAKERS)
+def test_interactions(kind, case):
+    make, names = INTERACTIONS[case]
+    mu = MAKERS[kind](seed=3, mass=1.6)
+    assert set(check_energy(0.7 * make(), mu)) == promised(names | MOVING, mu)
+
+
 def test_the_u_statistic_is_only_a_value():
     mu = measures.particles(seed=3)
     energy = jko.MMDEnergy(measures.particles(9, seed=5), jko.kernels.Gaussian(0.9), statistic="U")
@@ -134,6 +154,7 @@ def test_every_public_energy_is_covered():
         "PorousMedium",
         "BoxConstraint",
         "Potential",
+        "Interaction",
         "MMDEnergy",
     }
     assert public == covered, "a new energy needs a case in this file"

@@ -289,3 +289,14 @@ def test_longer_steps_lower_the_energy_and_a_tiny_one_stays():
     energies = [jko.step(mu, energy, geometry, tau).energy for tau in (1e-4, 0.1, 1.0, 1e3)]
     assert np.all(np.diff(energies) < 1e-9)
     assert energies[0] == pytest.approx(energy.value(mu), rel=1e-2)
+
+
+def test_interactions_are_taken_when_convex():
+    mu = measures.particles(30, seed=1)
+    found = jko.step(mu, jko.Interaction(kernels.Laplace(1.0)), jko.MMD(GAUSS), 0.7)
+    w = found.measure.weights
+    gradient = kernels.Laplace(1.0)(mu.points) @ w + GAUSS(mu.points) @ (w - mu.weights) / 0.7
+    assert w @ gradient - gradient.min() <= 1e-9
+    for energy in (jko.Interaction.quadratic(), jko.Interaction(kernels.Energy())):
+        with pytest.raises(jko.Unsupported, match="not known to be convex"):
+            jko.step(mu, energy, jko.MMD(GAUSS), 0.7, solver=SimplexQP())

@@ -1,0 +1,144 @@
+"""Bad input to steps and solvers: what is called, raised and said."""
+
+import numpy as np
+from generators import measures
+
+import jko
+from jko import kernels
+from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
+from jko.solvers import Mixture, SimplexQP
+
+K = kernels.Gaussian(1.0)
+MU = measures.histogram(8, 1, seed=1)
+PI = measures.sibling(MU, 2)
+FAR = measures.particles(6, 1, seed=3, shift=9.0)
+KL, HE, W2 = jko.KL(PI), jko.Hellinger(), jko.Wasserstein()
+SQUARE = jko.MMDEnergy(PI, K)
+NAN, INF = float("nan"), float("inf")
+
+
+def step(measure=MU, energy=KL, geometry=HE, tau=0.5, **options):
+    return lambda **more: jko.step(measure, energy, geometry, tau, **options, **more)
+
+
+def deep(x):
+    return np.full(len(x), -1e6)
+
+
+def closed(x):
+    return np.full(len(x), np.inf)
+
+
+# fmt: off
+#: id, callable, exception, fragments of the message (regular expressions, all must be found)
+ARGUMENTS = [
+    ("measure-array", step(np.ones(8)), InvalidType, ("measure got ndarray", "pass a measure")),
+    ("measure-text", step("mu"), InvalidType, ("measure got 'mu'", "pass a measure")),
+    ("measure-log-density", step(jko.LogDensity(lambda x: x[:, 0])), InvalidType,
+     ("measure got LogDensity", "pass a measure")),
+    ("energy-text", step(energy="KL"), InvalidType, ("energy got 'KL'", r"jko.KL\(target\)")),
+    ("energy-class", step(energy=jko.KL), InvalidType,
+     ("energy got the class KL", "pass an energy")),
+    ("energy-measure", step(energy=PI), InvalidType, ("energy got Histogram", "pass an energy")),
+    ("energy-tuple", step(energy=(KL, KL)), InvalidType, ("energy got tuple",)),
+    ("geometry-text", step(geometry="hellinger"), InvalidType,
+     ("geometry got 'hellinger'", r"jko.Hellinger\(\)")),
+    ("geometry-class", step(geometry=jko.Hellinger), InvalidType, ("geometry got",)),
+    ("geometry-kernel", step(geometry=K), InvalidType, ("geometry got Gaussian",)),
+    ("geometry-sum", step(geometry=W2 + HE), InvalidArgument,
+     ("is a sum", r"Wasserstein\(\) \+ Hellinger\(\)", "jko.split_step")),
+    ("tau-zero", step(tau=0.0), InvalidArgument, ("tau = 0 must be positive", "step length")),
+    ("tau-negative", step(tau=-0.5), InvalidArgument, ("tau = -0.5 must be positive",)),
+    ("tau-nan", step(tau=NAN), InvalidArgument, ("tau = nan is not finite", "finite number")),
+    ("tau-inf", step(tau=INF), InvalidArgument, ("tau = inf is not finite", "finite number")),
+    ("tau-text", step(tau="0.1"), InvalidType, ("tau must be a number", "'0.1'")),
+    ("tau-array", step(tau=np.array([0.1])), InvalidType, ("tau must be a number",)),
+    ("tau-none", step(tau=None), InvalidType, ("tau must be a number", "None")),
+    ("tau-bool", step(tau=True), InvalidType, ("tau must be a number", "True")),
+    ("solver-text", step(solver="newton"), InvalidType,
+     ("solver got 'newton'", "'auto' or a solver object")),
+    ("solver-class", step(solver=SimplexQP), InvalidType,
+     ("solver got the class SimplexQP", "'auto' or a solver object")),
+    ("solver-array", step(solver=np.ones(2)), InvalidType,
+     ("solver got ndarray", "'auto' or a solver object")),
+    ("tol-zero", step(tol=0.0), InvalidArgument, ("tol = 0 must be positive",)),
+    ("tol-text", step(tol="tight"), InvalidType, ("tol must be a number", "'tight'")),
+    ("max-iter-zero", step(max_iter=0), InvalidArgument, ("max_iter = 0 must be at least 1",)),
+    ("max-iter-float", step(max_iter=2.5), InvalidType,
+     ("max_iter must be a whole number", "2.5")),
+    ("rng", step(rng="seed"), InvalidType, ("rng = 'seed' is not a seed",)),
+    ("support", lambda: SimplexQP(support="both"), InvalidArgument,
+     ("support = 'both' is unknown", "'fixed', 'union'")),
+    ("budget-zero", lambda: SimplexQP(support="union", budget=0), InvalidArgument,
+     ("budget = 0 must be at least 1",)),
+    ("budget-text", lambda: SimplexQP(support="union", budget="10"), InvalidType,
+     ("budget must be a whole number", "'10'")),
+    ("budget-fixed", lambda: SimplexQP(budget=10), InvalidArgument,
+     ("budget = 10", "support='union'")),
+]
+
+UNSERVED = [
+    ("solver-and-energy", step(energy=KL, geometry=jko.MMD(K), solver=Mixture()), Unsupported,
+     (r"Mixture\(\) cannot take", "MMD energies of the geometry's kernel only", "KL")),
+    ("solver-and-geometry", step(solver=SimplexQP()), Unsupported,
+     (r"SimplexQP\(.*\) cannot take", "MMD geometries only")),
+    ("solver-not-quadratic", step(geometry=jko.MMD(K), solver=SimplexQP()), Unsupported,
+     ("not quadratic", "Conic")),
+    ("union-on-a-grid",
+     step(measures.grid_density((5,), seed=1), jko.MMDEnergy(FAR, K), jko.MMD(K),
+          solver=SimplexQP(support="union")),
+     Unsupported, ("a grid takes no further atoms", "support='fixed'")),
+    ("mixture-elsewhere", step(energy=jko.MMDEnergy(FAR, K), geometry=jko.MMD(K),
+                               solver=Mixture()),
+     Unsupported, ("atoms outside the support", r"SimplexQP\(support='union'\)")),
+    ("auto-lists-reasons", step(jko.Gaussian([0.0], [[1.0]]), KL, HE), Unsupported,
+     ("no solver takes a step of KL", "Gaussian", "Mixture: ", "SimplexQP: ")),
+    ("u-statistic", step(energy=jko.MMDEnergy(PI, K, "U"), geometry=jko.MMD(K)), Unsupported,
+     ("U-statistic", "statistic='V'")),
+    ("energy-distance-free", step(energy=jko.MMDEnergy(PI, kernels.Energy()), geometry=HE),
+     Unsupported, ("conditionally", "mass='fixed'", "another kernel")),
+    ("energy-distance-masses",
+     step(energy=jko.MMDEnergy(PI.with_weights(2 * PI.weights), kernels.Energy()),
+          geometry=jko.MMD(K)),
+     Unsupported, ("conditionally positive definite", "mass 1", "2", "normalise")),
+    ("every-atom-closed", step(energy=SQUARE + jko.Potential(closed), geometry=jko.MMD(K)),
+     Unsupported, ("forbids every atom", "leave one open")),
+    ("inclusive-kl-misses", step(energy=jko.InclusiveKL(FAR)), Unsupported,
+     ("target has mass 1", "cannot charge", "infinite", "support")),
+    ("kl-to-a-density", step(energy=jko.KL(jko.Gaussian([0.0], [[1.0]]))), Unsupported,
+     ("Gaussian has no mass on the atoms of a Histogram", "jko.GridDensity")),
+    ("target-dimension", step(energy=jko.KL(measures.histogram(4, 2))), InvalidArgument,
+     ("target lives in dimension 2", "in dimension 1")),
+    ("target-grid",
+     step(measures.grid_density((5,), seed=1), jko.KL(measures.grid_density((6,), seed=1))),
+     InvalidArgument, ("target lives on Grid", "sample the target on the measure's grid")),
+    ("mmd-target-dimension",
+     step(energy=jko.MMDEnergy(measures.particles(4, 2), K), geometry=jko.MMD(K)),
+     (InvalidArgument, InvalidMeasure), ("dimension 2", "dimension 1")),
+    ("potential-shape", step(energy=jko.Potential([1.0])), InvalidMeasure,
+     (r"V gave shape \(1,\) for 8 atoms", "one value per atom")),
+    ("wasserstein-particles-entropy", step(measures.particles(5, 1), jko.Entropy(), W2),
+     Unsupported, ("no solver takes a step", "Lagrangian: ")),
+    ("wasserstein-no-gradient",
+     step(measures.particles(5, 1), jko.Potential(lambda x: x[:, 0]), W2), Unsupported,
+     ("no gradient", "gradient=")),
+]
+
+#: Steps that fail while they are taken: `StepFailed` with a result.
+FAILED = [
+    ("unbounded-hellinger", step(energy=jko.Potential(deep)), jko.Status.UNBOUNDED,
+     ("unbounded below", "reduce tau")),
+    ("too-few-iterations",
+     step(energy=jko.MMDEnergy(FAR, K), geometry=jko.MMD(K), max_iter=1),
+     jko.Status.MAX_ITERATIONS, ("iteration limit", "raise max_iter", "gap")),
+    ("too-few-iterations-free",
+     step(energy=jko.MMDEnergy(FAR, K), geometry=jko.MMD(K, mass="free"), max_iter=1),
+     jko.Status.MAX_ITERATIONS, ("iteration limit", "raise max_iter")),
+    ("too-few-iterations-moving",
+     step(measures.particles(9, 1, seed=1), jko.MMDEnergy(FAR, K), W2, max_iter=1, tau=50.0),
+     jko.Status.MAX_ITERATIONS, ("iteration limit", "raise max_iter", "residual")),
+    ("tolerance-out-of-reach",
+     step(energy=jko.MMDEnergy(FAR, K), geometry=jko.MMD(K), tol=1e-300),
+     None, ("certificate", "tol")),
+]
+# fmt: on
