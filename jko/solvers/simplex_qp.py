@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,11 @@ from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Breakdown, Status
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.interior_point import QPResult, QPStatus, solve_qp
 from jko.solvers.mixture import Mixture, union_support
-from jko.solvers.recombination import kernel_features, recombine
 from jko.validation import Array, one_of, positive_int
+
+if TYPE_CHECKING:
+    from jko.solvers.interior_point import QPResult
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,8 @@ def _separable_on_union(problem: ProxProblem) -> Separable:
 
 
 def _fixed(problem: ProxProblem, controls: Controls) -> Answer:
+    from jko.solvers.interior_point import QPStatus  # brings scipy.linalg: 0.2 s to import
+
     form, previous = problem.total_form, problem.discrete
     mass = previous.mass if problem.geometry.conserves_mass else None
     open_atoms = form.separable.ceiling > 0
@@ -138,6 +141,8 @@ def _quadratic_program(
     form: WeightForm, points: Array, open_atoms: Any, mass: float | None, controls: Controls
 ) -> QPResult:
     """Solve over the open atoms; several kernels merge into their weighted sum."""
+    from jko.solvers.interior_point import solve_qp
+
     kernel = reduce(add, [q.scale * q.kernel for q in form.quadratics])
     inside = points[open_atoms]
 
@@ -206,6 +211,8 @@ def _recombine(
     problem: ProxProblem, points: Array, weights: Array, budget: int
 ) -> tuple[NDArray[np.intp], Array]:
     """Indices of at most `budget` atoms and their weights, all of them when they are so few."""
+    from jko.solvers.recombination import kernel_features, recombine
+
     if weights.size <= budget:
         return np.arange(weights.size), weights
     kernel = problem.geometry.kernel  # type: ignore[attr-defined]
