@@ -105,17 +105,24 @@ class _HellingerDual:
         brackets = self._brackets(self.w, lam, np.arange(self.w.size))
         rough = np.flatnonzero(~(brackets <= 1e-13 / self.w.size))
         if rough.size:
-            response = self._response(lam, rough)
-            brackets[rough] = np.fmin(brackets[rough], self._brackets(response, lam, rough))
-            # Far above m' the sign of t is a matter of rounding: a v just larger makes it positive.
-            mass = float(self.w.sum())
-            for lift, floor in ((1e-14, 0.0), (1e-12, 0.0), (0.0, 1e-32), (0.0, 1e-26)):
-                left = np.flatnonzero(np.isinf(brackets[rough]))
-                if left.size:
-                    v = np.maximum((1 + lift) * response[left], floor * mass)
-                    brackets[rough[left]] = self._brackets(v, lam, rough[left])
+            brackets[rough] = np.fmin(brackets[rough], self._excess(lam, rough))
         stray = lam * (float(self.w.sum()) - float(self.previous.sum())) if fixed_mass else 0.0
         return float(brackets.sum()) + stray
+
+    def _excess(self, lam: float, index: Index) -> Array:
+        """Brackets at v = the response: how far each atom is from the minimum of its own problem.
+
+        Far above m' the sign of t is a matter of rounding: a v just larger makes it positive.
+        """
+        response = self._response(lam, index)
+        out = self._brackets(response, lam, index)
+        mass = float(self.w.sum())
+        for lift, floor in ((1e-14, 0.0), (1e-12, 0.0), (0.0, 1e-32), (0.0, 1e-26)):
+            left = np.flatnonzero(np.isinf(out))
+            if left.size:
+                v = np.maximum((1 + lift) * response[left], floor * mass)
+                out[left] = self._brackets(v, lam, index[left])
+        return out
 
     def ascend(self, lam: float) -> float:
         """One Newton step on the concave dual: the mass of the responses approaches the mass."""
