@@ -3,6 +3,7 @@
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.bures import Bures
 from jko.solvers.closed_form import ClosedForm
+from jko.solvers.conic import Conic
 from jko.solvers.dual_root import DualRoot
 from jko.solvers.lagrangian import Lagrangian
 from jko.solvers.mixture import Mixture
@@ -13,6 +14,7 @@ __all__ = [
     "Answer",
     "Bures",
     "ClosedForm",
+    "Conic",
     "Controls",
     "DualRoot",
     "Lagrangian",

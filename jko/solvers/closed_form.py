@@ -18,7 +18,14 @@ from jko.measures.base import Discrete
 from jko.numerics import log_or_minus_inf
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.hellinger_atoms import Atoms, Response, atoms_of, free_weights, scatter
+from jko.solvers.hellinger_atoms import (
+    Atoms,
+    Response,
+    atoms_of,
+    free_weights,
+    infeasible,
+    scatter,
+)
 from jko.solvers.multiplier import fixed_weights, multiplier_at
 from jko.validation import Array, Index
 
@@ -115,7 +122,7 @@ def refuse_nonseparable(problem: ProxProblem, name: str) -> str | None:
             f"{name} needs a separable energy, and {problem.energy!r} couples its atoms;"
             " use jko.solvers.Conic() on a small support"
         )
-    return None
+    return infeasible(problem)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from jko.prox.problem import ProxProblem
 from jko.solvers.base import ProxSolver
 from jko.solvers.bures import Bures
 from jko.solvers.closed_form import ClosedForm
+from jko.solvers.conic import Conic
 from jko.solvers.dual_root import DualRoot
 from jko.solvers.lagrangian import Lagrangian
 from jko.solvers.mixture import Mixture
@@ -26,6 +27,7 @@ AUTO: tuple[ProxSolver, ...] = (
     Mixture(),
     SimplexQP(),
     Lagrangian(),
+    Conic(),
 )
 
 

@@ -96,7 +96,9 @@ class _Inner:
         return self.weights
 
 
-def half_angle_root(moved: Callable[[float], float], limit: int) -> tuple[float, int]:
+def half_angle_root(
+    moved: Callable[[float], float], limit: int, tol: float = 0.0
+) -> tuple[float, int]:
     """The root of h = moved(h) on [0, pi/2] for a non-increasing `moved`, and the evaluations used.
 
     A secant on h - moved(h) inside its bracket, bisected when it stalls; `moved` is evaluated last
@@ -107,7 +109,7 @@ def half_angle_root(moved: Callable[[float], float], limit: int) -> tuple[float,
     while count < limit:
         count += 1
         excess = h - moved(h)
-        if abs(excess) <= 4 * EPS * max(h, 1e-8) or hi - lo <= 4 * EPS:
+        if abs(excess) <= max(tol, 4 * EPS * max(h, 1e-8)) or hi - lo <= 4 * EPS:
             break
         lo, hi = (h, hi) if excess < 0 else (lo, h)
         # The slope of h - moved(h) is at least 1: the plain fixed point never overshoots twice.
