@@ -165,7 +165,8 @@ class MonitorDissipation(Callback):
 
     def __call__(self, event: Event) -> None:
         before, now = event.previous_energy, event.energy
-        if not (now == before or now <= before + self.slack * max(1.0, abs(now))):
+        scale = max(1.0, min(abs(now), abs(before)))
+        if not (now == before or now <= before + self.slack * scale):
             raise FlowStopped(
                 f"the energy rose by {now - before:.3g} to {now:.9g} in step {event.index};"
                 " reduce tau or tighten tol"

@@ -16,7 +16,7 @@ from jko import archive
 from jko.errors import InvalidArgument
 from jko.identity import Identity, Report, bound, max_of
 from jko.measures.base import Measure
-from jko.prox.result import Status, StepResult
+from jko.prox.result import Certificate, Status, StepResult
 from jko.splitting import SplitResult
 from jko.validation import Array, real
 
@@ -45,10 +45,8 @@ class SubstepRecord:
     @property
     def certified(self) -> bool:
         """Whether the status says so and the figures agree."""
-        if self.gap is not None:
-            met = abs(self.gap) <= self.tol * max(1.0, abs(self.objective))
-        else:
-            met = self.residual is not None and self.residual <= self.tol
+        certificate = Certificate(self.gap, self.residual)
+        met = certificate.meets(self.tol, self.objective)
         return met and self.status == Status.CERTIFIED.name
 
     @classmethod

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from jko.measures.base import Measure
 
 
@@ -42,6 +44,18 @@ class Certificate(NamedTuple):
 
     gap: float | None
     residual: float | None
+
+    def meets(self, tol: float, objective: float) -> bool:
+        """Whether the gap, relative to max(1, |objective|), or else the residual is within tol.
+
+        A gap far below zero means that bound and objective disagree, and where the objective is
+        not finite no figure means anything: never a success.
+        """
+        if not np.isfinite(objective):
+            return False
+        if self.gap is not None:
+            return bool(abs(self.gap) <= tol * max(1.0, abs(objective)))
+        return bool(self.residual is not None and self.residual <= tol)
 
 
 class Breakdown(Exception):

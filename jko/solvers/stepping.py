@@ -130,13 +130,7 @@ def _baseline(problem: ProxProblem, answer: Answer) -> float | None:
 
 
 def _status(certificate: Certificate, objective: float, tol: float, exhausted: bool) -> Status:
-    gap, residual = certificate
-    if gap is not None:
-        # A gap far below zero means that bound and objective disagree: never a success.
-        met = abs(gap) <= tol * max(1.0, abs(objective))
-    else:
-        met = residual is not None and residual <= tol
-    if met:
+    if certificate.meets(tol, objective):
         return Status.CERTIFIED
     return Status.MAX_ITERATIONS if exhausted else Status.INACCURATE
 
