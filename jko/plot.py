@@ -1,0 +1,244 @@
+"""Figures in one style: particles over data, densities, decay curves.
+
+Needs matplotlib (`pip install 'jko[demo]'`). Figures are made without pyplot: no display, no
+global state; they are written with `save`.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jko.errors import InvalidArgument
+from jko.measures.base import Discrete
+from jko.measures.grid import GridDensity
+from jko.trajectory import Trajectory
+
+try:
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+    from PIL import Image  # matplotlib brings it
+except ImportError as error:
+    raise ImportError("jko.plot needs matplotlib; pip install 'jko[demo]' brings it") from error
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Okabe and Ito's colours, told apart by every common kind of colour vision.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+INK, MUTED, FAINT = "#222222", "#6b6b6b", "#c9c9c9"
+DASHES = ("-", "--", "-.", ":")
+
+STYLE: Any = {
+    "font.size": 10.0,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.titlecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.7,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "legend.frameon": False,
+    "legend.fontsize": 9.0,
+    "lines.linewidth": 1.8,
+    "image.cmap": "viridis",
+}
+
+
+def styled(function: Callable[P, R]) -> Callable[P, R]:
+    """Run a plotting function in the style of this module, leaving matplotlib's own untouched."""
+
+    @functools.wraps(function)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> R:
+        with rc_context(STYLE):
+            return function(*args, **kwargs)
+
+    return inner
+
+
+@styled
+def figure(
+    mosaic: Sequence[Sequence[str]], size: tuple[float, float], **kwargs: Any
+) -> tuple[Figure, dict[str, Any]]:
+    """A figure with named axes: `fig, ax = figure([["left", "right"]], (9, 4))`.
+
+    `size` is in inches; the rest goes to matplotlib's `subplot_mosaic`.
+    """
+    fig = Figure(figsize=size, layout="constrained")
+    axes: Any = fig.subplot_mosaic([list(row) for row in mosaic], **kwargs)
+    return fig, axes
+
+
+@styled
+def points(ax: Any, x: ArrayLike, *, marker: str = "o", label: str | None = None) -> None:
+    """Data (n, 2) as small open markers in the background."""
+    x = np.asarray(x)
+    ax.scatter(
+        x[:, 0], x[:, 1], s=18, marker=marker, facecolors="none", edgecolors="#9a9a9a",
+        linewidths=0.8, label=label, zorder=1,
+    )  # fmt: skip
+
+
+@styled
+def particles(
+    ax: Any,
+    mu: Discrete,
+    data: Discrete | ArrayLike | None = None,
+    *,
+    color: str = COLORS[0],
+    label: str | None = None,
+    area: float = 1400.0,
+) -> None:
+    """Weighted points in the plane, marker area proportional to weight, over the data.
+
+    Parameters
+    ----------
+    ax : matplotlib axes
+    mu : discrete measure, dimension 2
+        Atoms of weight zero are not drawn.
+    data : measure or (n, 2) array, optional
+    area : float
+        Total marker area in square points: an atom gets the share w_i / mass of it.
+    """
+    if mu.dim != 2:
+        raise InvalidArgument(f"mu has dimension {mu.dim}; particles are drawn in the plane")
+    if data is not None:
+        points(ax, data.points if isinstance(data, Discrete) else data)
+    charged = mu.weights > 0
+    x, w = mu.points[charged], mu.weights[charged]
+    ax.scatter(
+        x[:, 0], x[:, 1], s=area * w / w.sum(), color=color, alpha=0.7,
+        edgecolors="white", linewidths=0.5, label=label, zorder=3,
+    )  # fmt: skip
+    ax.set_aspect("equal")
+
+
+@styled
+def density(
+    ax: Any,
+    rho: GridDensity,
+    *,
+    color: str = COLORS[0],
+    label: str | None = None,
+    fill: bool = False,
+    style: str = "-",
+    vmax: float | None = None,
+) -> Any:
+    """A density on a grid: a curve in one dimension, an image in two (which is returned)."""
+    grid = rho.grid
+    if grid.dim == 1:
+        x = grid.axes[0]
+        if fill:
+            return ax.fill_between(x, rho.density, color=color, alpha=0.18, lw=0, label=label)
+        return ax.plot(x, rho.density, style, color=color, label=label)[0]
+    if grid.dim != 2:
+        raise InvalidArgument(f"rho has dimension {grid.dim}; draw one or two dimensions")
+    extent = (grid.lower[0], grid.upper[0], grid.lower[1], grid.upper[1])
+    image = ax.imshow(
+        rho.density.T, origin="lower", extent=extent, cmap="viridis", vmin=0.0, vmax=vmax
+    )
+    ax.set_title(label or "")
+    return image
+
+
+@styled
+def decay(
+    ax: Any,
+    *sols: Trajectory,
+    labels: Sequence[str] = (),
+    colors: Sequence[str] = COLORS,
+    of: Callable[[Any], Any] = lambda energy: energy,
+    against: str = "time",
+    ylabel: str = "energy F",
+) -> None:
+    """The energy of every step of one or more trajectories, on a logarithmic scale.
+
+    Parameters
+    ----------
+    ax : matplotlib axes
+    sols : Trajectory
+    labels, colors : sequences, one entry per trajectory
+    of : function
+        What to draw of an energy, e.g. `lambda e: (2 * e) ** 0.5` for the MMD.
+    against : {"time", "step"}
+    """
+    for i, sol in enumerate(sols):
+        energies = np.array([sol.energies[0], *(s.energy for s in sol.steps)])
+        x = np.array([sol.times[0], *(s.time for s in sol.steps)])
+        if against == "step":
+            x = np.arange(len(energies))
+        label = labels[i] if i < len(labels) else None
+        ax.plot(x, of(energies), color=colors[i % len(colors)], label=label)
+    finish(ax, xlabel="time t" if against == "time" else "step", ylabel=ylabel, log=True)
+
+
+@styled
+def finish(
+    ax: Any,
+    *,
+    xlabel: str = "",
+    ylabel: str = "",
+    title: str = "",
+    log: bool = False,
+    legend: str | None = None,
+) -> None:
+    """Labels, a light grid, and a legend at `legend` (a matplotlib location)."""
+    if log:
+        ax.set_yscale("log")
+    ax.grid(visible=True)
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
+    if title:
+        ax.set_title(title)
+    if legend:
+        ax.legend(loc=legend)
+
+
+def folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder for figures and check that it can be written, or say why not."""
+    target = Path(path)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target):
+            pass
+    except OSError as error:
+        raise InvalidArgument(
+            f"cannot write figures to {str(target)!r} ({error.strerror or error});"
+            " pass another folder"
+        ) from None
+    return target
+
+
+@styled
+def save(fig: Any, path: str | os.PathLike[str], dpi: int = 120) -> Path:
+    """Write a figure (the ending of `path` chooses the format) and hand back its path.
+
+    A PNG gets a palette of 256 colours: a third of the size, and no difference to see.
+    """
+    target = Path(path)
+    try:
+        if target.suffix == ".png":
+            buffer = io.BytesIO()
+            fig.savefig(buffer, format="png", dpi=dpi)
+            Image.open(buffer).convert("RGB").quantize(256).save(target, optimize=True)
+        else:
+            fig.savefig(target)
+    except OSError as error:
+        raise InvalidArgument(
+            f"cannot write {str(target)!r} ({error.strerror or error}); pass another path"
+        ) from None
+    return target
