@@ -93,7 +93,9 @@ def anderson(
     return Scaling(best_x, best, iteration, False)
 
 
-def _extrapolate(f: Array, image: Array, weights: Array, history: list[tuple[Array, Array]]) -> Array:
+def _extrapolate(
+    f: Array, image: Array, weights: Array, history: list[tuple[Array, Array]]
+) -> Array:
     """image - sum_j c_j dg_j, c the least-squares fit of f by the df_j in the weighted norm."""
     if not history:
         return image

@@ -1,0 +1,206 @@
+r"""Entropic Wasserstein steps as stated problems: objective, plan, certificate (MATH W1, W1b, W2).
+
+With C = |x-y|^2, K = exp(-C/eps), M the mass of the previous weights m' and
+
+    OT(w, m') = min { <C, P> + eps sum P (log P - 1) :  P 1 = m',  P' 1 = w },
+
+the plain step minimises J(w) = F(w) + OT(w, m') / (2 tau); the debiased step minimises
+J(w) = F(w) + S(w, m') / (2 tau) with the Sinkhorn divergence
+S(w, m') = OT(w, m') - OT(w, w)/2 - OT(m', m')/2, which is convex in w because K is positive
+definite. Both range over weights w >= 0 of mass M on the support of m'.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from jko.energies.form import WeightForm
+from jko.energies.separable import Separable
+from jko.measures.base import Discrete
+from jko.numerics import log_or_minus_inf
+from jko.prox.fenchel import convex_form, dot, fenchel_gap, kl, linear_atoms, tilted
+from jko.prox.gibbs import Gibbs, gibbs
+from jko.prox.problem import ProxProblem
+from jko.prox.result import Certificate
+from jko.prox.scaling import pair_scaling, self_scaling
+from jko.validation import Array
+
+#: Relative L1 distance allowed between a returned measure and the marginal of its own potential.
+CONSISTENT = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A coupling P = diag(a) K diag(b) whose first marginal is m' exactly: a = m' / (K b).
+
+    Attributes
+    ----------
+    log_a, log_b : (n,) arrays
+    log_s : (n,) array
+        log K'a, so that log b + log s is the log of the second marginal.
+    log_w : (n,) array
+        log of the second marginal; its total is the mass of m' whatever b.
+    """
+
+    log_a: Array
+    log_b: Array
+    log_s: Array
+    log_w: Array
+
+
+@dataclass(frozen=True, eq=False)
+class EntropicStep:
+    """The regularised problem an entropic solver states.
+
+    Attributes
+    ----------
+    problem : ProxProblem
+    eps : float
+        Regularisation: weight of the entropy of the plan, in units of the squared distance.
+    debias : bool
+        Sinkhorn divergence (true) or entropic cost (false).
+    kernel : Gibbs
+    """
+
+    problem: ProxProblem
+    eps: float
+    debias: bool
+    kernel: Gibbs = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kernel", gibbs(self.previous, self.eps))
+
+    @property
+    def previous(self) -> Discrete:
+        """The previous measure."""
+        return self.problem.discrete
+
+    @cached_property
+    def form(self) -> WeightForm:
+        """The energy in the weights, its quadratic part convex on all of R^n."""
+        return convex_form(self.problem.form, self.previous.mass)
+
+    @property
+    def rate(self) -> float:
+        """r = 2 tau / eps, the step of the KL-prox in the scaling iteration."""
+        return 2 * self.problem.step / self.eps
+
+    @cached_property
+    def log_m(self) -> Array:
+        """log m'."""
+        return log_or_minus_inf(self.previous.weights)
+
+    @cached_property
+    def previous_scaling(self) -> Array:
+        """log e with e K e = m', the potential of OT(m', m')."""
+        return self_scaling(self.kernel, self.log_m)
+
+    def plan(self, log_b: Array) -> Plan:
+        """The coupling of a second potential; two kernel applications."""
+        log_a = self.log_m - self.kernel.log_apply(log_b, "b")
+        log_s = self.kernel.log_apply(log_a, "a")
+        return Plan(log_a, log_b, log_s, log_b + log_s)
+
+    def measure(self, plan: Plan) -> Discrete:
+        """The second marginal; its mass is that of the previous measure to the last digits."""
+        w = np.exp(plan.log_w)
+        return self.previous.with_weights(w * (self.previous.mass / w.sum()))
+
+    def transport(self, plan: Plan, log_d: Array | None) -> float:
+        r"""OT(w, m') of the plan, or S(w, m') with the self-potential log d of w.
+
+        OT = eps (<log a, m'> + <log b, w> - M), exact because both marginals are;
+        S = eps (<log a/e, m'> + <log b/d, w>) + eps/2 (d'Kd - M) + eps/2 (e'Ke - M), an upper
+        bound for every d and equal to S when d K d = w.
+        """
+        m, w = self.previous.weights, np.exp(plan.log_w)
+        mass = float(m.sum())
+        if log_d is None:
+            inner = dot(m, plan.log_a) + dot(w, plan.log_b) - mass
+            return self.eps * inner
+        log_e = self.previous_scaling
+        inner = dot(m, plan.log_a - log_e) + dot(w, plan.log_b - log_d)
+        inner += (self._energy(log_d) + self._energy(log_e)) / 2 - mass
+        return self.eps * inner
+
+    def _energy(self, log_d: Array) -> float:
+        """d'Kd."""
+        return float(np.exp(log_d + self.kernel.log_apply(log_d, "d")).sum())
+
+    def value(self, plan: Plan, log_d: Array | None) -> float:
+        """Objective F(w) + OT/(2 tau) or F(w) + S/(2 tau) at the marginal of a plan."""
+        energy = self.form.value(self.measure(plan).weights)
+        return energy + self.transport(plan, log_d) / (2 * self.problem.step)
+
+    def objective(self, nu: Discrete, tol: float = 1e-11) -> float:
+        """Objective of any measure of the right mass: solves the transport to accuracy `tol`."""
+        log_w = log_or_minus_inf(nu.weights)
+        plan = self.plan(pair_scaling(self.kernel, self.log_m, log_w, tol=tol))
+        log_d = self_scaling(self.kernel, log_w, tol=tol) if self.debias else None
+        return self.form.value(nu.weights) + self.transport(plan, log_d) / (2 * self.problem.step)
+
+    def certificate(self, answer: Any) -> Certificate:
+        """Gap and residual from the returned measure and its potentials.
+
+        `answer.dual` holds `log_b`, `log_d` (debiased) and optionally `tangent`, a point where the
+        convex quadratic part of F is linearised; any values give a valid bound. A measure that
+        is not the marginal of its own potential gets an infinite gap.
+        """
+        dual, w = answer.dual, answer.measure.weights
+        with np.errstate(all="ignore"):  # zero weights have log -inf; NaN fails the comparison
+            plan = self.plan(dual["log_b"])
+            mismatch = float(np.abs(w - np.exp(plan.log_w)).sum()) / self.previous.mass
+            if not mismatch <= CONSISTENT:
+                return Certificate(np.inf, mismatch)
+            return self.gap(plan, dual.get("log_d"), dual.get("tangent"))
+
+    def gap(self, plan: Plan, log_d: Array | None, tangent: Array | None = None) -> Certificate:
+        r"""Upper bound of J(w) - min J at the marginal w of a plan (MATH W1, W2).
+
+        Plain: OT is bounded from below by its tangent of slope g = eps log b. Debiased: for any
+        a, d > 0 the convex S has the affine minorant of slope g = eps log(K d / K'a), and
+
+            gap = F(w) + F*(-g/(2 tau)) + <g, w>/(2 tau) + eps/(2 tau) KL(w | d K d),
+
+        F* on measures of mass M. The last term pays for a d that does not solve d K d = w; when
+        it does, g = eps log(b/d).
+        """
+        w = self.measure(plan).weights
+        rest, curvature = tilted(self.form, w, tangent)
+        if log_d is None:
+            factor = self.eps / (2 * self.problem.step)
+            gap, residual = fenchel_gap(rest, w, -factor * plan.log_b)
+            return Certificate(gap + curvature, residual)
+        gap, residual, lifted = self._debiased_gap(rest, plan, w, log_d)
+        if lifted is not None:
+            gap = min(gap, self._debiased_gap(rest, plan, w, lifted)[0])
+        return Certificate(gap + curvature, residual)
+
+    def _debiased_gap(
+        self, rest: Separable, plan: Plan, w: Array, log_d: Array
+    ) -> tuple[float, float, Array | None]:
+        """Gap, residual, and a better d when some atoms are charged by no power.
+
+        There F* needs y <= linear + lambda, however light the atom, which an iteration on w only
+        reaches slowly. Adding (e^{r z} - 1) K d to d where y exceeds it by z makes it so (the
+        diagonal of K is 1), at the price of the KL term, tiny where w is.
+        """
+        factor = self.eps / (2 * self.problem.step)
+        smooth = self.kernel.log_apply(log_d, "d")
+        y = factor * (plan.log_s - smooth)
+        gap, residual = fenchel_gap(rest, w, y)
+        gap += factor * kl(w, plan.log_w, log_d + smooth)
+        linear = linear_atoms(rest)
+        if not linear.any() or not np.isfinite(y).all():
+            return gap, residual, None
+        excess = y - rest.linear
+        charged = linear & (w > 0)
+        level = float(w[charged] @ excess[charged]) / max(float(w[charged].sum()), 1e-300)
+        excess = np.where(linear, np.clip((excess - level) / factor, 0.0, 50.0), 0.0)
+        with np.errstate(divide="ignore"):
+            lifted = np.logaddexp(log_d, smooth + np.log(np.expm1(excess)))
+        return gap, residual, np.asarray(lifted)
