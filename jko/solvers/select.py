@@ -12,6 +12,7 @@ from jko.solvers.bures import Bures
 from jko.solvers.closed_form import ClosedForm
 from jko.solvers.conic import Conic
 from jko.solvers.dual_root import DualRoot
+from jko.solvers.entropic import Entropic
 from jko.solvers.lagrangian import Lagrangian
 from jko.solvers.mixture import Mixture
 from jko.solvers.simplex_qp import SimplexQP
@@ -27,6 +28,7 @@ AUTO: tuple[ProxSolver, ...] = (
     Mixture(),
     SimplexQP(),
     Lagrangian(),
+    Entropic(),
     Conic(),
 )
 

