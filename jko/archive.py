@@ -191,12 +191,17 @@ def same(a: Any, b: Any) -> bool:
     return bool(np.array_equal(one.data, two.data))
 
 
-def target_of(path: str | os.PathLike[str]) -> Path:
-    """A path that names a file, or a sentence."""
+def as_path(path: Any) -> Path:
+    """A path, or a sentence."""
     try:
-        target = Path(path)
+        return Path(path)
     except TypeError:
         raise InvalidArgument(f"path = {path!r} is not a path; pass a file name") from None
+
+
+def target_of(path: str | os.PathLike[str]) -> Path:
+    """A path where a file can stand, or a sentence."""
+    target = as_path(path)
     if not target.name or target.is_dir():
         raise InvalidFile(f"path = {str(path)!r} is a folder; pass the name of a file in it")
     if not target.parent.is_dir():
@@ -229,7 +234,7 @@ def write(path: str | os.PathLike[str], kind: str, tree: dict[str, Any]) -> None
 
 def read(path: str | os.PathLike[str], builders: dict[str, Callable[[dict[str, Any]], Any]]) -> Any:
     """What the builder of the file's kind makes of its tree; else one clear `InvalidFile`."""
-    target = Path(path)
+    target = as_path(path)
     header, data = _open(target)
     version, kind = header["version"], header["kind"]
     if version > VERSION:

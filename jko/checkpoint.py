@@ -147,7 +147,7 @@ class _Saved:
 
 def _generator(state: dict[str, Any]) -> np.random.Generator:
     kind = getattr(np.random, state["bit_generator"])
-    if not issubclass(kind, np.random.BitGenerator):
+    if kind is np.random.BitGenerator or not issubclass(kind, np.random.BitGenerator):
         raise archive.InvalidFile(f"unknown random generator {state['bit_generator']!r}")
     bits = kind()
     bits.state = state
@@ -158,7 +158,7 @@ def resumed(
     path: str | os.PathLike[str], energy: Any, geometry: Any, solver: Any
 ) -> Trajectory | tuple[Run, Plan, Checkpoint]:
     """The finished trajectory of a file, or all that `drive` needs to go on."""
-    place = archive.target_of(path)
+    place = archive.as_path(path)
     saved: _Saved = archive.read(place, {"checkpoint": lambda tree: _Saved.of(place, tree)})
     if saved.run.done:
         return saved.trajectory

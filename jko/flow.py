@@ -10,7 +10,7 @@ from jko.archive import InvalidFile
 from jko.callbacks import Callbacks, Event
 from jko.checkpoint import Checkpoint, resumed
 from jko.energies.base import Energy
-from jko.errors import StepFailed
+from jko.errors import StepFailed, Unsupported
 from jko.geometries.base import Geometry, GeometrySum
 from jko.measures.base import Measure
 from jko.run import Clock, Options, Run, Saving
@@ -149,12 +149,12 @@ def drive(
 
 
 def _save_what_there_is(run: Run, error: BaseException, keeper: Checkpoint) -> None:
-    if isinstance(error, InvalidFile):
-        return  # it is the file that failed
+    """A last checkpoint; the steps in memory matter more than an error in writing it."""
     try:
         keeper.write(run)
-    except InvalidFile as trouble:  # the steps in memory matter more
-        warnings.warn(f"no last checkpoint: {trouble}", RuntimeWarning, stacklevel=4)
+    except (InvalidFile, Unsupported) as trouble:
+        if str(trouble) != str(error):
+            warnings.warn(f"no last checkpoint: {trouble}", RuntimeWarning, stacklevel=4)
 
 
 def _cut_short(run: Run, error: KeyboardInterrupt | Exception, throw: bool) -> Trajectory:

@@ -1,0 +1,414 @@
+"""Files: read back to the last bit, refused in one sentence when they are anything else."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flow_cases import CASES, Noisy, assert_same, fresh, same_bits, well_energy
+from generators import measures
+
+import jko
+from jko import archive
+
+ENERGY = CASES["particles"].energy
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """The file of a run cut after two steps."""
+
+    def interrupt(event):
+        if event.index == 3:
+            raise KeyboardInterrupt
+
+    path = tmp_path / "run.npz"
+    with pytest.warns(RuntimeWarning):
+        fresh("particles").run(checkpoint=path, callbacks=interrupt)
+    return path
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_saved_trajectories_come_back_to_the_last_bit(name, tmp_path):
+    sol = fresh(name).run(steps=3, callbacks=lambda event: event.record("e", event.energy))
+    path = tmp_path / "any.name"  # written as named, without a suffix of numpy's own
+    sol.save(path)
+    back = jko.Trajectory.load(str(path))
+    assert_same(back, sol)
+    assert [s.substeps for s in back.steps] == [s.substeps for s in sol.steps]
+    assert back.verify().holds == sol.verify().holds
+    assert repr(back) == repr(sol)
+    assert os.listdir(tmp_path) == ["any.name"]
+
+
+MEASURES = {
+    "histogram": measures.histogram(mass=2.0),
+    "particles": measures.particles(mass=0.1),
+    "grid": measures.grid_density(mass=3.0),
+    "gaussian": measures.gaussian(mass=0.3),
+    "gaussian-1d": jko.Gaussian([1e-300], 1e300),
+    "fortran": jko.Particles(np.asfortranarray(np.random.default_rng(0).normal(size=(5, 3)))),
+    "one": jko.Particles([[0.1]]),
+    "odd": jko.Histogram([[-0.0], [5e-324], [1e308]], [5e-324, 0.0, 1 / 3]),
+}
+
+
+@pytest.mark.parametrize("name", sorted(MEASURES))
+def test_measures_come_back_to_the_last_bit(name, tmp_path):
+    mu, path = MEASURES[name], tmp_path / "m"
+    archive.write(path, "test", {"m": mu, "again": (mu, mu)})
+    back = archive.read(path, {"test": lambda tree: tree})
+    assert same_bits(back["m"], mu)
+    assert same_bits(back["again"][1], mu)
+    for array in ("points", "weights", "mean", "cov"):
+        if array in vars(mu):
+            one, two = vars(back["m"])[array], vars(mu)[array]
+            assert one.tobytes("A") == two.tobytes("A")
+            assert (one.strides, one.flags.writeable) == (two.strides, False)
+
+
+def test_trees_come_back_with_their_types(tmp_path):
+    tree = {
+        "none": None,
+        "numbers": [1, True, 2.5, float("inf"), 10**40, np.float32(0.1), np.int16(3)],
+        "nested": ({"a": [(), []]}, "text é\n"),
+        "arrays": [
+            np.arange(3, dtype=np.uint64),
+            np.zeros((0, 2)),
+            np.array(1.5),
+            np.ones(3, dtype=bool),
+            np.arange(12.0).reshape(3, 4)[:, ::2],
+            np.arange(3, dtype=">f4"),
+        ],
+        "kernel": 2.0 * jko.kernels.Gaussian(0.3) + jko.kernels.Matern(0.5),
+        "geometry": (0.1 + 1e-16) * jko.MMD(jko.kernels.Energy()),
+        "solver": jko.solvers.SimplexQP(support="union", budget=7),
+    }
+    archive.write(tmp_path / "t", "test", tree)
+    back = archive.read(tmp_path / "t", {"test": lambda t: t})
+    assert back["numbers"] == [
+        float(v) if isinstance(v, np.float32) else v for v in tree["numbers"]
+    ]
+    assert [type(v) for v in back["numbers"]] == [int, bool, float, float, int, float, int]
+    assert back["nested"] == tree["nested"]
+    for one, two in zip(back["arrays"], tree["arrays"], strict=True):
+        assert (one.dtype, one.shape) == (two.dtype, two.shape)
+        assert np.array_equal(one, two)
+    for name in ("kernel", "geometry", "solver"):
+        assert back[name] == tree[name]
+    assert archive.same(back["geometry"], tree["geometry"])
+    assert not archive.same(back["geometry"], (0.1 + 3e-17) * jko.MMD(jko.kernels.Energy()))
+
+
+class Particles(jko.Particles):
+    """A measure from outside the library, with the name of one of its own."""
+
+
+class Wasserstein(jko.Wasserstein):
+    """A geometry from outside the library, with the name of one of its own."""
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        object(),
+        {1, 2},
+        {1: "a number as key"},
+        1j,
+        np.array(["text"]),
+        np.array([None]),
+        len,
+        Particles([[0.0]]),
+        Wasserstein(),
+        Noisy(),
+        measures.mixture(),
+    ],
+    ids=lambda v: type(v).__name__,
+)
+def test_what_is_not_ours_is_refused_not_mistaken(value, tmp_path):
+    assert not archive.storable(value)
+    with pytest.raises(jko.Unsupported, match="cannot be stored in a jko file"):
+        archive.write(tmp_path / "x", "test", {"deep": [(value,)]})
+    assert os.listdir(tmp_path) == []
+
+
+# -- files that are not what they should be -------------------------------------------------------
+
+
+def refused(path, match):
+    """Both readers refuse the file in one line and leave it alone."""
+    before = path.read_bytes() if path.is_file() else None
+    for read in (jko.Trajectory.load, lambda p: jko.resume(p, ENERGY)):
+        with pytest.raises(jko.InvalidFile, match=match) as error:
+            read(path)
+        assert "\n" not in str(error.value)
+        assert str(path.name) in str(error.value)
+    if before is not None:
+        assert path.read_bytes() == before
+        assert os.listdir(path.parent) == [path.name]
+
+
+def test_every_truncation_is_refused(checkpoint):
+    whole = checkpoint.read_bytes()
+    lengths = {
+        *range(40),
+        *range(0, len(whole), len(whole) // 150),
+        *range(len(whole) - 40, len(whole)),
+    }
+    for length in sorted(lengths):
+        checkpoint.write_bytes(whole[:length])
+        with pytest.raises(jko.InvalidFile, match=r"truncated.*left untouched"):
+            jko.resume(checkpoint, ENERGY)
+    for length in (0, 1, 100, len(whole) // 2, len(whole) - 1):
+        checkpoint.write_bytes(whole[:length])
+        refused(checkpoint, "truncated")
+
+
+def test_damaged_bytes_never_pass_for_a_run(checkpoint):
+    whole = checkpoint.read_bytes()
+    sound = jko.Trajectory.load(checkpoint)
+    rng = np.random.default_rng(0)
+    refusals = 0
+    for _ in range(150):
+        broken = bytearray(whole)
+        broken[int(rng.integers(len(whole)))] ^= int(rng.integers(1, 256))
+        checkpoint.write_bytes(broken)
+        try:
+            assert_same(jko.Trajectory.load(checkpoint), sound)  # a byte that carries nothing
+        except jko.InvalidFile:
+            refusals += 1
+    assert refusals > 130
+
+
+class Bomb:
+    """Leaves a mark when it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (Path.touch, (self.mark,))
+
+
+def test_foreign_files_are_refused_and_execute_nothing(tmp_path):
+    mark, folder = tmp_path / "executed", tmp_path / "files"
+    folder.mkdir()
+    bomb = np.array([Bomb(mark), Bomb(mark)], dtype=object)
+    path = folder / "run.npz"
+    rng = np.random.default_rng(0)
+
+    def savez(**members):
+        with open(path, "wb") as file:
+            np.savez(file, **members)
+
+    def save(array):
+        with open(path, "wb") as file:
+            np.save(file, array)
+
+    makers = {
+        "random": lambda: path.write_bytes(rng.bytes(5000)),
+        "text": lambda: path.write_text("index,value\n1,2\n"),
+        "json": lambda: path.write_text(json.dumps({"format": "jko", "version": 1})),
+        "pickle": lambda: path.write_bytes(pickle.dumps(Bomb(mark))),
+        "npy": lambda: save(np.ones(3)),
+        "object npy": lambda: save(bomb),
+        "plain npz": lambda: savez(x=np.ones(3)),
+        "empty npz": lambda: savez(),
+        "object npz": lambda: savez(header=bomb, data=bomb),
+        "other header": lambda: savez(header=np.ones(3), data=np.ones(3)),
+        "number header": lambda: savez(header=np.frombuffer(b"[1, 2]", np.uint8), data=np.ones(3)),
+    }
+    for make in makers.values():
+        make()
+        refused(path, "is not a jko file, or it is truncated")
+    assert not mark.exists()
+
+
+def forged(path, change):
+    """The file with its header changed."""
+    with np.load(path) as members:
+        header, data = json.loads(members["header"].tobytes()), members["data"]
+    change(header)
+    with open(path, "wb") as file:
+        np.savez(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), data=data)
+
+
+def settings_of(header):
+    return header["body"]["dict"]["settings"]["dict"]
+
+
+FORGERIES = {
+    "newer": (lambda h: h.update(version=2), "has format version 2, this jko reads up to 1; upd"),
+    "wordy version": (lambda h: h.update(version="1"), "is not a jko file"),
+    "other format": (lambda h: h.update(format="ojk"), "is not a jko file"),
+    "other kind": (lambda h: h.update(kind="recipe"), "holds a recipe, expected a"),
+    "no body": (lambda h: h.pop("body"), "is damaged"),
+    "empty body": (lambda h: h.update(body={"dict": {}}), "is damaged"),
+    "no arrays": (lambda h: h.update(arrays=[]), "is damaged"),
+    "array beyond": (lambda h: h["arrays"][0].update(start=10**9), "is damaged"),
+    "array negative": (lambda h: h["arrays"][0].update(start=-8), "is damaged"),
+    "object array": (lambda h: h["arrays"][0].update(dtype="|O"), "is damaged"),
+    "shape": (lambda h: h["arrays"][0].update(shape=[3, -1]), "is damaged"),
+    "huge shape": (lambda h: h["arrays"][0].update(shape=[2**40, 2**40]), "is damaged"),
+    "steps": (
+        lambda h: h["body"]["dict"]["trajectory"]["dict"].update(steps={"list": ["import os"]}),
+        "is damaged",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(FORGERIES))
+def test_forged_headers_are_refused(name, checkpoint):
+    change, message = FORGERIES[name]
+    forged(checkpoint, change)
+    refused(checkpoint, message)
+
+
+@pytest.mark.parametrize(
+    "name", ["os.system", "subprocess.Popen", "solvers.ProxSolver", "prox.ProxProblem", "eval"]
+)
+def test_a_file_may_only_ask_for_the_librarys_settings(name, checkpoint):
+    forged(
+        checkpoint,
+        lambda h: settings_of(h).update(geometries={"settings": name, "fields": {"args": "true"}}),
+    )
+    with pytest.raises(jko.InvalidFile, match="is damaged"):
+        jko.resume(checkpoint, ENERGY)
+
+
+@pytest.mark.parametrize("kind", ["BitGenerator", "RandomState", "load", "nothing"])
+def test_random_generators_are_numpys(kind, checkpoint):
+    forged(checkpoint, lambda h: h["body"]["dict"]["rng"]["dict"].update(bit_generator=kind))
+    with pytest.raises(jko.InvalidFile, match="is damaged"):
+        jko.resume(checkpoint, ENERGY)
+
+
+def test_wrong_kinds_missing_files_and_folders(tmp_path):
+    path = tmp_path / "sol.npz"
+    fresh("gaussian").run(steps=1).save(path)
+    with pytest.raises(jko.InvalidFile, match="holds a trajectory, expected a checkpoint"):
+        jko.resume(path, ENERGY)
+    for read in (jko.Trajectory.load, jko.resume):
+        with pytest.raises(jko.InvalidFile, match=r"absent\.npz does not exist"):
+            read(tmp_path / "absent.npz")
+        with pytest.raises(jko.InvalidFile, match=r"folder|cannot read .* directory"):
+            read(tmp_path)
+        with pytest.raises(jko.InvalidArgument, match="path = None is not a path"):
+            read(None)
+
+
+# -- places that cannot be written ----------------------------------------------------------------
+
+
+def test_a_bad_place_is_said_before_the_first_step(tmp_path):
+    for path, message in (
+        (tmp_path / "absent" / "run.npz", "the folder .*absent is missing"),
+        (tmp_path, "is a folder; pass the name of a file in it"),
+        ("", "is a folder"),
+        ("/proc/run.npz", "cannot write /proc/run.npz: "),
+    ):
+        with pytest.raises(jko.InvalidFile, match=message):
+            fresh("particles").run(checkpoint=path)
+        with pytest.raises(jko.InvalidFile, match=message):
+            fresh("gaussian").run(steps=1).save(path)
+
+
+def test_a_checkpoint_never_replaces_a_foreign_file(tmp_path):
+    path = tmp_path / "thesis.tex"
+    path.write_text("years of work")
+    with pytest.raises(jko.InvalidFile, match=r"thesis\.tex is not a jko file.*move it away first"):
+        fresh("gaussian").run(checkpoint=path)
+    assert path.read_text() == "years of work"
+    older = tmp_path / "run.npz"
+    for _ in range(2):
+        fresh("gaussian").run(checkpoint=older)  # an older checkpoint is replaced
+
+
+def test_leftover_scratch_is_overwritten(tmp_path, checkpoint):
+    scratch = tmp_path / "run.npz.tmp"
+    scratch.write_bytes(b"half a checkpoint")
+    assert jko.resume(checkpoint, ENERGY).success
+    assert not scratch.exists()
+
+
+@pytest.mark.parametrize("where", ["write", "fsync", "replace"])
+def test_an_error_of_the_disk_keeps_file_and_trajectory(where, tmp_path, monkeypatch):
+    path = tmp_path / "run.npz"
+
+    def fail(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    def spoil(event):
+        if event.index == 3:
+            if where == "write":
+                monkeypatch.setattr("builtins.open", fail)
+            else:
+                monkeypatch.setattr(os, where, fail)
+
+    with pytest.raises(jko.InvalidFile, match=r"cannot write .*: No space left") as failure:
+        fresh("particles").run(checkpoint=path, callbacks=spoil)
+    monkeypatch.undo()
+    assert len(failure.value.trajectory.steps) == 3
+    assert os.listdir(tmp_path) == ["run.npz"]
+    assert len(jko.Trajectory.load(path).steps) == 2
+    assert_same(jko.resume(path, ENERGY), fresh("particles").run())
+
+
+def test_an_interruption_with_a_full_disk_still_hands_back_the_trajectory(tmp_path, monkeypatch):
+    path = tmp_path / "run.npz"
+
+    def fail(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    def spoil(event):
+        if event.index == 3:
+            monkeypatch.setattr(os, "replace", fail)
+            raise KeyboardInterrupt
+
+    with pytest.warns(RuntimeWarning) as said:
+        sol = fresh("particles").run(checkpoint=path, callbacks=spoil)
+    assert [str(w.message)[:18] for w in said] == ["no last checkpoint", "the flow was inter"]
+    assert len(sol.steps) == 3
+
+
+def test_a_file_size_limit_leaves_the_last_whole_checkpoint(tmp_path):
+    script = textwrap.dedent(
+        """
+        import os, resource, signal, sys
+        import numpy as np, jko
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+        mu = jko.Particles(np.random.default_rng(0).normal(size=(100, 2)))
+        F = jko.Potential(lambda x: (x**2).sum(axis=1), gradient=lambda x: 2 * x)
+        try:
+            jko.flow(mu, F, jko.Wasserstein(), tau=0.1, steps=100, checkpoint=sys.argv[1])
+        except jko.InvalidFile as error:
+            there = len(jko.Trajectory.load(sys.argv[1]).steps)
+            print(len(error.trajectory.steps) - there, there > 1, error)
+        """
+    )
+    path = tmp_path / "run.npz"
+    run = [sys.executable, "-c", script, str(path)]
+    out = subprocess.run(run, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert out.startswith("1 True cannot write"), out
+    assert os.listdir(tmp_path) == ["run.npz"]
+
+
+def test_an_unstorable_warm_start_is_said_at_its_first_write(tmp_path):
+    class Odd(Noisy):
+        def solve(self, problem, controls):
+            answer = super().solve(problem, controls)
+            object.__setattr__(answer, "warm", object())
+            return answer
+
+    path, start = tmp_path / "run.npz", CASES["random"].measure
+    with pytest.raises(jko.Unsupported, match="cannot be stored in a jko file") as failure:
+        jko.flow(
+            start, well_energy(), jko.Wasserstein(), tau=0.1, steps=2, solver=Odd(), checkpoint=path
+        )
+    assert len(failure.value.trajectory.steps) == 1
