@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any
 
 from jko.errors import JkoError
@@ -50,7 +51,7 @@ class Identity:
         mark = "holds" if self.holds else "FAILS"
         return (
             f"{mark}  {self.name}: {self.statement}"
-            f" (residual {self.residual:.2e}, tolerance {self.tolerance:.0e})"
+            f" (residual {self.residual:.2e}, tolerance {self.tolerance:.2g})"
         )
 
 
@@ -82,14 +83,14 @@ class Report:
             raise IdentityFailed("; ".join(str(i) for i in self.failed))
 
     def to_json(self) -> str:
-        """The figures as a JSON array."""
-        return json.dumps([i.as_dict() for i in self.identities], indent=2)
+        """The figures as a JSON array; figures that are not finite become null."""
+        return json.dumps([_plain(i.as_dict()) for i in self.identities], indent=2)
 
     def __str__(self) -> str:
         width = max([len(i.name) for i in self.identities] + [4])
         head = f"{'name':<{width}}  {'residual':>9}  {'tolerance':>9}  {'':5}  statement"
         rows = [
-            f"{i.name:<{width}}  {i.residual:9.2e}  {i.tolerance:9.0e}"
+            f"{i.name:<{width}}  {i.residual:9.2e}  {i.tolerance:9.2g}"
             f"  {'holds' if i.holds else 'FAILS'}  {i.statement}"
             for i in self.identities
         ]
@@ -99,6 +100,14 @@ class Report:
             else f"{len(self.failed)} of {len(self)} identities FAIL"
         )
         return "\n".join([head, *rows, verdict])
+
+
+def _plain(figures: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN and no infinity."""
+    return {
+        name: None if isinstance(value, float) and not isfinite(value) else value
+        for name, value in figures.items()
+    }
 
 
 def bound(name: str, statement: str, figure: float, tolerance: float = 0.0) -> Identity:
