@@ -1,5 +1,8 @@
 """jko: minimising-movement (JKO) and proximal steps on measures, every step certified."""
 
+from importlib import import_module
+from typing import Any
+
 from jko import callbacks, kernels, solvers
 from jko.archive import InvalidFile
 from jko.energies import (
@@ -82,3 +85,16 @@ __all__ = [
     "kernels",
     "solvers",
 ]
+
+#: Rooms that are imported when they are first asked for, so that `import jko` stays quick.
+_LATER = ("verify",)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return import_module(f"jko.{name}")
+    raise AttributeError(f"module 'jko' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
