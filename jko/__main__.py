@@ -1,0 +1,7 @@
+"""`python -m jko`."""
+
+import sys
+
+from jko.cli import main
+
+sys.exit(main())
