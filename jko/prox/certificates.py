@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jko.energies.divergence import gaussian_kl_sum
+from jko.energies.divergence import PhiDivergence, gaussian_kl_sum
 from jko.energies.form import WeightForm
 from jko.energies.separable import Separable
 from jko.errors import Unsupported
@@ -25,29 +25,54 @@ from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
 from jko.numerics import EPS
 from jko.prox.result import Certificate
+from jko.prox.weight_dual import weight_certificate
 from jko.validation import Array, Index, Mask
 
 
 def certify(problem: Any, nu: Measure) -> Certificate:
-    """The certificate of `nu` for an unregularised ProxProblem."""
+    """The certificate of `nu` for an unregularised ProxProblem.
+
+    On a fixed support the gap needs an energy that is convex in the weights; otherwise only the
+    stationarity is left.
+    """
+    certificate = _certify(problem, nu)
+    if isinstance(problem.geometry, Wasserstein) or problem.form.convex:
+        return certificate
+    return Certificate(None, certificate.residual)
+
+
+def _certify(problem: Any, nu: Measure) -> Certificate:
     geometry, previous = problem.geometry, problem.previous
     if isinstance(geometry, Wasserstein):
         return _wasserstein(problem, nu)
     if not isinstance(nu, Discrete) or not nu.same_support(previous):
         raise Unsupported("the certificate needs an answer on the support of the stated problem")
     if isinstance(geometry, Hellinger):
-        return hellinger_certificate(
-            problem.form, nu.weights, previous.weights, problem.step, geometry.conserves_mass
-        )
+        return _hellinger(problem, nu, problem.step, geometry.conserves_mass)
     if isinstance(geometry, SphericalHellinger):
         half = geometry.angle(nu.weights, previous.weights) / 2
         # The tangent of arccos^2 at the answer turns the step into a Hellinger step (MATH H3).
         step = problem.step * float(np.sinc(half / np.pi))
-        return hellinger_certificate(problem.form, nu.weights, previous.weights, step, True)
+        return _hellinger(problem, nu, step, True)
     if isinstance(geometry, (MMD, Divergence)):
         mass = previous.mass if geometry.conserves_mass else None
         return weight_certificate(problem.total_form, nu.weights, mass)
     return Certificate(None, None)
+
+
+def _hellinger(problem: Any, nu: Discrete, step: float, fixed_mass: bool) -> Certificate:
+    """The Hellinger gap; with a quadratic part that of the weight form too, and the better one.
+
+    They differ where the dual has kinks: at ceilings, and at empty atoms about to be born.
+    """
+    previous, form = problem.previous, problem.form
+    first = hellinger_certificate(form, nu.weights, previous.weights, step, fixed_mass)
+    if not form.quadratics or (first.gap is not None and first.gap <= 1e-12):
+        return first
+    total = form + PhiDivergence(previous, 0.5).restrict(previous).scaled(1 / step)
+    second = weight_certificate(total, nu.weights, previous.mass if fixed_mass else None)
+    gaps = [c.gap for c in (first, second) if c.gap is not None]
+    return Certificate(min(gaps) if gaps else None, first.residual)
 
 
 def hellinger_certificate(
@@ -84,8 +109,8 @@ def hellinger_certificate(
 
 
 def _average_multiplier(total: Array, w: Array, inner: Mask) -> float:
-    if not inner.any():
-        return 0.0
+    if not inner.any():  # every atom is full: any multiplier above its slope serves
+        return float(np.max(np.where((w > 0) & np.isfinite(total), total, -np.inf), initial=0.0))
     return float(w[inner] @ total[inner]) / float(w[inner].sum())
 
 
@@ -134,8 +159,10 @@ class _HellingerDual:
         kept, before = v[moving], self.previous[moving]
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             give = 1 / (part.hessian(kept) + np.sqrt(before / kept) / (self.step * kept))
-        change = (float(self.previous.sum()) - float(v.sum())) / float(give.sum())
-        return lam + change if np.isfinite(change) else lam
+        total = float(give.sum())
+        if not (total > 0 and np.isfinite(total)):
+            return lam
+        return lam + (float(self.previous.sum()) - float(v.sum())) / total
 
     def _limit(self) -> float:
         """The multiplier beyond which some atom's dual value is -inf."""
@@ -175,68 +202,6 @@ class _HellingerDual:
         # An atom the energy forbids (ceiling 0) contributes nothing once it is empty.
         out = np.where(ceiling > 0, out, np.where(w > 0, np.inf, 0.0))
         return np.where(np.isnan(out), np.inf, out)
-
-
-def weight_certificate(form: WeightForm, w: Array, mass: float | None) -> Certificate:
-    """Gap of min form(w) over w >= 0 with total `mass` (None: free), convex quadratic parts.
-
-    The quadratic part is linearised at w; on a simplex and for linear energies this is the
-    Frank-Wolfe gap w'g - mass min g. On M+ the point of linearisation is shifted until the
-    dual is feasible (-u'Qu/2 for any u with Qu + a >= 0).
-    """
-    if mass is None:
-        return _free_certificate(form, w)
-    rest, _ = form.linearised(w)
-    primal = rest.value(w)
-    gradient = rest.gradient(w)
-    charged = w > 0
-    powered = np.zeros(rest.n, dtype=bool)
-    for c in rest.powers.values():
-        powered |= c > 0
-    plain = ~powered & (rest.ceiling == np.inf)
-    lam = float(w[charged] @ gradient[charged]) / float(w[charged].sum())
-    if plain.any():
-        lam = min(lam, float(rest.linear[plain].min()))
-    dual = lam * mass + rest.constant - float(rest.per_atom_conjugate(np.full(rest.n, lam)).sum())
-    violation = float((w[charged] * np.abs(gradient[charged] - lam)).sum()) / mass
-    return Certificate(primal - dual, violation)
-
-
-def _free_certificate(form: WeightForm, w: Array) -> Certificate:
-    """On M+: F(v) >= separable(v) + Qu.v - u'Qu/2 for any u, minimised over v >= 0 in closed form.
-
-    Atoms without powers need Qu + linear >= 0, which u = w misses by rounding: the candidates are
-    the least t w and the least w + t 1 that satisfy it.
-    """
-    separable = form.separable
-    slope = form.quadratic_gradient(w)
-    gradient = separable.gradient(w) + slope
-    plain = np.ones(separable.n, dtype=bool)
-    for c in separable.powers.values():
-        plain &= c == 0
-    need, have = -separable.linear[plain], slope[plain]
-    if not plain.any() or (have >= need).all():
-        candidates = [(w, slope)]
-    else:
-        candidates = []
-        positive = have > 0
-        t = float(np.max(need[positive] / have[positive], initial=0.0))
-        if (need[~positive] <= t * have[~positive]).all():
-            candidates.append((t * w, t * slope))
-        lift = form.quadratic_gradient(np.ones_like(w))
-        if lift[plain].min() > 0:
-            t = float(np.max((need - have) / lift[plain]))
-            candidates.append((w + t, slope + t * lift))
-    duals = []
-    for u, pull in candidates:
-        # Rounding can leave -1e-17 on a plain atom: the candidate already paid for it.
-        y = np.where(plain, np.minimum(-pull, separable.linear), -pull)
-        conjugate = float(separable.per_atom_conjugate(y).sum())
-        duals.append(separable.constant - 0.5 * float(u @ pull) - conjugate)
-    charged = w > 0
-    violation = float(np.abs(gradient[charged] * w[charged]).sum())
-    gap = form.value(w) - max(duals) if duals else None
-    return Certificate(gap, violation)
 
 
 def _wasserstein(problem: Any, nu: Measure) -> Certificate:
