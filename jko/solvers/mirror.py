@@ -1,0 +1,166 @@
+r"""Divergence steps of separable energies: one response per atom, one multiplier for the mass.
+
+The step minimises a separable form, sum_i h_i(w_i), whose stationarity h_i'(w_i) = lam is the
+condition of a Hellinger step (jko.solvers.hellinger_atoms) with s' = 0: the same responses and the
+same search for the multiplier serve both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from jko.energies.separable import Separable
+from jko.errors import InvalidArgument
+from jko.geometries.divergence import Divergence
+from jko.measures.base import Discrete
+from jko.prox.problem import ProxProblem
+from jko.prox.result import Breakdown, Status
+from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.solvers.closed_form import closed_response
+from jko.solvers.dual_root import RootResponse
+from jko.solvers.hellinger_atoms import Atoms, Response, scatter
+from jko.solvers.multiplier import fixed_weights, multiplier_at
+from jko.validation import Array
+
+#: Atoms that suffice for a first guess of the multiplier.
+SAMPLE = 5000
+
+
+@dataclass(frozen=True)
+class Mirror(ProxSolver):
+    r"""Steps min F(w) + D_p(w | m')/tau of separable energies, on fixed mass or M+.
+
+    Any mixture of powers, linear parts and upper bounds. When the objective holds the power p = 1
+    alone (KL, entropy or a potential under `Divergence(p=1)`) the step is a softmax, taken in log
+    domain; other single powers p in {0, 1/2, 2} have a formula per atom; the rest a root per atom.
+
+    Notes
+    -----
+    MATH H4. Where the minimiser is not unique (empty atoms that tie, p < 1) the missing mass is
+    shared equally.
+    """
+
+    guarantee: ClassVar[str] = "exact: a response per atom, a scalar root for the mass"
+    default_tol: ClassVar[float] = 1e-9
+
+    def accepts(self, problem: ProxProblem) -> str | None:
+        if not isinstance(problem.geometry, Divergence):
+            return "Mirror takes divergence steps"
+        if not isinstance(problem.previous, Discrete):
+            return f"a {type(problem.previous).__name__} has no weights on a fixed support"
+        if problem.form.quadratics:
+            return "Mirror takes separable energies only; WeightNewton takes quadratic terms"
+        return None
+
+    def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
+        separable, previous = problem.total_form.separable, problem.discrete
+        index = open_atoms(separable)
+        h = separable if index.size == separable.n else separable.take(index)
+        mass = previous.mass if problem.geometry.conserves_mass else None
+        answer = softmax(h, mass)
+        if answer is not None:
+            w, lam, count = *answer, 1
+        else:
+            w, lam, count = _by_atoms(h, previous.weights[index], mass, controls)
+        weights = scatter(w, None if index.size == previous.n else index, previous.n)
+        if not weights.sum() > 0:
+            raise Breakdown(Status.BROKEN, "the step removes all mass, and a measure needs some")
+        info = {} if mass is None else {"multiplier": lam}
+        return Answer(previous.with_weights(weights), problem, count, dual=lam, warm=lam, info=info)
+
+
+def open_atoms(separable: Separable) -> np.ndarray:
+    """Indices of the atoms that may carry weight; an atom that must but cannot is an error."""
+    kept = separable.ceiling > 0
+    for p, c in separable.powers.items():
+        stuck = ~kept & (c > 0)
+        if p <= 0 and stuck.any():
+            raise InvalidArgument(
+                f"the objective is infinite: atom {int(np.argmax(stuck))} must carry weight"
+                f" (power p = {p:g}) but is closed by a wall, a bound or a divergence with p >= 1;"
+                " drop one of the two terms, or make the measures charge the same atoms"
+            )
+    return np.flatnonzero(kept)
+
+
+def softmax(h: Separable, mass: float | None) -> tuple[Array, float] | None:
+    """w = exp((lam - a)/c), where c psi_1 with one c for all atoms is the only power (MATH H4)."""
+    powers = {p: c for p, c in h.powers.items() if (c > 0).any()}
+    if set(powers) != {1.0} or np.isfinite(h.ceiling).any():
+        return None
+    c = float(powers[1.0][0])
+    if not (c > 0 and (powers[1.0] == c).all()):
+        return None
+    log_w = -h.linear / c
+    shift = 0.0 if mass is None else float(np.log(mass) - np.logaddexp.reduce(log_w))
+    w = np.exp(log_w + shift)
+    if mass is not None:
+        w *= mass / w.sum()
+    elif not np.isfinite(w).all():
+        raise Breakdown(Status.BROKEN, "the weights of the step overflow; fix the mass")
+    return w, c * shift
+
+
+def _by_atoms(
+    h: Separable, previous: Array, mass: float | None, controls: Controls
+) -> tuple[Array, float, int]:
+    """Weights, multiplier and evaluations, through the machinery of the Hellinger steps."""
+    # Half the step is 1 and s' = 0, so that A = 1 + (a - 1) - lam = a - lam.
+    atoms = Atoms(h.shifted(1.0), np.zeros(h.n), 2.0)
+    respond = _response(atoms, previous)
+    if mass is None:
+        return _free(atoms, respond, h), 0.0, 1
+    guess = controls.warm if isinstance(controls.warm, float) else None
+    if guess is None:
+        guess = _sampled_guess(h, previous, mass)
+    balance = fixed_weights(atoms, respond, mass, guess)
+    return balance.weights, multiplier_at(atoms, balance.x), balance.iterations
+
+
+def _response(atoms: Atoms, previous: Array) -> Response:
+    closed = closed_response(atoms)
+    if closed is not None:
+        return closed
+    start = 0.5 * np.log(np.where(previous > 0, previous, 1.0))
+    return RootResponse(atoms, start)
+
+
+def _sampled_guess(h: Separable, previous: Array, mass: float) -> float:
+    """The multiplier of every so many-th atom with its share of the mass: cheap, and close."""
+    stride = h.n // SAMPLE
+    if stride < 4 or np.isfinite(h.ceiling).any():
+        return _guess(h, previous)
+    some = np.arange(0, h.n, stride)
+    part = Atoms(h.take(some).shifted(1.0), np.zeros(some.size), 2.0)
+    respond = _response(part, previous[some])
+    guess = _guess(h, previous)
+    balance = fixed_weights(part, respond, mass * some.size / h.n, guess)
+    return multiplier_at(part, balance.x)
+
+
+def _guess(h: Separable, previous: Array) -> float:
+    """The average of h' over the previous measure: the multiplier to first order."""
+    charged = previous > 0
+    if not charged.any():
+        return 0.0
+    weight = previous[charged]
+    return float(weight @ h.take(np.flatnonzero(charged)).gradient(weight)) / float(weight.sum())
+
+
+def _free(atoms: Atoms, respond: Response, h: Separable) -> Array:
+    """Every atom on its own; `Breakdown` where one falls without bound."""
+    unbounded = atoms.barrier & ((h.linear < 0) | ((h.linear == 0) & ~atoms.idle))
+    if unbounded.any():
+        worst = int(np.argmin(np.where(unbounded, h.linear, np.inf)))
+        raise Breakdown(
+            Status.UNBOUNDED,
+            f"at one atom the objective falls like {h.linear[worst]:.6g} per unit of mass, more"
+            " than the divergence costs; take a smaller tau, or fix the mass",
+        )
+    w = atoms.weights(respond, h.linear)
+    if not np.isfinite(w).all():
+        raise Breakdown(Status.BROKEN, "the weights of the step overflow; fix the mass")
+    return w
