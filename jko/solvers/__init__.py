@@ -7,9 +7,11 @@ from jko.solvers.conic import Conic
 from jko.solvers.dual_root import DualRoot
 from jko.solvers.entropic import Entropic
 from jko.solvers.lagrangian import Lagrangian
+from jko.solvers.mirror import Mirror
 from jko.solvers.mixture import Mixture
 from jko.solvers.simplex_qp import SimplexQP
 from jko.solvers.spherical import SphericalFixedPoint
+from jko.solvers.weight_newton import WeightNewton
 
 __all__ = [
     "Answer",
@@ -20,8 +22,10 @@ __all__ = [
     "DualRoot",
     "Entropic",
     "Lagrangian",
+    "Mirror",
     "Mixture",
     "ProxSolver",
     "SimplexQP",
     "SphericalFixedPoint",
+    "WeightNewton",
 ]

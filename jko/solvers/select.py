@@ -14,9 +14,11 @@ from jko.solvers.conic import Conic
 from jko.solvers.dual_root import DualRoot
 from jko.solvers.entropic import Entropic
 from jko.solvers.lagrangian import Lagrangian
+from jko.solvers.mirror import Mirror
 from jko.solvers.mixture import Mixture
 from jko.solvers.simplex_qp import SimplexQP
 from jko.solvers.spherical import SphericalFixedPoint
+from jko.solvers.weight_newton import WeightNewton
 from jko.validation import shown
 
 #: The order in which `auto` tries solvers: exact ones first, references last.
@@ -24,9 +26,11 @@ AUTO: tuple[ProxSolver, ...] = (
     ClosedForm(),
     DualRoot(),
     SphericalFixedPoint(),
+    Mirror(),
     Bures(),
     Mixture(),
     SimplexQP(),
+    WeightNewton(),
     Lagrangian(),
     Entropic(),
     Conic(),

@@ -138,8 +138,39 @@ PROBLEMS["Entropic"] = {
     "entropy": positive_pair(lambda pi: jko.Entropy() + quadratic_well(), jko.Wasserstein()),
     "mmd": positive_pair(lambda pi: jko.MMDEnergy(pi, GAUSS), jko.Wasserstein()),
 }
-PROBLEMS["Conic"] = {
+PROBLEMS["Conic(CLARABEL)"] = {
     "hellinger-kl": shared(jko.KL, FREE),
     "hellinger-mmd": shared(mmd_plus(1), FIXED),
+    "sphere-mmd": shared(mmd_plus(1), SPHERE),
+    "free-mmd": shared(mmd_plus(0.5), FREE),
+    **{f"mmd-{p:g}": shared(phi(p), jko.MMD(GAUSS)) for p in (0, 0.5, 1, 2)},
+    "mmd-free": shared(mmd_plus(1), jko.MMD(GAUSS, mass="free"), target_mass=1.5),
+    "mmd-box": shared(lambda pi: jko.BoxConstraint(0.2), jko.MMD(LAPLACE)),
+}
+PROBLEMS["Conic(SCS)"] = {
+    "hellinger-kl": shared(jko.KL, FREE),
     "mmd-kl": shared(jko.KL, jko.MMD(GAUSS)),
+}
+PROBLEMS["Mirror"] = {
+    # An atom once empty stays so under p = 1: the target of p = 0 must not charge it.
+    "0": shared(lambda pi: jko.InclusiveKL(measures.histogram(seed=1)), jko.Divergence(p=1)),
+    **{f"{p:g}": shared(phi(p), jko.Divergence(p=1)) for p in (0.5, 1, 2)},
+    "linear": shared(lambda pi: quadratic_well(), jko.Divergence(p=1)),
+    "half-free": shared(jko.KL, jko.Divergence(p=0.5, mass="free")),
+}
+PROBLEMS["Mirror"].update(
+    {f"half-{p:g}": shared(phi(p), jko.Divergence(p=0.5)) for p in (0, 1, 1.5, 2)},
+    free=shared(phi(1), jko.Divergence(p=0.3, mass="free"), target_mass=1.5),
+    negative=shared(lambda pi: quadratic_well(), jko.Divergence(p=-0.5)),
+)
+PROBLEMS["WeightNewton"] = {
+    **{f"mmd-{p:g}": shared(phi(p), jko.MMD(GAUSS)) for p in (-0.5, 0, 0.5, 1, 2, 3)},
+    "mmd-free": shared(phi(1), jko.MMD(GAUSS, mass="free"), target_mass=1.5),
+    "mmd-box": shared(lambda pi: jko.BoxConstraint(0.2) + quadratic_well(), jko.MMD(LAPLACE)),
+    "energy-distance": shared(jko.KL, jko.MMD(ENERGY)),
+    "hellinger": shared(mmd_plus(1), FREE, target_mass=1.5),
+    "hellinger-fixed": shared(mmd_plus(0), FIXED),
+    "spherical": shared(mmd_plus(2), SPHERE),
+    "entropic": shared(mmd_plus(1), jko.Divergence(p=1)),
+    "grid": shared(jko.KL, jko.MMD(GAUSS), make=measures.grid_density),
 }
