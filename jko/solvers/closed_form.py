@@ -67,13 +67,13 @@ def cubic_root(a: Array, c: Array, root: Array) -> Array:
 
     P = A/C, Q = s'/C >= 0. With r = 2 sqrt(|P|/3) and q = 4 Q/r^3, from the triple-angle
     formulas: r sinh(asinh(q)/3) for P > 0, r cosh(acosh(q)/3) for P < 0 and q > 1, r cos(acos(q)/3)
-    for P < 0 and q <= 1; none of them cancels. m' = 0 gives sqrt(max(-P, 0)).
+    for P < 0 and q <= 1; none of them cancels. m' = 0 gives sqrt(max(-P, 0)). P and Q themselves
+    may leave the range of floats, so r and q are formed without them.
     """
-    p, right = a / c, root / c
-    r = 2 * np.sqrt(np.abs(p) / 3)
-    q = np.where(right > 0, 4 * right / r**3, 0.0)
+    r = 2 * np.sqrt(np.abs(a) / 3) / np.sqrt(c)
+    q = np.where(root > 0, 0.5 * root * np.sqrt(c) * (3 / np.abs(a)) ** 1.5, 0.0)
     third = np.where(
-        p > 0,
+        a > 0,
         np.sinh(np.arcsinh(q) / 3),
         np.where(
             q > 1,
@@ -81,8 +81,8 @@ def cubic_root(a: Array, c: Array, root: Array) -> Array:
             np.cos(np.arccos(np.minimum(q, 1.0)) / 3),
         ),
     )
-    # P is negligible against Q^{2/3} when q is this large (or r^3 underflows).
-    return np.where(q < 1e100, r * third, np.cbrt(right))
+    # P is negligible against Q^{2/3} when q is this large.
+    return np.where(q < 1e100, r * third, np.cbrt(root) / np.cbrt(c))
 
 
 ROOTS: dict[float, Callable[[Array, Array, Array], Array]] = {
