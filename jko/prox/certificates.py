@@ -171,6 +171,8 @@ class _HellingerDual:
             if p >= 1:
                 bounded |= c > 0
         least = float(np.min(np.where(bounded, np.inf, self.lower.linear)))
+        if np.isinf(least):
+            return np.inf
         return least + (2 / self.step) - 4 * EPS * (abs(least) + 2 / self.step)
 
     def _response(self, lam: float, index: Index) -> Array:
@@ -191,7 +193,9 @@ class _HellingerDual:
         v = np.minimum(np.maximum(v, 1e-300), ceiling)  # h' may be infinite at 0
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             y = part.gradient(v)
+            # At a ceiling any y >= h' will do: a little above lam - g' keeps t positive.
             at_top = lam - (2 / self.step) * (1 - np.sqrt(before / v))
+            at_top += 4 * EPS * (abs(lam) + 2 / self.step)
             y = np.where((v == ceiling) & (at_top > y), at_top, y)
             t = 1 + (self.step / 2) * (y - lam)
             bregman = part.per_atom(w) - part.per_atom(v) - y * (w - v)
