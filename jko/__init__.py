@@ -25,7 +25,14 @@ from jko.errors import (
     Unsupported,
 )
 from jko.flow import flow, resume
-from jko.geometries import MMD, Divergence, Hellinger, SphericalHellinger, Wasserstein
+from jko.geometries import (
+    MMD,
+    Divergence,
+    Hellinger,
+    SphericalHellinger,
+    Wasserstein,
+    WassersteinFisherRao,
+)
 from jko.measures import (
     Gaussian,
     GaussianMixture,
@@ -65,6 +72,7 @@ __all__ = [
     "MMD",
     "SphericalHellinger",
     "Wasserstein",
+    "WassersteinFisherRao",
     "ProxProblem",
     "Status",
     "StepResult",

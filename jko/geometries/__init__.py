@@ -4,6 +4,7 @@ from jko.geometries.base import Geometry, GeometrySum
 from jko.geometries.divergence import Divergence
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.geometries.mmd import MMD
+from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.geometries.wasserstein import Wasserstein
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "Hellinger",
     "SphericalHellinger",
     "Wasserstein",
+    "WassersteinFisherRao",
 ]

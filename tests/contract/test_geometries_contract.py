@@ -22,6 +22,7 @@ CASES = {
     "mmd-free": (jko.MMD(GAUSS, mass="free"), (1.7, 0.9, 2.0), ALL),
     "mmd-energy": (jko.MMD(jko.kernels.Energy()), (1.7,) * 3, ALL),
     "wasserstein": (jko.Wasserstein(), (1.7,) * 3, ALL),
+    "wasserstein-fisher-rao": (jko.WassersteinFisherRao(0.7, 1.3), (1.7, 0.9, 2.0), ALL),
 }
 
 

@@ -1,0 +1,195 @@
+r"""Unbalanced transport with KL marginals: a primal-dual interior point with certified bounds.
+
+For weights mu (n,), nu (m,) > 0 and a cost c (n, m) >= 0, possibly +inf (MATH U2), it solves
+
+    primal   min_{g >= 0}       KL(g 1 | mu) + KL(g' 1 | nu) + <c, g>
+    dual     max_{f_i + h_j <= c_ij}  sum mu (1 - e^{-f}) + sum nu (1 - e^{-h}).
+
+Every g >= 0 is feasible in the first and the iterates stay strictly feasible in the second, so
+that both bounds hold at every iteration and their difference is the certificate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jko.numerics import xlogy
+from jko.validation import Array
+
+MAX_ITER = 100
+#: Fraction of the way to the boundary that a step may take.
+TO_BOUNDARY = 0.995
+
+
+@dataclass(frozen=True, eq=False)
+class UnbalancedPlan:
+    """A solved problem.
+
+    Attributes
+    ----------
+    plan : (n, m) array
+    f, h : (n,), (m,) arrays
+        Dual potentials, f_i + h_j <= c_ij; +inf at atoms that no finite cost reaches.
+    upper, lower : float
+        Value of the plan and of the potentials: the optimum lies between them.
+    iterations : int
+    """
+
+    plan: Array
+    f: Array
+    h: Array
+    upper: float
+    lower: float
+    iterations: int
+
+
+def unbalanced_plan(mu: Array, nu: Array, cost: Array, rtol: float = 1e-13) -> UnbalancedPlan:
+    """Solve to a duality gap of `rtol` relative to the value (1e-15 of the masses at best).
+
+    Parameters
+    ----------
+    mu, nu : (n,), (m,) arrays, > 0
+    cost : (n, m) array, >= 0, +inf where no transport is possible
+    rtol : float
+    """
+    n, m = cost.shape
+    finite = np.isfinite(cost)
+    rows, columns = finite.any(axis=1), finite.any(axis=0)
+    plan, f, h = np.zeros((n, m)), np.full(n, np.inf), np.full(m, np.inf)
+    lost = float(mu[~rows].sum() + nu[~columns].sum())
+    if not rows.any():
+        return UnbalancedPlan(plan, f, h, lost, lost, 0)
+    unit = float(mu.sum() + nu.sum())
+    core = np.ix_(rows, columns)
+    inner = _InteriorPoint(mu[rows] / unit, nu[columns] / unit, cost[core], lost / unit)
+    iterations = inner.run(rtol)
+    plan[core] = unit * inner.plan
+    f[rows], h[columns] = inner.f, inner.h
+    return UnbalancedPlan(plan, f, h, unit * inner.upper, unit * inner.lower, iterations)
+
+
+class _InteriorPoint:
+    """Mehrotra's predictor and corrector in (f, h, plan); the slack c - f - h stays exact.
+
+    The system in (f, h) is a signless Laplacian of weights x/s plus diag(mu e^{-f}, nu e^{-h}),
+    positive definite. Primal and dual take one step length: with two of them the iterates leave
+    the neighbourhood of the central path, on which the nonlinear terms are tame.
+    """
+
+    def __init__(self, mu: Array, nu: Array, cost: Array, offset: float) -> None:
+        self.mu, self.nu, self.cost, self.offset = mu, nu, cost, offset
+        self.finite = np.isfinite(cost)
+        self.safe = np.where(self.finite, cost, 1.0)
+        self.pairs = int(self.finite.sum())
+        self._f, self._h = cost.min(axis=1) / 2 - 1, cost.min(axis=0) / 2 - 1
+        shift = 0.5 * np.log((mu @ np.exp(-self._f)) / (nu @ np.exp(-self._h)))
+        self._f, self._h = self._f + shift, self._h - shift
+        start = 1 / self._slack(self._f, self._h)
+        self._x = np.where(self.finite, start * (0.5 / start[self.finite].sum()), 0.0)
+        self.upper, self.lower = np.inf, -np.inf
+        self._record(self._x, self._f, self._h)
+
+    def run(self, rtol: float) -> int:
+        """Iterate until the bounds meet or stop improving; the best of each is kept."""
+        stalled = 0
+        for iteration in range(1, MAX_ITER + 1):
+            before = self.upper - self.lower
+            if not self._advance():
+                return iteration
+            gap = self.upper - self.lower
+            stalled = 0 if gap < 0.9 * before else stalled + 1
+            if gap <= max(rtol * self.upper, 1e-15) or stalled > 20:
+                return iteration
+        return MAX_ITER
+
+    def _slack(self, f: Array, h: Array) -> Array:
+        return np.where(self.finite, self.safe - f[:, None] - h, 1.0)
+
+    def _advance(self) -> bool:
+        """One predictor-corrector step; false when rounding leaves no usable direction."""
+        x, s = self._x, self._slack(self._f, self._h)
+        if not (s > 0).all():
+            return False  # slacks below the rounding of c - f - h
+        mean = float((x * s)[self.finite].sum()) / self.pairs
+        system = self._factor(x / s)
+        if system is None:
+            return False
+        predicted = self._direction(system, x, s, np.zeros_like(x))
+        t = self._length(x, s, predicted)
+        centre = max((1 - t) ** 3, 1e-6)
+        second = np.clip(t**2 * predicted[2] * predicted[3], -10 * mean, 10 * mean)
+        target = np.where(self.finite, centre * mean - second, 0.0)
+        move = self._direction(system, x, s, target)
+        if not all(np.isfinite(part).all() for part in move):
+            return False
+        t = self._length(x, s, move)
+        self._x = np.where(self.finite, x + t * move[2], 0.0)
+        self._f, self._h = self._f + t * move[0], self._h + t * move[1]
+        self._record(self._x, self._f, self._h)
+        return True
+
+    def _factor(self, weight: Array) -> tuple[Array, Array, Any] | None:
+        """Cholesky factor of the Schur complement in the h-block of the Newton matrix."""
+        from scipy.linalg import cho_factor  # costs 0.1 s to import
+
+        first = self.mu * np.exp(-self._f) + weight.sum(axis=1)
+        second = self.nu * np.exp(-self._h) + weight.sum(axis=0)
+        scaled = weight / np.sqrt(first)[:, None]
+        try:
+            factor = cho_factor(np.diag(second) - scaled.T @ scaled, check_finite=False)
+        except np.linalg.LinAlgError:
+            return None
+        return weight, first, factor
+
+    def _direction(
+        self, system: tuple[Array, Array, Any], x: Array, s: Array, target: Array
+    ) -> tuple[Array, Array, Array, Array]:
+        """Newton direction (df, dh, dx, ds) towards x s = target."""
+        from scipy.linalg import cho_solve
+
+        weight, first, factor = system
+        push = np.where(self.finite, target / s, 0.0)
+        # Residuals of the marginals and the change of x at fixed potentials cancel in part.
+        r1 = self.mu * np.exp(-self._f) - push.sum(axis=1)
+        r2 = self.nu * np.exp(-self._h) - push.sum(axis=0)
+        right = r2 - weight.T @ (r1 / first)
+        dh = cho_solve(factor, right, check_finite=False)
+        df = (r1 - weight @ dh) / first
+        both = np.where(self.finite, df[:, None] + dh, 0.0)
+        return df, dh, push - x + weight * both, -both
+
+    def _length(self, x: Array, s: Array, move: tuple[Array, ...]) -> float:
+        """Common length to the boundary; potentials move by at most 2, where e^{-f} is smooth."""
+        size = max(float(np.abs(move[0]).max()), float(np.abs(move[1]).max()), 1e-300)
+        inside = self.finite
+        t = min(_to_boundary(x[inside], move[2][inside]), _to_boundary(s[inside], move[3][inside]))
+        return min(t, 2 / size)
+
+    def _record(self, x: Array, f: Array, h: Array) -> None:
+        """Keep the best plan and the best potentials seen."""
+        upper = self.offset + float((self.safe * x).sum())
+        upper += relative_entropy(x.sum(axis=1), self.mu) + relative_entropy(x.sum(axis=0), self.nu)
+        lower = self.offset - float(self.mu @ np.expm1(-f) + self.nu @ np.expm1(-h))
+        if upper < self.upper:
+            self.upper, self.plan = upper, x
+        if lower > self.lower:
+            self.lower, self.f, self.h = lower, f, h
+
+
+def relative_entropy(a: Array, b: Array) -> float:
+    """KL(a | b) with the mass terms, b > 0, without cancellation where a is near b."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        e = a / b - 1
+        close = e**2 / 2 * (1 - e / 3 * (1 - e / 2 * (1 - 3 * e / 5)))
+        far = xlogy(a / b, a / b) - e
+    return float(b @ np.where(np.abs(e) < 1e-3, close, far))
+
+
+def _to_boundary(value: Array, change: Array) -> float:
+    falling = change < 0
+    if not falling.any():
+        return 1.0
+    return min(1.0, TO_BOUNDARY * float((value[falling] / -change[falling]).min()))
