@@ -73,6 +73,11 @@ class Atoms:
         return ~self._charged(1.0) & np.isinf(self.ceiling)
 
     @cached_property
+    def exploding(self) -> bool:
+        """Whether some weight grows without bound, or to its ceiling, as A -> 0."""
+        return not bool(self._charged(1.0).all())
+
+    @cached_property
     def idle(self) -> Mask:
         """Atoms with m' = 0 and no power: 0 for A > 0, anything at A = 0, the ceiling below."""
         return (self.previous == 0) & ~self._charged(-np.inf)

@@ -129,10 +129,9 @@ class _Search:
     def root(self, start: float, lo: float, hi: float) -> tuple[float, Array]:
         """Safeguarded Newton for mass(x) = mass, on a transform that is nearly linear.
 
-        With a barrier mass^{-1/2} is concave in x (exactly linear for one linear atom, as in
-        trust-region secular equations); otherwise log mass is used (linear for p = 1).
+        Where weights explode as A -> 0 mass^{-1/2} is concave in x (exactly linear for one linear
+        atom, as in trust-region secular equations); otherwise log mass is (linear for p = 1).
         """
-        barrier = bool(self.atoms.barrier.any())
         x = start if lo < start < hi else _inside(start, lo, hi)
         reach = max(1.0, abs(x))
         for _ in range(200):
@@ -141,7 +140,7 @@ class _Search:
             if abs(total - self.mass) <= 4 * EPS * self.mass:
                 break
             lo, hi = (x, hi) if total > self.mass else (lo, x)
-            new = x + self._newton(w, total, barrier)
+            new = x + self._newton(w)
             if not (lo < new < hi and abs(new - x) <= 1e3 * reach):
                 new = _inside(x + (reach if total > self.mass else -reach), lo, hi)
                 reach *= 4
@@ -150,13 +149,16 @@ class _Search:
             x = new
         return x, w
 
-    def _newton(self, w: Array, total: float, barrier: bool) -> float:
+    def _newton(self, w: Array) -> float:
+        """The change of x that Newton proposes; full atoms only lower the mass to be reached."""
+        full = float(w[w >= self.atoms.ceiling].sum())
+        total, goal = float(w.sum()) - full, self.mass - full
         slope = float(self.atoms.sensitivity(w).sum()) if np.isfinite(total) else 0.0
-        if not (slope > 0 and total > 0 and np.isfinite(slope)):
+        if not (slope > 0 and total > 0 and goal > 0 and np.isfinite(slope)):
             return float("nan")
-        if barrier:
-            return 2 * (total / slope) * (np.sqrt(total / self.mass) - 1)
-        return (total / slope) * float(np.log(total / self.mass))
+        if self.atoms.exploding:
+            return 2 * (total / slope) * (np.sqrt(total / goal) - 1)
+        return (total / slope) * float(np.log(total / goal))
 
 
 def _inside(x: float, lo: float, hi: float) -> float:

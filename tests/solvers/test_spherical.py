@@ -1,4 +1,4 @@
-"""Steps in the arccos metric: a scalar search by brute force, competitors, the fixed point itself."""
+"""Steps in the arccos metric: brute-force scalar search, competitors, the fixed point itself."""
 
 import numpy as np
 import pytest
