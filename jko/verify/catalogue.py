@@ -81,10 +81,14 @@ def _hellinger() -> dict[str, Check]:
         f"hellinger-flow-p{p:g}": partial(hellinger.exact_flow, *unequal, p=p)
         for p in (0.0, 0.5, 1.0, 2.0)
     }
+    steps: dict[str, Check] = {
+        f"hellinger-steps-p{p:g}": partial(hellinger.steps_follow_flow, *unequal, p=p)
+        for p in (0.0, 0.5, 1.0, 2.0)
+    }
     return {
         **checks,
+        **steps,
         "hellinger-flow-fixed-mass": partial(hellinger.exact_flow, *equal, mass="fixed"),
-        "hellinger-steps": partial(hellinger.steps_follow_flow, *unequal),
         "hellinger-steps-fixed-mass": partial(hellinger.steps_follow_flow, *equal, mass="fixed"),
         "hellinger-geodesic": partial(hellinger.geodesic_action, *unequal),
         "hellinger-dual": partial(hellinger.geodesic_dual, *unequal),

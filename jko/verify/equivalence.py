@@ -220,7 +220,8 @@ def _restricted(
 ) -> Identity:
     """The theorem must fail: the best measure on too few atoms stays away from the mixture."""
     both = sides(target, previous, kernel, eta, mass, "union")
-    inside = _read(previous, both.previous.points) > 0
+    atoms = Histogram(previous.points, np.ones(previous.n))
+    inside = _read(atoms, both.previous.points) > 0
     lost = float(both.target.weights[~inside].sum())  # where KL(pi|.) is infinite
     small = Histogram(both.previous.points[inside], both.previous.weights[inside])
     # MMDEnergy sees the whole target, the measure only its own atoms.
