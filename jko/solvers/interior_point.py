@@ -166,7 +166,8 @@ def _start(p: Quadratic, warm: Array | None) -> tuple[Array, Array, float]:
         w = 0.1 * w + 0.9 * warm / total
         w *= total if p.mass is None else 1.0
     elif p.mass is None:
-        whw, cw = float(w @ p.hessian(w)), float(p.c @ w)
+        # The size a solution of the atoms that pull mass would have: a start far below it crawls.
+        whw, cw = float(w @ p.hessian(w)), float(np.maximum(p.c, 0) @ w)
         w *= cw / whw if cw > 0 and whw > 0 else 1.0
     g = p.hessian(w) - p.c
     if p.mass is None:
@@ -193,19 +194,25 @@ class _Run:
     anchor: tuple | None = None
     ranks: list[int] = field(default_factory=list)
     corrections: int = -1
+    circling: bool = False
 
     def iterate(self, max_iter: int) -> QPStatus:
-        stale, mark = 0, np.inf
+        stale, mark, recent = 0, np.inf, [np.inf]
         while True:
-            gap = self.measure()
-            if gap <= self.target(0.5 if self.product else 1.0):
+            gap, aim = self.measure(), self.target()
+            if gap <= (0.5 if self.product else 1.0) * aim:
                 if self.certify():
                     return QPStatus.OPTIMAL
                 if self.corrections > 6:
                     return QPStatus.COARSE_FACTOR
-                stale, mark, self.best = 0, np.inf, (np.inf,)
-            merit = gap if np.isfinite(gap) else max(self.residual(), 1e3 * self.target())
-            stale, mark = (0, merit) if merit < 0.5 * mark else (stale + 1, mark)
+                stale, mark, recent, self.best = 0, np.inf, [np.inf], (np.inf,)
+            merit = max(self.residual(), 1e3 * aim)
+            # On the cone the bound may stay loose while the iterates converge: either is progress.
+            loose = self.p.mass is None or not np.isfinite(gap)
+            moved = gap < 0.5 * mark or (loose and merit < 0.5 * min(recent))
+            stale, mark = (0, min(mark, gap)) if moved else (stale + 1, mark)
+            self.circling = stale > 1 and merit < 10 * recent[-1]
+            recent = [recent[-1], merit]
             if self.p.mass is None and self.w.sum() > 1e13:
                 return self.give_up(QPStatus.UNBOUNDED)
             if len(self.ranks) == max_iter:
@@ -271,6 +278,8 @@ class _Run:
 
     def give_up(self, status: QPStatus) -> QPStatus:
         bent = self.corrections >= 0
+        if len(self.best) == 1:  # no iterate since the last correction
+            self.measure()
         if self.certify():
             return QPStatus.OPTIMAL
         return QPStatus.COARSE_FACTOR if bent and status is QPStatus.STALLED else status
@@ -296,6 +305,8 @@ class _Run:
             dw, _, ds = self.direction(newton, -w * s, dual, missing)
             a = _reach(w, dw, s, ds)
             sigma = min(1.0, (float((w + a * dw) @ (s + a * ds)) / (p.n * mu)) ** 3)
+            if self.circling:  # the second-order term can run in circles: centre without it
+                sigma, dw = max(sigma, 0.3), np.zeros_like(dw)
             dw, dy, ds = self.direction(newton, sigma * mu - w * s - dw * ds, dual, missing)
             a = min(1.0, _TO_BOUNDARY * _reach(w, dw, s, ds, 2.0))
             new = w + a * dw, s + a * ds, self.y + a * dy

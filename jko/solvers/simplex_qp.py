@@ -126,7 +126,9 @@ def _fixed(problem: ProxProblem, controls: Controls) -> Answer:
     weights = np.zeros(previous.n)
     weights[open_atoms] = result.weights
     if not weights.sum() > 0:
-        raise Breakdown(Status.BROKEN, "the step removes all mass, and a measure needs some")
+        raise Breakdown(
+            Status.BROKEN, "the step removes all mass, and a measure needs some: reduce tau"
+        )
     return Answer(
         previous.with_weights(weights),
         problem,

@@ -104,14 +104,24 @@ class Newton:
         self.d = s / w + p.d
         self.theta = 1.0 / self.d
         self.rows = p.rows[:k]
-        self.chol = _cholesky(_gram(self.rows, self.theta)) if k else None
+        # Woodbury loses digits where s/w spans many orders; at high rank the sum costs no more.
+        self.direct = 2 * k > p.n
+        matrix = self._sum() if self.direct else _gram(self.rows, self.theta) if k else None
+        self.chol = None if matrix is None else _cholesky(matrix)
         self.ok = k == 0 or self.chol is not None
         if self.ok and p.mass is not None:
             self.ones = self.base(np.ones(p.n))
             self.total = float(self.ones.sum())
             self.ok = self.total > 0
 
+    def _sum(self) -> Array:
+        """``D + R'R``."""
+        return np.asfortranarray(self.rows.T @ self.rows + np.diag(self.d))
+
     def base(self, v: Array) -> Array:
+        """x with ``(D + R'R) x = v``."""
+        if self.direct:
+            return lapack.dpotrs(self.chol, v, lower=1)[0]
         x = self.theta * v
         if not self.k:
             return x
