@@ -217,13 +217,14 @@ def write(path: str | os.PathLike[str], kind: str, tree: dict[str, Any]) -> None
     text = json.dumps({**header, "arrays": encoder.table}).encode()
     buffer = io.BytesIO()
     np.savez(buffer, header=np.frombuffer(text, dtype=np.uint8), data=encoder.data)
-    scratch = target.with_name(target.name + ".tmp")
+    real = target.resolve()  # a link stays a link
+    scratch = real.with_name(real.name + ".tmp")
     try:
         with open(scratch, "wb") as file:
             file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-        os.replace(scratch, target)
+        os.replace(scratch, real)
     except OSError as error:
         if scratch.is_file():
             scratch.unlink(missing_ok=True)

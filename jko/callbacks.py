@@ -236,7 +236,9 @@ class Callbacks:
                     f"callbacks holds {c!r}, which takes no Event; pass functions of an Event"
                     " or objects from jko.callbacks"
                 )
-            items.append(c if isinstance(c, Callback) else Call(c))
+            item = c if isinstance(c, Callback) else Call(c)
+            instance(item.when, When, "when", "pass Every(k) or AtTimes(...) of jko.callbacks")
+            items.append(item)
         return cls((*items, Progress()) if progress else tuple(items))
 
     def __call__(self, event: Event) -> bool:

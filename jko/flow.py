@@ -76,6 +76,16 @@ def flow(
     -------
     Trajectory
         Also after Ctrl-C: the steps so far, with status "interrupted" and a warning.
+
+    Notes
+    -----
+    Any other exception that ends the flow carries the steps so far as its `trajectory`. The loop
+    is short enough to write by hand:
+
+    >>> warm = None
+    >>> for k in range(steps):  # doctest: +SKIP
+    ...     result = jko.split_step(measure, energy, geometry, tau, warm=warm)
+    ...     measure, warm = result.measure, result.warm
     """
     instance(measure, Measure, "measure", "pass a measure such as GridDensity or Particles")
     plan = Plan.of(energy, geometry, solver, Scheme(splitting, scheme))

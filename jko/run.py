@@ -16,6 +16,9 @@ from jko.splitting import Plan, SplitResult
 from jko.trajectory import STOPPED, StepRecord, Trajectory
 from jko.validation import positive, positive_int
 
+#: Beyond this many steps t1/tau is a slip of the pen.
+MAX_STEPS = 1e12
+
 
 @dataclass(frozen=True)
 class Clock:
@@ -35,6 +38,8 @@ class Clock:
         if steps is not None:
             return cls(tau, positive_int(steps, "steps"))
         end = positive(t1, "t1")
+        if end / tau > MAX_STEPS:
+            raise InvalidArgument(f"t1 = {end:g} takes {end / tau:g} steps of tau = {tau:g}")
         return cls(tau, max(1, int(np.ceil(end / tau * (1 - 1e-12)))), end)
 
     def time(self, index: int) -> float:

@@ -164,7 +164,7 @@ def test_three_geometries_in_strang_with_midpoint_are_second_order():
     lift = jko.Potential(lambda x: 0.3 * np.cos(x[:, 0]), gradient=lambda x: -0.3 * np.sin(x))
     energies, geometry = (WELL, SLOPE, lift), W + (W + W)
     fine = final(
-        CLOUD, energies, geometry, 0.1 / 32, splitting="strang", scheme="midpoint", tol=1e-11
+        CLOUD, energies, geometry, 0.1 / 16, splitting="strang", scheme="midpoint", tol=1e-11
     )
 
     def error(tau, scheme):
