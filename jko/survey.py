@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 import textwrap
 from collections.abc import Callable, Iterable
@@ -62,9 +63,7 @@ ENERGIES: dict[str, Callable[[Measure], Energy]] = {
     "Entropy + Potential": lambda mu: energies.Entropy() + energies.Potential(_square),
     "PorousMedium": lambda mu: energies.PorousMedium(m=2.0),
     "Interaction": lambda mu: energies.Interaction(KERNEL),
-    "BoxConstraint + Potential": lambda mu: (
-        energies.BoxConstraint(1.0) + energies.Potential(_square)
-    ),
+    "BoxConstraint": lambda mu: energies.BoxConstraint(1.0),
 }
 GEOMETRIES: dict[str, Geometry] = {
     "Wasserstein": geometries.Wasserstein(),
@@ -73,6 +72,7 @@ GEOMETRIES: dict[str, Geometry] = {
     "SphericalHellinger": geometries.SphericalHellinger(),
     "MMD": geometries.MMD(KERNEL),
     "MMD(free)": geometries.MMD(KERNEL, mass="free"),
+    "WassersteinFisherRao": geometries.WassersteinFisherRao(),
     "Divergence(p=1)": geometries.Divergence(p=1.0),
 }
 
@@ -148,9 +148,11 @@ def telling(row: Row, rows: Iterable[Row]) -> dict[str, str]:
     """The refusals of a step that nobody takes which tell something.
 
     Those of solvers that take other energies of this geometry on this measure; failing that, of
-    solvers that take this geometry on other measures; else all.
+    solvers that take this geometry on other measures; else all of them.
     """
     alike = [other for other in rows if other.geometry == row.geometry]
+    if not any(other.solvers for other in alike):
+        return {"all": "none takes steps of this geometry"}
     same = [other for other in alike if other.measure == row.measure]
     for group in (same, alike):
         able = {name for other in group for name in other.solvers}
@@ -170,7 +172,7 @@ def matrix(rows: list[Row], width: int = 100) -> str:
     for row in rows:
         cell = "".join(letters[name] for name in row.solvers)
         if not cell:
-            text = _together(telling(row, rows))
+            text = _brief(telling(row, rows))
             cell = str(notes.setdefault(text, len(notes) + 1))
         cells[row.measure, row.energy, row.geometry] = cell
     lines = [line for measure in MEASURES for line in _block(measure, cells)]
@@ -180,16 +182,20 @@ def matrix(rows: list[Row], width: int = 100) -> str:
     lines += ["", "Refusals:"]
     for text, number in notes.items():
         lines += _wrapped(f"{number} ", text, 2, width)
+    lines += ["", "Filters (see --help) show rows in words, --reasons every solver's refusal."]
     return "\n".join(lines)
 
 
 def _block(measure: str, cells: dict[tuple[str, str, str], str]) -> list[str]:
     """Energies by geometries, on one measure."""
     first = max(map(len, ENERGIES)) + 1
-    heads = [[g.split("(")[0] for g in GEOMETRIES], [_bracket(g) for g in GEOMETRIES]]
-    widths = {g: max(map(len, pair)) + 1 for g, *pair in zip(GEOMETRIES, *heads, strict=True)}
+    heads = [_head(g) for g in GEOMETRIES]
+    widths = {
+        g: max(*map(len, pair), *(len(cells[measure, e, g]) for e in ENERGIES)) + 1
+        for g, pair in zip(GEOMETRIES, heads, strict=True)
+    }
     lines = []
-    for label, head in zip((measure, ""), heads, strict=True):
+    for label, head in zip((measure, ""), zip(*heads, strict=True), strict=True):
         columns = "".join(f"{h:<{w}}" for h, w in zip(head, widths.values(), strict=True))
         lines.append(f"{label:<{first}}{columns}".rstrip())
     for energy in ENERGIES:
@@ -198,9 +204,10 @@ def _block(measure: str, cells: dict[tuple[str, str, str], str]) -> list[str]:
     return [*lines, ""]
 
 
-def _bracket(geometry: str) -> str:
-    """What a geometry's name has in brackets, for the second line of its column."""
-    return f"({geometry.split('(')[1]}" if "(" in geometry else ""
+def _head(geometry: str) -> tuple[str, str]:
+    """The two lines above a column: a long name is cut before its last word or its bracket."""
+    cut = re.fullmatch(r"(\w+?)(\(.*\)|Hellinger|FisherRao)", geometry)
+    return (cut[1], cut[2]) if cut else (geometry, "")
 
 
 def listing(rows: list[Row], everything: list[Row], reasons: bool = False, width: int = 100) -> str:
@@ -248,6 +255,16 @@ def _together(refusals: dict[str, str]) -> str:
     for name, why in refusals.items():
         by_reason.setdefault(why.removeprefix(f"{name} "), []).append(name)
     return "; ".join(f"{', '.join(names)}: {why}" for why, names in by_reason.items())
+
+
+def _brief(refusals: dict[str, str]) -> str:
+    """The reason that most solvers give; with a name where only one gives it."""
+    votes: dict[str, list[str]] = {}
+    for name, why in refusals.items():
+        votes.setdefault(why.removeprefix(f"{name} "), []).append(name)
+    most = max(map(len, votes.values()))
+    chosen = {name: why for why, names in votes.items() if len(names) == most for name in names}
+    return _together(chosen) if most == 1 else "; ".join(dict.fromkeys(chosen.values()))
 
 
 def _guarantees(rows: list[Row], width: int) -> list[str]:

@@ -163,11 +163,13 @@ def _orders() -> dict[str, Check]:
     }
 
 
-#: Erratum 4, the dynamic form of MMD, is the check "mmd-geodesic".
 ERRATA: dict[str, Check] = {
     "erratum-1-transport": errata.transport_sign,
     "erratum-2-hellinger": errata.geodesic_signs,
     "erratum-3-halves": errata.halves,
+    "erratum-4-dynamic-mmd": partial(
+        mmd.straight_geodesic, *problems.shared(9, seed=10, zeros=0), kernel=ROUGH
+    ),
     "erratum-5-lengths": errata.step_lengths,
 }
 

@@ -100,7 +100,7 @@ def test_verify_lists_names(capsys):
     code, out, _ = run(capsys, "verify", "--list")
     assert code == 0
     assert tuple(out.split()) == jko.verify.names()
-    assert run(capsys, "verify", "--list", "erratum-*")[1].count("\n") == 4
+    assert run(capsys, "verify", "--list", "erratum-*")[1].count("\n") == 5
 
 
 def test_verify_unknown_name(capsys):
