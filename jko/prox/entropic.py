@@ -22,7 +22,7 @@ from jko.energies.form import WeightForm
 from jko.energies.separable import Separable
 from jko.measures.base import Discrete
 from jko.numerics import log_or_minus_inf
-from jko.prox.fenchel import convex_form, dot, fenchel_gap, kl, linear_atoms, tilted
+from jko.prox.fenchel import dot, entropic_everywhere, fenchel_gap, kl, tilted
 from jko.prox.gibbs import Gibbs, gibbs
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
@@ -79,10 +79,10 @@ class EntropicStep:
         """The previous measure."""
         return self.problem.discrete
 
-    @cached_property
+    @property
     def form(self) -> WeightForm:
-        """The energy in the weights, its quadratic part convex on all of R^n."""
-        return convex_form(self.problem.form, self.previous.mass)
+        """The energy in the weights."""
+        return self.problem.form
 
     @property
     def rate(self) -> float:
@@ -183,24 +183,25 @@ class EntropicStep:
     def _debiased_gap(
         self, rest: Separable, plan: Plan, w: Array, log_d: Array
     ) -> tuple[float, float, Array | None]:
-        """Gap, residual, and a better d when some atoms are charged by no power.
+        """Gap, residual, and a better d unless F is entropic everywhere.
 
-        There F* needs y <= linear + lambda, however light the atom, which an iteration on w only
-        reaches slowly. Adding (e^{r z} - 1) K d to d where y exceeds it by z makes it so (the
-        diagonal of K is 1), at the price of the KL term, tiny where w is.
+        Where a light atom should be empty, or F is linear, F* punishes y > h'(w) + lambda however
+        small w is, and an iteration in log w only settles it slowly. Adding (e^{r z} - 1) K d to d
+        where y exceeds by z makes it hold (the diagonal of K is 1), at the price of the KL term,
+        tiny where w is.
         """
         factor = self.eps / (2 * self.problem.step)
         smooth = self.kernel.log_apply(log_d, "d")
         y = factor * (plan.log_s - smooth)
         gap, residual = fenchel_gap(rest, w, y)
         gap += factor * kl(w, plan.log_w, log_d + smooth)
-        linear = linear_atoms(rest)
-        if not linear.any() or not np.isfinite(y).all():
+        if entropic_everywhere(rest) or not np.isfinite(y).all():
             return gap, residual, None
-        excess = y - rest.linear
-        charged = linear & (w > 0)
-        level = float(w[charged] @ excess[charged]) / max(float(w[charged].sum()), 1e-300)
-        excess = np.where(linear, np.clip((excess - level) / factor, 0.0, 50.0), 0.0)
+        with np.errstate(invalid="ignore"):
+            excess = y - rest.gradient(w)
+        known = np.isfinite(excess)
+        level = float(w[known] @ excess[known]) / max(float(w[known].sum()), 1e-300)
+        excess = np.where(known, np.clip((excess - level) / factor, 0.0, 50.0), 0.0)
         with np.errstate(divide="ignore"):
             lifted = np.logaddexp(log_d, smooth + np.log(np.expm1(excess)))
         return gap, residual, np.asarray(lifted)

@@ -7,51 +7,15 @@ arguments do not cancel.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from jko.energies.form import Quadratic, WeightForm
+from jko.energies.form import WeightForm
 from jko.energies.separable import Separable
 from jko.numerics import log_or_minus_inf
 from jko.validation import Array
 
 Mask = NDArray[np.bool_]
-
-
-class _Centred:
-    """K + u 1' + 1 u' as an operator, u = k(x0, x0)/2 - k(., x0): positive semidefinite when K is
-    conditionally so."""
-
-    def __init__(self, operator: Any) -> None:
-        n = operator.shape[0]
-        column = operator.columns([n // 2])[:, 0]
-        self.operator, self.u = operator, column[n // 2] / 2 - column
-
-    def diagonal(self) -> Array:
-        """Diagonal (n,)."""
-        return np.asarray(self.operator.diagonal() + 2 * self.u)
-
-    def matvec(self, v: Array) -> Array:
-        """The product with v (n,)."""
-        return np.asarray(self.operator.matvec(v) + self.u * v.sum() + self.u @ v)
-
-
-def convex_form(form: WeightForm, mass: float) -> WeightForm:
-    """The same function of weights of total `mass`, with positive-semidefinite quadratic terms.
-
-    A conditionally positive kernel (MMD with the energy distance) is centred at an atom:
-    w'Kw/2 = w'(K + u 1' + 1 u')w/2 - mass u.w.
-    """
-    linear, terms = np.zeros(form.separable.n), []
-    for q in form.quadratics:
-        if q.kernel.definiteness == "conditional":
-            centred = _Centred(q.operator)
-            linear = linear + q.scale * mass * centred.u
-            q = Quadratic(q.kernel, centred, q.scale)
-        terms.append(q)
-    return WeightForm(form.separable.shifted(linear), tuple(terms))
 
 
 def dot(w: Array, values: Array) -> float:
@@ -82,13 +46,10 @@ def tilted(form: WeightForm, w: Array, tangent: Array | None) -> tuple[Separable
     return rest, max(0.0, 0.5 * float(away @ form.quadratic_gradient(away)))
 
 
-def linear_atoms(h: Separable) -> Mask:
-    """Atoms (mask) where h is linear and unbounded."""
-    powered = np.zeros(h.n, dtype=bool)
-    for c in h.powers.values():
-        powered |= c > 0
-    mask: Mask = ~powered & (h.ceiling == np.inf)
-    return mask
+def entropic_everywhere(h: Separable) -> bool:
+    """Whether every atom that may be charged carries an entropy, w log w."""
+    entropy = h.powers.get(1.0, np.zeros(h.n))
+    return bool(((entropy > 0) | (h.ceiling == 0)).all())
 
 
 def fenchel_gap(rest: Separable, w: Array, y: Array) -> tuple[float, float]:

@@ -15,6 +15,7 @@ import numpy as np
 from jko.errors import Unsupported
 from jko.measures.base import Discrete
 from jko.measures.grid import Grid, GridDensity
+from jko.numerics import log_or_minus_inf
 from jko.validation import Array
 
 #: Results above this lost nothing that matters to underflow (products stay above 2.2e-308).
@@ -131,7 +132,7 @@ def log_lines(lines: Array, gram: Array, x: Array, eps: float, squared: bool = F
     top = lines.max(axis=1, keepdims=True)
     shift = np.where(np.isfinite(top), top, 0.0)
     plain = np.exp(lines - shift) @ gram
-    out = np.log(plain) + shift
+    out = log_or_minus_inf(plain) + shift
     failed = (plain.min(axis=1) <= SAFE) & np.isfinite(top[:, 0])
     if failed.any():
         out[failed] = _log_exact(lines[failed], x, eps, squared)
@@ -154,7 +155,7 @@ def _log_entries(lines: Array, x: Array, eps: float, squared: bool) -> Array:
     square = (x[:, None] - x[None]) ** 2
     log_gram = square / -eps
     if squared:
-        log_gram = log_gram + np.log(square)
+        log_gram = log_gram + log_or_minus_inf(square)
     out = np.empty_like(lines)
     for i, line in enumerate(lines):
         work = log_gram + line[:, None]
@@ -186,7 +187,7 @@ def _log_blocks(lines: Array, x: Array, eps: float, squared: bool, size: int) ->
             low = squares[j].min()
             gram = np.exp(-(squares[j] - low) / eps)
             part = values[j] @ (squares[j] * gram if squared else gram)
-            acc = np.logaddexp(acc, np.log(part) + shifts[j] - low / eps)
+            acc = np.logaddexp(acc, log_or_minus_inf(part) + shifts[j] - low / eps)
         out[:, target] = acc
     return out
 

@@ -25,7 +25,7 @@ from jko.validation import Array, one_of, positive, positive_int
 #: The iteration goes on until the gap is this fraction of the tolerance.
 MARGIN = 1e-2
 #: Share of the mean weight that even empty atoms have in the norm of the acceleration.
-LIGHT = 1e-9
+LIGHT = 1e-12
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ class Entropic(ProxSolver):
 
     def _energy_reason(self, problem: ProxProblem) -> str | None:
         form = problem.form  # raises Unsupported, a reason too, when there is none
-        if any(getattr(q.kernel, "definiteness", None) is None for q in form.quadratics):
-            return "needs convex quadratic terms (a kernel of known definiteness)"
+        if any(q.kernel.definiteness != "positive" for q in form.quadratics):
+            return "needs quadratic terms with a positive-definite kernel"
         h = form.separable
         curved = any((c > 0).any() for c in h.powers.values()) or form.quadratics
         bounded = bool((np.isfinite(h.ceiling) & (h.ceiling > 0)).any())

@@ -30,75 +30,81 @@ def log_prox_separable(h: Separable, log_q: Array, r: float) -> Array:
 class KLProx:
     r"""The KL-prox of a separable energy plus convex quadratic terms (MATH W1b).
 
-    Separable energies have it atom by atom. With F(w) = h(w) + w'Qw/2 the optimality condition
-    in u = log w is R(u) = u - log q + r (h'(w) + Q w) = 0. Newton's matrix D + r Q diag(w),
-    D = 1 + r h''(w) w, is symmetrised by sqrt(w); its eigenvalues lie in [1, 1 + r |Q| w] and
-    decay fast, so a few conjugate-gradient products solve it. The direction descends the convex
-    objective r F + KL(. | q), along which the step is halved until it decreases.
+    With F(w) = h(w) + w'Qw/2, linearise the quadratic part at z: w(z) is the separable prox of
+    h + <Qz, .>, atom by atom, and the dual function
+
+        D(z) = r h(w) + KL(w | q) + r <Qz, w> - r z'Qz/2   at w = w(z)
+
+    is concave with gradient r Q (w(z) - z): its maximum has w(z) = z, the prox. Newton's matrix
+    is E + r Q diag(w), E = 1 + r h''(w) w, the one of the equation in u = log w; symmetrised, its
+    eigenvalues lie in [1, 1 + r |Q| w] and decay fast, so a few conjugate-gradient products solve
+    it. The step is halved until D increases, so it converges from anywhere.
     """
 
     def __init__(self, form: WeightForm, r: float, mass: float, tol: float = 1e-12) -> None:
-        self.form, self.r, self.mass, self.tol = form, r, mass, tol
-        self._u: Array | None = None
+        self.form, self.r, self.mass = form, r, mass
+        self.tol = tol * max(1.0, r)
+        self._z: Array | None = None
 
     def __call__(self, log_q: Array) -> tuple[Array, Array | None]:
         """log w, and the point where the quadratic part was linearised (None if there is none)."""
-        h = self.form.separable
         if not self.form.quadratics:
-            return log_prox_separable(h, log_q, self.r), None
-        u = self._start(log_q) if self._u is None else self._u
-        for _ in range(50):
-            u, residual = self._newton(u, log_q)
-            if residual <= self.tol:
+            return log_prox_separable(self.form.separable, log_q, self.r), None
+        if self._z is None:
+            self._z = self._cold(log_q)
+        log_w, self._z = self._maximise(self._z, log_q)
+        return log_w, self._z
+
+    def _cold(self, log_q: Array) -> Array:
+        """A start from q at the right mass, r doubled in stages: from afar Newton crawls."""
+        q = np.exp(log_q - float(log_q.max()))
+        z, stages = q * (self.mass / q.sum()), max(0, int(np.ceil(np.log2(self.r))))
+        for k in range(stages, 0, -1):
+            easier = KLProx(self.form, self.r / 2**k, self.mass, tol=1e-3)
+            z = easier._maximise(z, log_q)[1]
+        return z
+
+    def _maximise(self, z: Array, log_q: Array) -> tuple[Array, Array]:
+        """Newton's method on D from z: log w at the last z, and that z."""
+        value, log_w, slope = self._dual(z, log_q)
+        for _ in range(100):
+            w = np.exp(log_w)
+            change = self.form.quadratic_gradient(w) - slope
+            if self.r * float(np.abs(change).max()) <= self.tol:
                 break
-        self._u = u
-        w = np.exp(u)
-        # One exact separable prox at the tangent settles the atoms too light for the norm above.
-        return log_prox_separable(self._tilted(w), log_q, self.r), w
+            move, t, slack = self._newton(w, change) - z, 1.0, 1e-14 * max(1.0, abs(value))
+            trial = self._dual(z + move, log_q)
+            while t > 1e-6 and not trial[0] >= value - slack:
+                t /= 2
+                trial = self._dual(z + t * move, log_q)
+            z = z + t * move
+            value, log_w, slope = trial
+        return log_w, z
 
-    def _start(self, log_q: Array) -> Array:
-        """q rescaled to the mass of the measure: the prox of F without its quadratic part may
-        be far too heavy."""
-        top = float(log_q.max())
-        u = log_q - top - np.log(np.exp(log_q - top).sum()) + np.log(self.mass)
-        return np.minimum(u, log_or_minus_inf(self.form.separable.ceiling))
+    def _dual(self, z: Array, log_q: Array) -> tuple[float, Array, Array]:
+        """D(z), log w(z) and Qz."""
+        slope = self.form.quadratic_gradient(z)
+        h = self.form.separable.shifted(-slope)
+        log_w = log_prox_separable(h, log_q, self.r)
+        w = np.exp(log_w)
+        charged = w > 0
+        entropy = float(w[charged] @ (log_w[charged] - log_q[charged] - 1))
+        return self.r * (h.value(w) - 0.5 * float(z @ slope)) + entropy, log_w, slope
 
-    def _tilted(self, w: Array) -> Separable:
-        return self.form.separable.shifted(-self.form.quadratic_gradient(w))
-
-    def _merit(self, u: Array, log_q: Array) -> float:
-        w = np.exp(u)
-        with np.errstate(invalid="ignore"):
-            entropy = np.where(w > 0, w * (u - log_q) - w, 0.0)
-        return self.r * self.form.value(w) + float(entropy.sum())
-
-    def _newton(self, u: Array, log_q: Array) -> tuple[Array, float]:
-        """One damped Newton step; the residual is that of its starting point."""
+    def _newton(self, w: Array, change: Array) -> Array:
+        """The next z, w + w delta with (E + r Q diag(w)) delta = -r change."""
         r, h = self.r, self.form.separable
-        w = np.exp(u)
-        target = log_prox_separable(self._tilted(w), log_q, r)
-        with np.errstate(invalid="ignore"):
-            diagonal = 1 + r * np.where(w > 0, h.hessian(w) * w, 0.0)
         free = (w > 0) & (w < h.ceiling * (1 - 1e-13))
-        # The separable prox solves the diagonal part exactly, so (target - u) D replaces -R.
-        move = np.where(free, target - u, 0.0)
-        residual = float(np.sqrt(w @ move**2 / max(w.sum(), 1e-300)))
-        if residual <= self.tol:
-            return u, residual
-        root = np.sqrt(np.where(free, w / diagonal, 0.0))
-        z = self._conjugate_gradient(root, np.sqrt(np.where(free, w * diagonal, 0.0)) * move)
-        pull = r * self.form.quadratic_gradient(root * z) / diagonal
-        direction = np.where(free, move - pull, target - u)
-        direction = np.where(np.isfinite(direction), direction, 0.0)
-        old, t = self._merit(u, log_q), 1.0
-        slack = 1e-13 * max(1.0, abs(old))
-        while t > 1e-6 and not self._merit(u + t * direction, log_q) <= old + slack:
-            t /= 2
-        return u + t * direction, residual
+        diagonal = np.ones_like(w)
+        diagonal[free] += r * (h.hessian(w)[free] * w[free])
+        root = np.where(free, np.sqrt(w / diagonal), 0.0)
+        z = root * self._conjugate_gradient(root, -r * root * change)
+        pull = r * (change + self.form.quadratic_gradient(z))
+        return np.asarray(np.where(free, w - w * pull / diagonal, w))
 
     def _conjugate_gradient(self, root: Array, rhs: Array, tol: float = 1e-5) -> Array:
-        """(I + r diag(root) Q diag(root)) z = rhs."""
-        z = np.zeros_like(rhs)
+        """(I + r diag(root) Q diag(root)) y = rhs."""
+        y = np.zeros_like(rhs)
         residual, direction = rhs.copy(), rhs.copy()
         size = first = float(rhs @ rhs)
         for _ in range(200):
@@ -106,9 +112,9 @@ class KLProx:
                 break
             image = direction + self.r * root * self.form.quadratic_gradient(root * direction)
             alpha = size / float(direction @ image)
-            z += alpha * direction
+            y += alpha * direction
             residual -= alpha * image
             new = float(residual @ residual)
             direction = residual + (new / size) * direction
             size = new
-        return z
+        return y
