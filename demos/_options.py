@@ -1,0 +1,65 @@
+"""The options that every demo has, and errors in one line."""
+
+import argparse
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import scipy.linalg  # noqa: F401 (its threads can only be limited once it is loaded)
+from threadpoolctl import threadpool_limits
+
+import jko
+from jko import plot
+
+
+class Options(argparse.ArgumentParser):
+    """An argument parser with --out, whose errors are jko's: the command line prints one line."""
+
+    def __init__(self, name: str, description: str) -> None:
+        super().__init__(prog=f"jko demo {name}", description=description)
+        self.add_argument(
+            "--out", default="figures", metavar="FOLDER", help="for the figure (default: figures)"
+        )
+
+    def whole(self, flag: str, default: int, *, least: int = 1, text: str = "") -> None:
+        """Add an option that is a whole number, `least` or more."""
+
+        def read(value: str) -> int:
+            number = int(value)
+            if number < least:
+                raise argparse.ArgumentTypeError(f"{number} is too small; pass {least} or more")
+            return number
+
+        read.__name__ = "whole number"
+        self.add_argument(
+            flag, type=read, default=default, metavar="N", help=f"{text} (default: {default})"
+        )
+
+    def error(self, message: str) -> NoReturn:
+        raise jko.InvalidArgument(message)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, and refuse a folder that cannot be written now instead of after the run."""
+        chosen = super().parse_args(args, namespace)
+        plot.folder(chosen.out)
+        return chosen
+
+
+def one_thread(main: Callable[..., int]) -> Callable[..., int]:
+    """Run a demo with one BLAS thread: the pools of NumPy and SciPy fight over small matrices."""
+
+    @functools.wraps(main)
+    def inner(argv: list[str] | None = None) -> int:
+        with threadpool_limits(limits=1):
+            return main(argv)
+
+    return inner
+
+
+def script(main: Callable[[], int]) -> NoReturn:
+    """Run a demo as a script."""
+    try:
+        sys.exit(main())
+    except jko.JkoError as error:
+        sys.exit(f"jko: {error}")
