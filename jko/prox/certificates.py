@@ -183,14 +183,16 @@ class _HellingerDual:
         start = np.log(np.where(root > 0, root, 1.0))
         log_v = part.solve_stationary(half, 1 - half * lam, 0.0, [(-root, -1.0)], 2.0, start)
         with np.errstate(over="ignore"):
-            return np.exp(log_v)
+            v = np.exp(log_v)
+        return np.where(v >= part.ceiling * (1 - 1e-12), part.ceiling, v)
 
     def _brackets(self, v: Array, lam: float, index: Index) -> Array:
         """The brackets of the atoms of `index` at y = h'(v); +inf where v gives no bound."""
         part = self.lower if index.size == self.w.size else self.lower.take(index)
         w, before = self.w[index], self.previous[index]
         ceiling = part.ceiling
-        v = np.minimum(np.maximum(v, 1e-300), ceiling)  # h' may be infinite at 0
+        v = np.maximum(v, 1e-300)  # h' may be infinite at 0
+        v = np.where(v >= ceiling * (1 - 1e-12), ceiling, v)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             y = part.gradient(v)
             # At a ceiling any y >= h' will do: a little above lam - g' keeps t positive.

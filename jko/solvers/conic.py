@@ -21,7 +21,20 @@ from jko.solvers.multiplier import rescale
 from jko.solvers.spherical import half_angle_root
 from jko.validation import Array, one_of, positive_int
 
+CLARABEL_TOLERANCES = ("tol_gap_abs", "tol_gap_rel", "tol_feas")
+#: What is promised, on the gap.
 TOLERANCES = {"CLARABEL": 1e-8, "SCS": 1e-5}
+#: What the back-end is asked for; the next settings when it fails altogether. Clarabel's default
+#: steps (0.99 of the way to the boundary) break down on exponential cones that 0.9 solves.
+ATTEMPTS: dict[str, tuple[dict[str, float], ...]] = {
+    "CLARABEL": (
+        {**dict.fromkeys(CLARABEL_TOLERANCES, 1e-12), "max_step_fraction": 0.9},
+        {**dict.fromkeys(CLARABEL_TOLERANCES, 1e-10), "max_step_fraction": 0.7},
+    ),
+    "SCS": ({"eps_abs": 1e-10, "eps_rel": 1e-10},),
+}
+#: The name of the iteration limit, and its default.
+LIMITS = {"CLARABEL": ("max_iter", 300), "SCS": ("max_iters", 50_000)}
 
 
 @dataclass(frozen=True)
@@ -154,12 +167,19 @@ class _Program:
         import cvxpy as cp
 
         self.pull.value = 1 / step
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "may be inaccurate": the certificate will tell
-            try:
-                self.program.solve(solver=self.solver, **self._settings())
-            except (cp.error.SolverError, ValueError) as failure:
-                raise Breakdown(Status.BROKEN, f"{self.solver} failed: {failure}") from None
+        limit, default = LIMITS[self.solver]
+        for settings in ATTEMPTS[self.solver]:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # "may be inaccurate": the certificate will tell
+                try:
+                    self.program.solve(
+                        solver=self.solver, **settings, **{limit: self.max_iter or default}
+                    )
+                    break
+                except cp.error.SolverError as error:  # Clarabel loses its iterate when it stalls
+                    failure = error
+        else:
+            raise Breakdown(Status.BROKEN, f"{self.solver} failed: {failure}")
         self.status = str(self.program.status)
         stats = self.program.solver_stats
         self.iterations += int(stats.num_iters or 0) if stats is not None else 0
@@ -181,12 +201,6 @@ class _Program:
         out = np.zeros(self.n)
         out[self.open] = w
         return out
-
-    def _settings(self) -> dict[str, Any]:
-        if self.solver == "SCS":
-            return {"eps_abs": 1e-10, "eps_rel": 1e-10, "max_iters": self.max_iter or 50_000}
-        tight = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), 1e-12)
-        return {**tight, "max_iter": self.max_iter or 200}
 
 
 def rescaled(h: Separable, reference: Array, factor: float) -> Separable:
