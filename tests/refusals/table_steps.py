@@ -6,7 +6,7 @@ from generators import measures
 import jko
 from jko import kernels
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
-from jko.solvers import Mixture, SimplexQP
+from jko.solvers import Conic, Entropic, Mixture, SimplexQP
 
 K = kernels.Gaussian(1.0)
 MU = measures.histogram(8, 1, seed=1)
@@ -77,7 +77,54 @@ ARGUMENTS = [
      ("budget = 10", "support='union'")),
 ]
 
+BOTH = W2 + HE
+SETTINGS = [
+    ("conic-name", lambda: Conic("MOSEK"), InvalidArgument,
+     ("solver = 'MOSEK' is unknown", "'CLARABEL', 'SCS'")),
+    ("conic-size", lambda: Conic(max_atoms=0), InvalidArgument,
+     ("max_atoms = 0 must be at least 1",)),
+    ("reg-zero", lambda: Entropic(reg=0.0), InvalidArgument, ("reg = 0 must be positive",)),
+    ("reg-text", lambda: Entropic(reg="small"), InvalidType, ("reg must be a number", "'small'")),
+    ("backend", lambda: Entropic(reg=1e-2, backend="geomloss"), InvalidArgument,
+     ("backend = 'geomloss' is unknown", "'log', 'pot'")),
+    ("pot-debiased", step(geometry=W2, solver=Entropic(reg=1e-2, backend="pot")), Unsupported,
+     ("backend='pot' has no debiased step", "debias=False")),
+    ("splitting", lambda: jko.split_step(MU, KL, BOTH, 0.5, splitting="yoshida"), InvalidArgument,
+     ("splitting = 'yoshida' is unknown", "'lie', 'strang'")),
+    ("split-energies", lambda: jko.split_step(MU, (KL,), BOTH, 0.5), InvalidArgument,
+     ("energy has 1 entries for 2 geometries", "one per geometry")),
+    ("split-solver", lambda: jko.split_step(MU, KL, BOTH, 0.5, solver="newton"), InvalidType,
+     ("solver", "'newton'", "'auto'")),
+    ("split-tau", lambda: jko.split_step(MU, KL, BOTH, -1.0), InvalidArgument,
+     ("tau = -1 must be positive",)),
+    ("split-measure", lambda: jko.split_step("mu", KL, BOTH, 1.0), InvalidType,
+     ("measure got 'mu'", "pass a measure")),
+    ("split-geometry", lambda: jko.split_step(MU, KL, "W2", 1.0), InvalidType,
+     ("geometry got 'W2'", "a sum such as")),
+    ("flow-steps", lambda: jko.flow(MU, KL, HE, tau=0.1, steps=0), InvalidArgument,
+     ("steps = 0 must be at least 1",)),
+    ("flow-neither", lambda: jko.flow(MU, KL, HE, tau=0.1), InvalidArgument,
+     ("neither given", "steps=, t1=")),
+    ("flow-tau", lambda: jko.flow(MU, KL, HE, tau="a", steps=2), InvalidType,
+     ("tau must be a number", "'a'")),
+    ("wfr-rate", lambda: jko.WassersteinFisherRao(0, 1), InvalidArgument,
+     ("alpha = 0 must be positive",)),
+    ("divergence-p", lambda: jko.Divergence(p="one"), InvalidType, ("p must be a number", "'one'")),
+    ("porous-m", lambda: jko.PorousMedium(m=1), InvalidArgument,
+     ("m = 1 is linear diffusion", r"jko.Entropy\(\)")),
+    ("box-bound", lambda: jko.BoxConstraint(0), InvalidArgument, ("bound = 0 must be positive",)),
+    ("interaction", lambda: jko.Interaction("W"), InvalidType, ("W got", "a function", "kernel")),
+]
+
 UNSERVED = [
+    ("box-below-the-mass",
+     step(energy=jko.BoxConstraint(0.01), geometry=jko.Hellinger(mass="fixed")), Unsupported,
+     ("lets the atoms carry 0.08", "less than the mass 1", "relax")),
+    ("kl-misses-the-support",
+     step(energy=jko.KL(FAR), geometry=jko.Hellinger(mass="fixed")), Unsupported,
+     ("forbids every atom", "leave one open")),
+    ("inclusive-kl-misses-mmd", step(energy=jko.InclusiveKL(FAR), geometry=jko.MMD(K)),
+     Unsupported, ("no solver takes a step of InclusiveKL", "cannot charge", "infinite")),
     ("solver-and-energy", step(energy=KL, geometry=jko.MMD(K), solver=Mixture()), Unsupported,
      (r"Mixture\(\) cannot take", "MMD energies of the geometry's kernel only", "KL")),
     ("solver-and-geometry", step(solver=SimplexQP()), Unsupported,

@@ -5,17 +5,17 @@ import re
 import numpy as np
 import pytest
 from refusals.table_objects import ENERGIES, GEOMETRIES, KERNELS, MEASURES
-from refusals.table_steps import ARGUMENTS, FAILED, UNSERVED
+from refusals.table_steps import ARGUMENTS, FAILED, SETTINGS, UNSERVED
 
 import jko
 
-TABLE = [*MEASURES, *KERNELS, *ENERGIES, *GEOMETRIES, *ARGUMENTS, *UNSERVED]
+TABLE = [*MEASURES, *KERNELS, *ENERGIES, *GEOMETRIES, *ARGUMENTS, *SETTINGS, *UNSERVED]
 
 
 def check_sentence(message, fragments):
     for fragment in fragments:
         assert re.search(fragment, message), f"{fragment!r} is not in: {message}"
-    assert len(message) < 2000
+    assert len(message) < 4000
     assert "<jko" not in message, f"a bare object address in: {message}"
 
 
@@ -50,7 +50,7 @@ def test_a_step_that_fails_hands_back_what_it_has(call, status, fragments):
 
 def test_ids_are_unique():
     names = [case[0] for case in TABLE]
-    for table in (MEASURES, KERNELS, ENERGIES, GEOMETRIES, ARGUMENTS, UNSERVED, FAILED):
+    for table in (MEASURES, KERNELS, ENERGIES, GEOMETRIES, ARGUMENTS, SETTINGS, UNSERVED, FAILED):
         inside = [case[0] for case in table]
         assert len(set(inside)) == len(inside)
     assert len(names) > 100
