@@ -184,9 +184,12 @@ def storable(value: Any) -> bool:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two storable values would be stored alike, to the last bit."""
+    """Whether two values can be stored and would be stored alike, to the last bit."""
     one, two = _Encoder(), _Encoder()
-    if one.encode(a) != two.encode(b) or one.table != two.table:
+    try:
+        if one.encode(a) != two.encode(b) or one.table != two.table:
+            return False
+    except Unsupported:
         return False
     return bool(np.array_equal(one.data, two.data))
 

@@ -167,9 +167,17 @@ def _save_what_there_is(run: Run, error: BaseException, keeper: Checkpoint) -> N
             warnings.warn(f"no last checkpoint: {trouble}", RuntimeWarning, stacklevel=4)
 
 
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether it all began with Ctrl-C; numpy and C libraries may raise something else instead."""
+    seen = 0
+    while error is not None and not isinstance(error, KeyboardInterrupt) and seen < 100:
+        error, seen = error.__cause__ or error.__context__, seen + 1
+    return isinstance(error, KeyboardInterrupt)
+
+
 def _cut_short(run: Run, error: KeyboardInterrupt | Exception, throw: bool) -> Trajectory:
     """Hand the steps so far back: as the result, or as an attribute of the error."""
-    if isinstance(error, KeyboardInterrupt):
+    if _interrupted(error):
         said = "the flow was interrupted; its steps so far are returned"
         warnings.warn(said, RuntimeWarning, stacklevel=4)
         return run.trajectory("interrupted")

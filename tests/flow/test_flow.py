@@ -233,6 +233,17 @@ def test_interrupted_in_a_callback_hands_back_the_step():
     assert repr(sol).endswith("3 measures saved, interrupted)")
 
 
+def test_an_interruption_that_another_library_renamed_is_still_one():
+    def interrupt(event):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise SystemError("returned a result with an exception set") from error
+
+    with pytest.warns(RuntimeWarning, match="interrupted"):
+        assert IFT.run(callbacks=interrupt).status == "interrupted"
+
+
 @pytest.mark.parametrize("count", [0, 2])
 def test_interrupted_in_a_solver_hands_back_the_steps_before(count, monkeypatch):
     monkeypatch.setattr("flow_cases.TRAP", [count])
