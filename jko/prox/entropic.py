@@ -96,8 +96,8 @@ class EntropicStep:
 
     @cached_property
     def previous_scaling(self) -> Array:
-        """log e with e K e = m', the potential of OT(m', m')."""
-        return self_scaling(self.kernel, self.log_m)
+        """log e with e K e = m', the potential of OT(m', m') (an error counts squared there)."""
+        return self_scaling(self.kernel, self.log_m, tol=1e-7)
 
     def plan(self, log_b: Array) -> Plan:
         """The coupling of a second potential; two kernel applications."""

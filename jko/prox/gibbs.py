@@ -168,28 +168,34 @@ def _log_entries(lines: Array, x: Array, eps: float, squared: bool) -> Array:
 def _log_blocks(lines: Array, x: Array, eps: float, squared: bool, size: int) -> Array:
     """Blockwise log-sum-exp: inside a pair of blocks log K varies by at most RANGE.
 
-    Pairs that cannot add to what the nearer ones gave (40 in log, 4e-18) are skipped.
+    Pairs that cannot add to what the others gave (40 in log, 4e-18) are skipped.
     """
+    top = lines.max(axis=1, keepdims=True)
+    lines = lines - top  # lines of one shape and other heights then need the same pairs
     n, span, spacing = x.size, float(x[-1] - x[0]), float(x[1] - x[0])
     blocks = [slice(i, min(i + size, n)) for i in range(0, n, size)]
-    tops = [lines[:, b].max(axis=1, keepdims=True) for b in blocks]
-    shifts = [np.where(np.isfinite(t), t, 0.0) for t in tops]
-    values = [np.exp(lines[:, b] - s) for b, s in zip(blocks, shifts, strict=True)]
-    slack = 40.0 + np.log(n) + (np.log(span**2) - 2 * np.log(spacing) if squared else 0.0)
-    out = np.full(lines.shape, -np.inf)
-    for target in blocks:
-        squares = [(x[b][:, None] - x[target][None]) ** 2 for b in blocks]
-        bounds = [t - s.min() / eps for t, s in zip(tops, squares, strict=True)]
-        acc = out[:, target]
-        for j in sorted(range(len(blocks)), key=lambda j: -float(bounds[j].max())):
-            if (bounds[j] < acc.min(axis=1, keepdims=True) - slack).all():
-                continue
-            low = squares[j].min()
-            gram = np.exp(-(squares[j] - low) / eps)
-            part = values[j] @ (squares[j] * gram if squared else gram)
-            acc = np.logaddexp(acc, log_or_minus_inf(part) + shifts[j] - low / eps)
+    tops = np.stack([lines[:, b].max(axis=1) for b in blocks])
+    shifts = np.where(np.isfinite(tops), tops, 0.0)
+    values = [np.exp(lines[:, b] - s[:, None]) for b, s in zip(blocks, shifts, strict=True)]
+    first, last = (np.array([x[b][end] for b in blocks]) for end in (0, -1))
+    slack = 40.0 + np.log(n) + (2 * np.log(span / spacing) if squared else 0.0)
+    out = np.empty_like(lines)
+    for i, target in enumerate(blocks):
+        gap = np.maximum(0.0, np.maximum(first - last[i], first[i] - last))
+        bounds = tops - (gap**2 / eps)[:, None]
+        rank = bounds.max(axis=1)
+        acc = np.full((lines.shape[0], x[target].size), -np.inf)
+        while (rank > -np.inf).any():
+            j = int(rank.argmax())
+            rank[j] = -np.inf
+            square = (x[blocks[j]][:, None] - x[target][None]) ** 2
+            gram = np.exp((gap[j] ** 2 - square) / eps)
+            part = log_or_minus_inf(values[j] @ (square * gram if squared else gram))
+            acc = np.logaddexp(acc, part + (shifts[j] - gap[j] ** 2 / eps)[:, None])
+            useful = (bounds >= acc.min(axis=1) - slack).any(axis=1)
+            rank[~useful] = -np.inf
         out[:, target] = acc
-    return out
+    return out + top
 
 
 class DenseGibbs(Gibbs):

@@ -130,6 +130,7 @@ class _Run:
         self.prox = KLProx(stated.form, stated.rate, stated.previous.mass)
         self.tangent: Array | None = None
         self.gate = np.inf
+        self.checked: tuple[Array, Plan] | None = None
 
     @cached_property
     def scale(self) -> float:
@@ -167,6 +168,7 @@ class _Run:
             return self.done(x, residual)
         log_b, log_d = self.split(x)
         plan = self.stated.plan(log_b)
+        self.checked = (x, plan)
         gap = self.stated.gap(plan, log_d, self.tangent).gap
         target = MARGIN * self.controls.tol
         if gap is not None and abs(gap) <= target:
@@ -201,7 +203,8 @@ class _Run:
                 max_iter=self.controls.max_iter or 1000,
             )
             log_b, log_d = self.split(run.x)
-            plan = stated.plan(log_b)
+            known = self.checked is not None and self.checked[0] is run.x
+            plan = self.checked[1] if known and self.checked else stated.plan(log_b)
             if not np.isfinite(plan.log_w).any() or np.isnan(plan.log_w).any():
                 raise Breakdown(Status.BROKEN, "the scaling iteration left no finite measure")
             return self.report(plan, log_d, run.iterations, run.converged)
