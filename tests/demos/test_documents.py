@@ -1,0 +1,57 @@
+"""The code in the README and on the pages of the documentation runs and prints what it says."""
+
+import importlib.util
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]
+
+spec = importlib.util.spec_from_file_location("run_blocks", ROOT / "docs" / "run_blocks.py")
+run_blocks = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(run_blocks)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_blocks_print_what_the_page_says(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    here = os.getcwd()
+    for block, printed in run_blocks.run(text):
+        expected = block["output"] or ""
+        assert run_blocks.agree(expected, printed), f"{expected}\n--- but it prints ---\n{printed}"
+    assert os.getcwd() == here
+
+
+def test_the_readme_has_its_example():
+    """Twelve lines of code with their output."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = run_blocks.BLOCK.finditer(text)
+    assert len([line for line in block["code"].splitlines() if line.strip()]) <= 12
+    assert "certified by" in block["output"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_page_names_exist(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    folder = (ROOT / page).parent
+    named = re.findall(r"!\[[^\]]*\]\(([^)]+)\)|^```\{figure\} (.+)$", text, re.M)
+    for path in filter(None, (a or b for a, b in named)):
+        assert (folder / path).is_file()
+        assert (folder / path).stat().st_size < 200_000
+
+
+def test_agreement_notices_differences():
+    """The comparison itself, with wrong answers."""
+    agree = run_blocks.agree
+    assert agree("gap=7.3e-11, 9 iterations", "gap=2e-12, 11 iterations")
+    assert agree("energy 2.8860", "energy 2.8861")
+    assert not agree("energy 2.886", "energy 2.986")
+    assert not agree("energy 2.886", "energy -2.886")
+    assert not agree("gap=7.3e-11", "gap=1.3e-5")
+    assert not agree("all certified", "1 NOT certified")
+    assert not agree("True", "False")
+    assert not agree("20 steps", "21 steps")
+    assert not agree("", "something")
