@@ -186,5 +186,5 @@ def _cut_short(run: Run, error: KeyboardInterrupt | Exception, throw: bool) -> T
     trajectory = run.trajectory(" ".join(status.split()))
     if failed and not throw:
         return trajectory
-    error.trajectory = trajectory  # type: ignore[attr-defined]
+    error.trajectory = trajectory  # type: ignore[union-attr]
     raise error
