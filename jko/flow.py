@@ -169,9 +169,8 @@ def _save_what_there_is(run: Run, error: BaseException, keeper: Checkpoint) -> N
 
 def _interrupted(error: BaseException | None) -> bool:
     """Whether it all began with Ctrl-C; numpy and C libraries may raise something else instead."""
-    seen = 0
-    while error is not None and not isinstance(error, KeyboardInterrupt) and seen < 100:
-        error, seen = error.__cause__ or error.__context__, seen + 1
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
     return isinstance(error, KeyboardInterrupt)
 
 

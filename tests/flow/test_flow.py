@@ -244,6 +244,17 @@ def test_an_interruption_that_another_library_renamed_is_still_one():
         assert IFT.run(callbacks=interrupt).status == "interrupted"
 
 
+def test_an_error_in_a_flow_that_tidies_up_after_ctrl_c_is_no_interruption():
+    def fail(event):
+        raise ValueError("of its own")
+
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        with pytest.raises(ValueError, match="of its own"):
+            IFT.run(callbacks=fail)
+
+
 @pytest.mark.parametrize("count", [0, 2])
 def test_interrupted_in_a_solver_hands_back_the_steps_before(count, monkeypatch):
     monkeypatch.setattr("flow_cases.TRAP", [count])
