@@ -69,10 +69,7 @@ WRONG = {
     "save true": ({"save": True}, "save = True is not understood"),
     "every": ({"every": 0}, "every = 0 must be at least 1"),
     "callbacks": ({"callbacks": [3]}, "callbacks holds 3, which takes no Event"),
-    "when": (
-        {"callbacks": Record("x", len, when=3)},
-        "when got 3; pass Every",
-    ),
+    "when": ({"callbacks": Record("x", len, when=3)}, "when got 3; pass Every"),
     "far": ({"steps": None, "t1": 1.0, "tau": 1e-20}, "t1 = 1 takes 1e\\+20 steps"),
     "callback": ({"callbacks": 3}, "callbacks got 3; pass a function of an Event"),
     "class": ({"callbacks": [StopWhen]}, "callbacks holds .*StopWhen.*, which takes no Event"),
