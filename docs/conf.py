@@ -15,8 +15,9 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "numpydoc",
-    "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",  # MathJax itself, in the built pages
 ]
+default_role = "code"  # `x` in docstrings is code
 exclude_patterns = ["_build", "Thumbs.db", ".DS_Store"]
 
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
@@ -28,6 +29,8 @@ autodoc_typehints = "none"  # the docstrings say them, with shapes and units
 autodoc_member_order = "bysource"
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
 html_title = f"jko {release}"
 
 
