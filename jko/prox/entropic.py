@@ -99,6 +99,11 @@ class EntropicStep:
         """log e with e K e = m', the potential of OT(m', m') (an error counts squared there)."""
         return self_scaling(self.kernel, self.log_m, tol=1e-7)
 
+    def prime(self, log_d: Array) -> None:
+        """Compute `previous_scaling` from a guess, such as the log d of the step before."""
+        found = self_scaling(self.kernel, self.log_m, log_d, tol=1e-7)
+        self.__dict__["previous_scaling"] = found
+
     def plan(self, log_b: Array) -> Plan:
         """The coupling of a second potential; two kernel applications."""
         log_a = self.log_m - self.kernel.log_apply(log_b, "b")

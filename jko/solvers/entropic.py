@@ -181,6 +181,7 @@ class _Run:
         stated, warm = self.stated, self.controls.warm
         fits = _fits(warm, stated)
         if fits and stated.debias and "log_d" in warm:
+            stated.prime(warm["log_d"])
             return np.stack([warm["log_b"], warm["log_d"]])
         if fits and not stated.debias:
             return np.array(warm["log_b"])
