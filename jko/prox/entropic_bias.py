@@ -45,8 +45,8 @@ def debiased_excess(
     """Estimated excess of a debiased step; costs a balanced transport at 2 eps, warm-started."""
     w = np.exp(plan.log_w)
     coarse: Any = EntropicStep(stated.problem, 2 * stated.eps, True)
-    # A potential eps log b is nearly the same function at both regularisations.
-    log_d2 = self_scaling(coarse.kernel, plan.log_w, 0.5 * log_d, tol=1e-7)
+    # eps log(b/d) is nearly the same function at both regularisations, and d a square root of w.
+    log_d2 = self_scaling(coarse.kernel, plan.log_w, log_d, tol=1e-7)
     log_b2 = pair_scaling(
         coarse.kernel, coarse.log_m, plan.log_w, log_d2 + 0.5 * (plan.log_b - log_d), tol=1e-7
     )

@@ -179,12 +179,16 @@ class _Run:
     def start(self) -> Array:
         """Potentials of the warm start where it fits, else those of the measure at rest."""
         stated, warm = self.stated, self.controls.warm
-        fits = _fits(warm, stated)
-        if fits and stated.debias and "log_d" in warm:
-            stated.prime(warm["log_d"])
-            return np.stack([warm["log_b"], warm["log_d"]])
-        if fits and not stated.debias:
-            return np.array(warm["log_b"])
+        if _fits(warm, stated):
+            # eps log(b/d) is nearly the same function when eps changes along a flow; d itself is
+            # close to the square root of the measure.
+            log_b, log_d = warm["log_b"], warm.get("log_d", np.zeros(1))
+            ratio = float(warm["signature"][0]) / stated.eps
+            if stated.debias and "log_d" in warm:
+                stated.prime(log_d)
+                return np.stack([log_d + ratio * (log_b - log_d), log_d])
+            if not stated.debias and "log_d" not in warm:
+                return np.asarray(ratio * log_b)
         if not stated.debias:
             return np.where(stated.form.separable.ceiling > 0, 0.0, FLOOR)
         rest = stated.previous_scaling
@@ -254,7 +258,7 @@ def warm_start(stated: EntropicStep, log_b: Array, log_d: Array | None) -> dict[
 
 
 def _fits(warm: Any, stated: EntropicStep) -> bool:
-    """Whether a warm start belongs to this support and regularisation."""
+    """Whether a warm start belongs to this support."""
     if not isinstance(warm, dict) or "signature" not in warm or "log_b" not in warm:
         return False
-    return np.array_equal(warm["signature"], _signature(stated))
+    return np.array_equal(warm["signature"][1:], _signature(stated)[1:])
