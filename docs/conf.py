@@ -17,6 +17,7 @@ extensions = [
     "numpydoc",
     "sphinx-mathjax-offline",  # MathJax itself, in the built pages
 ]
+highlight_language = "none"  # Python blocks say so
 default_role = "code"  # `x` in docstrings is code
 exclude_patterns = ["_build", "Thumbs.db", ".DS_Store"]
 
@@ -40,31 +41,50 @@ _CODE = re.compile(r"(`[^`]*`_?)")
 
 
 def _plain(app, what, name, obj, options, lines):
-    """Escape bars, stars and trailing underscores outside code, doctests and math blocks."""
-    inside = None  # indentation of a directive or literal block
-    for i, line in enumerate(lines):
-        indent = len(line) - len(line.lstrip())
-        if inside is not None and line.strip() and indent <= inside:
-            inside = None
-        if inside is None and (line.rstrip().endswith("::") or line.lstrip().startswith(".. ")):
-            inside = indent
-        elif inside is None and not line.lstrip().startswith((">>>", "...")):
-            lines[i] = "".join(
-                part if part.startswith("`") else re.sub(r"([|*]|(?<=\w)_(?!\w))", r"\\\1", part)
-                for part in _CODE.split(line)
-            )
+    """Escape bars, stars and trailing underscores outside code, doctests and displays."""
+    out = []
+    display = None  # indentation of the text around an indented block
+    above = 0
+    for line in lines:
+        text = line.lstrip()
+        indent = len(line) - len(text)
+        if display is not None and text and indent <= display:
+            display = None
+        if display is None and text and out and not out[-1].strip() and indent > above:
+            display = above  # an indented formula after an empty line: keep its lines
+            if not any(o.rstrip().endswith("::") for o in out[-2:]):
+                out += [" " * above + "::", ""]
+        if display is None and text.startswith(".. "):
+            display = indent
+        elif display is None and not text.startswith((">>>", "...")):
+            line = "".join(map(_escaped, _CODE.split(line)))
+        out.append(line)
+        above = indent if text and display is None else above
+    lines[:] = out
+
+
+def _escaped(part):
+    if part.startswith("`"):
+        return part
+    return re.sub(r"([|*]|(?<=\w)_(?!\w))", r"\\\1", part)
 
 
 def _write_solvers(app):
-    """The table of `jko list` for the page on solvers."""
+    """The table of `jko list` and the solvers' entries of the API page."""
     from jko import survey
+    from jko.solvers.select import AUTO
 
+    entries = [f".. autoclass:: jko.solvers.{type(solver).__name__}" for solver in AUTO]
+    pages = {
+        "solvers.txt": survey.matrix(survey.table()),
+        "solvers.rst.txt": "\n".join(entries),
+    }
     folder = Path(app.srcdir) / "generated"
     folder.mkdir(exist_ok=True)
-    text = survey.matrix(survey.table()) + "\n"
-    path = folder / "solvers.txt"
-    if not path.exists() or path.read_text("utf-8") != text:
-        path.write_text(text, "utf-8")
+    for name, text in pages.items():
+        path = folder / name
+        if not path.exists() or path.read_text("utf-8") != text + "\n":
+            path.write_text(text + "\n", "utf-8")
 
 
 def setup(app):

@@ -91,8 +91,8 @@ class Answer:
 class ProxSolver(ABC):
     """A method for proximal steps; instances are frozen settings.
 
-    Class attributes
-    ----------------
+    Attributes
+    ----------
     guarantee : str
         What its answer promises, shown by `jko list`.
     default_tol : float

@@ -1,6 +1,7 @@
 """The code in the README and on the pages of the documentation runs and prints what it says."""
 
 import importlib.util
+import inspect
 import os
 import re
 from pathlib import Path
@@ -55,3 +56,25 @@ def test_agreement_notices_differences():
     assert not agree("True", "False")
     assert not agree("20 steps", "21 steps")
     assert not agree("", "something")
+
+
+def test_the_api_page_has_every_public_name():
+    """A name that is public is documented."""
+    import jko
+
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    for module in (jko, jko.kernels):  # solvers are listed at the build
+        for name in set(module.__all__) - {"callbacks", "kernels", "solvers", "Definiteness"}:
+            if not inspect.ismodule(getattr(module, name)):
+                assert re.search(rf"^\.\. auto\w+:: .*\b{name}$", page, re.M), name
+
+
+def test_labels_that_docstrings_cite_are_explained():
+    """Every "MATH X1" in the sources has its row on the page of formulas."""
+    page = (ROOT / "docs" / "formulas.md").read_text(encoding="utf-8")
+    cited = set()
+    for path in [*(ROOT / "jko").rglob("*.py"), *(ROOT / "demos").glob("*.py")]:
+        cited |= set(re.findall(r"MATH ([A-Z]\d[a-z]?)\b", path.read_text(encoding="utf-8")))
+    explained = set(re.findall(r"^\| ([A-Z]\d[a-z]?) \|", page, re.M))
+    families = {label.rstrip("abcdef") for label in explained}
+    assert sorted(cited - explained - families) == []
