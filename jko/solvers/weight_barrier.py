@@ -21,7 +21,7 @@ from enum import Enum
 import numpy as np
 
 from jko.energies.separable import Separable
-from jko.solvers.weight_systems import LowRankSystem, Solve, System
+from jko.solvers.weight_systems import Solve, System
 from jko.validation import Array
 
 TO_BOUNDARY = 0.995
@@ -29,8 +29,8 @@ TO_BOUNDARY = 0.995
 FLOOR = 1e-60
 #: Growth of the mass that tells a step without a minimiser.
 EXPLOSION = 1e12
-#: Iterations without halving the best gap before giving up.
-PATIENCE = 12
+#: Iterations without halving the best gap before giving up: near the target, and far from it.
+PATIENCE, EARLY_PATIENCE = 30, 80
 
 
 class BarrierStatus(Enum):
@@ -80,6 +80,12 @@ class Barrier:
         self.ceiling = self.h.ceiling
         self.bounded = np.isfinite(self.ceiling)
         self.size = float(self.w.sum())
+        with np.errstate(all="ignore"):
+            self.begin()
+
+    def begin(self) -> None:
+        """Multipliers on the central path of a tenth of the first violation."""
+        n = self.h.n
         gradient = self.smooth.gradient(self.w) + self.system.product(self.w)
         pull = gradient - self.natural / self.w
         self.lam = 0.0 if self.mass is None else float(self.w @ pull) / self.size
@@ -107,7 +113,8 @@ class Barrier:
                     return BarrierStatus.UNBOUNDED
                 if self.iterations == max_iter:
                     return BarrierStatus.MAX_ITER
-                if stale > PATIENCE or not self.advance():
+                patience = PATIENCE if self.best[0] <= 1e3 * target else EARLY_PATIENCE
+                if stale > patience or not self.advance():
                     return BarrierStatus.STALLED
                 self.iterations += 1
 
@@ -124,7 +131,7 @@ class Barrier:
         if not self.merit <= 100 * target:
             return np.inf, target
         gap, lam = self.gap(self.w, self.qw, self.lam)
-        if gap <= target and isinstance(self.system, LowRankSystem):
+        if gap <= target:
             exact = self.product(self.w)
             self.system.correct(self.w, exact)
             gap, lam = self.gap(self.w, exact, self.lam)

@@ -16,7 +16,9 @@ from jko.errors import InvalidArgument
 from jko.geometries.divergence import Divergence
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.geometries.mmd import MMD
+from jko.kernels.operators import STORED_LIMIT, DenseOperator
 from jko.measures.base import Discrete
+from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Breakdown, Status
 from jko.prox.weight_dual import brackets, charged_by, fixed_gap, response
@@ -26,7 +28,14 @@ from jko.solvers.mirror import open_atoms
 from jko.solvers.multiplier import rescale
 from jko.solvers.spherical import half_angle_root
 from jko.solvers.weight_barrier import Barrier, BarrierStatus
-from jko.solvers.weight_systems import LIMIT, System, build_system
+from jko.solvers.weight_systems import (
+    GRID_LIMIT,
+    SCATTERED_LIMIT,
+    SMALL,
+    DenseSystem,
+    FactorSystem,
+    System,
+)
 from jko.validation import Array
 
 
@@ -63,9 +72,10 @@ class WeightNewton(ProxSolver):
                 return "the step is a quadratic program; SimplexQP takes it"
         elif not form.quadratics:
             return "the energy is separable; the step has no kernel part"
-        if previous.n > LIMIT:
+        limit = GRID_LIMIT if isinstance(previous, GridDensity) else SCATTERED_LIMIT
+        if previous.n > limit:
             return (
-                f"{previous.n} atoms exceed its limit of {LIMIT}: the Newton systems would not fit;"
+                f"{previous.n} atoms exceed its limit of {limit}: the Newton systems would not fit;"
                 " use a coarser grid or fewer atoms"
             )
         return None
@@ -170,24 +180,36 @@ class WeightProgram:
         total = sum(q.scale * q.operator.diagonal() for q in self.form.quadratics)
         return float(np.max(total, initial=0.0))
 
-    def build(self, tol: float) -> System:
-        """The Newton systems, their kernel entries right to the tolerance on the gap."""
-        kernel = reduce(add, [q.scale * q.kernel for q in self.form.quadratics])
+    def build(self, tol: float, start: Array) -> System:
+        """The Newton systems: dense for few atoms, otherwise a factor as fine as they need."""
 
         def dense() -> Array:
-            matrices = [q.scale * q.operator.dense() for q in self.form.quadratics]
-            total = reduce(np.add, matrices)
+            total = reduce(np.add, [q.scale * q.operator.dense() for q in self.form.quadratics])
             return total if self.all_open else total[np.ix_(self.index, self.index)]
 
-        accuracy = max(1e-3 * tol / self.typical**2, 1e-15 * self.diagonal)
+        fixed, n = self.mass is not None, self.h.n
+        if n <= SMALL:
+            return DenseSystem(dense(), fixed)
+        kernel = reduce(add, [q.scale * q.kernel for q in self.form.quadratics])
+        finest = max(1e-3 * tol / self.typical**2, 1e-15 * self.diagonal)
+        cheap = all(
+            n <= STORED_LIMIT or not isinstance(q.operator, DenseOperator)
+            for q in self.form.quadratics
+        )
+        accuracy = finest
+        if cheap:
+            # Without curvature an atom has D = mu/w^2 in the end.
+            curvature = self.h.hessian(start) + tol / n / start**2
+            accuracy = max(finest, 1e-3 / float((1 / curvature).sum()))
         points = self.previous.points[self.index]
-        return build_system(kernel, points, dense, accuracy, self.mass is not None)
+        product = self.product if cheap else None
+        return FactorSystem(kernel, points, accuracy, finest, product, dense, fixed)
 
     def solve(self, controls: Controls) -> tuple[Array, float, Barrier, BarrierStatus]:
         """Weights on all atoms, multiplier, the run and why it ended."""
-        aim = 0.1 * controls.tol
+        aim, start = 0.1 * controls.tol, self.start(controls.warm)
         if self.system is None:
-            self.system = self.build(aim)
+            self.system = self.build(aim, start)
         run = Barrier(
             self.h,
             self.system,
@@ -195,7 +217,7 @@ class WeightProgram:
             self.gap,
             lambda w, qw: aim * max(1.0, abs(self.value(w, qw))),
             self.mass,
-            self.start(controls.warm),
+            start,
         )
         if self.full:
             return self.scatter(self.h.ceiling.copy()), run.lam, run, BarrierStatus.OPTIMAL
@@ -233,7 +255,25 @@ class WeightProgram:
             w = 0.9 * guess * (self.typical / total) + 0.1 * uniform
         else:
             w = uniform
+        if self.mass is None:
+            # Weights shrink fast where they must, but grow by a small factor per iteration.
+            w = max(self.best_multiple(w), 1.0) * w
         return _below(w, self.h.ceiling, self.mass)
+
+    def best_multiple(self, w: Array) -> float:
+        """The multiple of w that minimises the form, to a factor 2: the scale of the answer."""
+        qw = self.product(w)
+
+        def rising(log_t: float) -> bool:
+            with np.errstate(all="ignore"):
+                t = float(np.exp(log_t))
+                return float(np.nansum(w * (self.h.gradient(t * w) + t * qw))) > 0
+
+        lo, hi = -100.0, 100.0
+        while hi - lo > 0.7:
+            middle = 0.5 * (lo + hi)
+            lo, hi = (lo, middle) if rising(middle) else (middle, hi)
+        return float(np.exp(0.5 * (lo + hi)))
 
     def polish(self, w: Array, lam: float, gap: float) -> tuple[Array, float]:
         """Give atoms that do not matter to Qw their own exact minimiser; exact zeros appear."""

@@ -1,13 +1,16 @@
 r"""Newton systems of a convex form of the weights: (D + Q) x - lam 1 = b [, 1'x = missing].
 
 D is a positive diagonal that spans hundreds of orders of magnitude, Q the numerically singular
-Gram part. Both are scaled by D^{1/2}, I + D^{-1/2} Q D^{-1/2} is well posed: densely for few atoms
-or slowly decaying kernels, by Woodbury on a pivoted-Cholesky factor for many.
+Gram part. Scaled by D^{1/2} the matrix is I + D^{-1/2} Q D^{-1/2} and well posed: densely for few
+atoms, by Woodbury on a pivoted-Cholesky factor LL' + E of Q for many. A direction needs E only
+where trace D^{-1/2} E D^{-1/2} is not small; where products with Q are cheap (stored matrices,
+grids) a coarse factor preconditions conjugate gradients on the exact system.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,39 +19,62 @@ from jko.kernels import pivoted_cholesky
 from jko.validation import Array
 
 #: Up to this many atoms the dense system is used without looking for a factor.
-SMALL = 400
-#: Up to this many atoms a dense system is affordable where the factor has nearly full rank.
+SMALL = 300
+#: Up to this many atoms a dense system is affordable where conjugate gradients are slow.
 DENSE = 3000
-#: Columns a factor may have beyond that.
-MAX_RANK = 1500
-#: Most atoms a step takes.
-LIMIT = 40_000
+#: Columns of the first factor where products are cheap, and the most columns of any.
+COLUMNS, MAX_RANK = 150, 1500
+#: Most atoms a step takes: scattered ones, and on a grid (315 MB for the first factor).
+SCATTERED_LIMIT, GRID_LIMIT = 40_000, 270_000
+#: Conjugate gradient iterations of one solve, and how many call for a finer factor.
+CG_LIMIT, CG_SLOW = 150, 12
+#: Relative accuracy of a direction.
+DIRECTION = 1e-3
 
 Solve = Callable[[Array, float], tuple[Array, float]]
+Map = Callable[[Array], Array]
 
 
 class System(Protocol):
     """The quadratic part during one solve."""
 
-    exact: bool
-
     def product(self, w: Array) -> Array:
-        """Qw by the model."""
+        """Qw, or what the model takes it for."""
+
+    def correct(self, w: Array, exact: Array) -> None:
+        """Make the model exact at w."""
 
     def factorise(self, diagonal: Array) -> Solve | None:
         """A solver of (D + Q) x - lam 1 = b, 1'x = missing; None when rounding forbids it."""
 
 
+def _bordered(base: Map, n: int, fixed_mass: bool) -> Solve | None:
+    if not fixed_mass:
+        return lambda b, missing: (base(b), 0.0)
+    ones = base(np.ones(n))
+    total = float(ones.sum())
+    if not total > 0:
+        return None
+
+    def solve(b: Array, missing: float) -> tuple[Array, float]:
+        x = base(b)
+        y = (missing - float(x.sum())) / total
+        return x + y * ones, y
+
+    return solve
+
+
 class DenseSystem:
     """Q as a matrix."""
-
-    exact = True
 
     def __init__(self, matrix: Array, fixed_mass: bool) -> None:
         self.matrix, self.fixed_mass = matrix, fixed_mass
 
     def product(self, w: Array) -> Array:
         return self.matrix @ w
+
+    def correct(self, w: Array, exact: Array) -> None:
+        pass
 
     def factorise(self, diagonal: Array) -> Solve | None:
         from scipy.linalg import lapack  # costs 0.2 s to import
@@ -72,69 +98,133 @@ class DenseSystem:
         return _bordered(refined, len(root), self.fixed_mass)
 
 
-def _bordered(base: Callable[[Array], Array], n: int, fixed_mass: bool) -> Solve | None:
-    if not fixed_mass:
-        return lambda b, missing: (base(b), 0.0)
-    ones = base(np.ones(n))
-    total = float(ones.sum())
-    if not total > 0:
-        return None
+@dataclass(eq=False)
+class FactorSystem:
+    """Q = LL' + E by a pivoted-Cholesky factor.
 
-    def solve(b: Array, missing: float) -> tuple[Array, float]:
-        x = base(b)
-        y = (missing - float(x.sum())) / total
-        return x + y * ones, y
+    With a cheap exact product the factor preconditions, with more columns where it converges
+    slowly; without, the model is LL' plus a linear term that `correct` renews.
 
-    return solve
+    Attributes
+    ----------
+    kernel, points
+    accuracy : float
+        Largest diagonal entry of E asked for.
+    finest : float
+        The accuracy beyond which a factor is of no use.
+    exact : callable or None
+        Products with Q, where they are cheap.
+    dense : callable
+        The matrix Q, for few enough atoms.
+    fixed_mass : bool
+    """
 
+    kernel: Any
+    points: Array
+    accuracy: float
+    finest: float
+    exact: Map | None
+    dense: Callable[[], Array]
+    fixed_mass: bool
+    fallback: DenseSystem | None = None
 
-class LowRankSystem:
-    """Q = LL' + a small rest that enters as a linear term, renewed by `correct`."""
+    def __post_init__(self) -> None:
+        self.n = len(self.points)
+        self.bend = np.zeros(self.n)
+        self.slow: _ConjugateGradients | None = None
+        self.columns = min(self.n, MAX_RANK if self.exact is None else COLUMNS)
+        self.build()
 
-    exact = False
-
-    def __init__(self, factor: Array, fixed_mass: bool) -> None:
+    def build(self) -> None:
+        """The factor, with at most `columns` columns."""
         from jko.solvers.woodbury import prepare
 
-        n = factor.shape[0]
-        # The size is immaterial: only the mass constraint is read from it.
-        self.p = prepare(factor, np.zeros(n), 1.0, None, 1.0 if fixed_mass else None)
-        self.bend = np.zeros(n)
+        low = pivoted_cholesky(self.kernel, self.points, self.accuracy, max_rank=self.columns)
+        self.full = low.rank == self.columns
+        self.rest, self.error = low.residual_diagonal, low.error
+        # Only the factor and whether there is a mass constraint are read from the scaled problem.
+        mass = 1.0 if self.fixed_mass else None
+        self.p = prepare(low.factor, np.zeros(self.n), 1.0, None, mass)
 
     def product(self, w: Array) -> Array:
+        if self.exact is not None:
+            return self.exact(w)
         return self.p.unit * self.p.hessian(w) + self.bend
 
     def correct(self, w: Array, exact: Array) -> None:
-        """Make the model exact at w."""
-        self.bend = self.bend + (exact - self.product(w))
+        if self.exact is None:
+            self.bend = self.bend + (exact - self.product(w))
+
+    def refine(self) -> bool:
+        """A finer factor, or the dense system where that is cheaper; False when there is none."""
+        if self.full:
+            self.columns *= 3
+            if self.n <= DENSE and self.columns > self.n // 3:
+                self.fallback = DenseSystem(self.dense(), self.fixed_mass)
+                return True
+            if self.columns > MAX_RANK:
+                return False
+        elif self.accuracy > self.finest:
+            self.accuracy = max(1e-3 * self.accuracy, self.finest)
+        else:
+            return False
+        self.build()
+        return True
 
     def factorise(self, diagonal: Array) -> Solve | None:
         from jko.solvers.woodbury import Newton
 
+        if self.slow is not None and self.slow.worst > CG_SLOW:
+            self.refine()
+            self.slow = None
+        if self.fallback is not None:
+            return self.fallback.factorise(diagonal)
         unit = self.p.unit
-        scaled = diagonal / unit
-        # Columns whose tail T has trace D^{-1/2} T D^{-1/2} <= 1e-3 do not matter to a direction.
-        level = 1e-3 / max(float((1 / scaled).sum()), 1e-300)
-        newton = Newton(self.p, np.ones(len(scaled)), scaled, int((self.p.tails > level).sum()))
+        scaled = (diagonal + self.rest) / unit
+        # Columns whose tail T has a small trace D^{-1/2} T D^{-1/2} do not matter to a direction.
+        level = DIRECTION / max(float((1 / scaled).sum()), 1e-300)
+        newton = Newton(self.p, np.ones(self.n), scaled, int((self.p.tails > level).sum()))
         if not newton.ok:
             return None
+        if self.exact is None:
 
-        def solve(b: Array, missing: float) -> tuple[Array, float]:
-            x, y = newton.solve(b / unit, missing)
-            return x, unit * y
+            def solve(b: Array, missing: float) -> tuple[Array, float]:
+                x, y = newton.solve(b / unit, missing)
+                return x, unit * y
 
-        return solve
+            return solve
+
+        cg = _ConjugateGradients(lambda b: newton.base(b / unit), self.exact, diagonal)
+        self.slow = cg
+        border = _bordered(cg, self.n, self.fixed_mass)
+        if cg.worst > CG_SLOW and self.refine():
+            return self.factorise(diagonal)
+        return border
 
 
-def build_system(
-    kernel: Any, points: Array, dense: Callable[[], Array], accuracy: float, fixed_mass: bool
-) -> System:
-    """The cheaper system for a kernel on these points, its entries right to `accuracy`."""
-    n = len(points)
-    if n <= SMALL:
-        return DenseSystem(dense(), fixed_mass)
-    limit = int(0.45 * n) if n <= DENSE else min(n, MAX_RANK)
-    low = pivoted_cholesky(kernel, points, accuracy, max_rank=limit)
-    if n <= DENSE and low.error > accuracy and low.rank == limit:
-        return DenseSystem(dense(), fixed_mass)
-    return LowRankSystem(low.factor, fixed_mass)
+class _ConjugateGradients:
+    """Solves (D + Q) x = b to a modest accuracy, from a preconditioner near its inverse."""
+
+    def __init__(self, precondition: Map, product: Map, diagonal: Array) -> None:
+        self.precondition, self.product, self.diagonal = precondition, product, diagonal
+        self.worst = 0
+
+    def __call__(self, b: Array) -> Array:
+        x = self.precondition(b)
+        r = b - self.diagonal * x - self.product(x)
+        z = self.precondition(r)
+        goal = DIRECTION**2 * float(b @ x)
+        rz, direction, count = float(r @ z), z, 0
+        while rz > goal and count < CG_LIMIT:
+            image = self.diagonal * direction + self.product(direction)
+            curvature = float(direction @ image)
+            if not curvature > 0:
+                break
+            x = x + (rz / curvature) * direction
+            r = r - (rz / curvature) * image
+            z = self.precondition(r)
+            rz, before = float(r @ z), rz
+            direction = z + (rz / before) * direction
+            count += 1
+        self.worst = max(self.worst, count)
+        return x + z  # one preconditioned correction for free
