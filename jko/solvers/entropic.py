@@ -24,8 +24,9 @@ from jko.validation import Array, one_of, positive, positive_int
 
 #: The iteration goes on until the gap is this fraction of the tolerance.
 MARGIN = 1e-2
-#: Share of the mean weight that even empty atoms have in the norm of the acceleration.
-LIGHT = 1e-12
+#: Share of the mean weight that even empty atoms have in the norm of the acceleration, with and
+#: without an internal energy: where there is none, only this settles the light atoms.
+LIGHT, LINEAR_LIGHT = 1e-12, 1e-9
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,11 @@ class Entropic(ProxSolver):
         h = form.separable
         curved = any((c > 0).any() for c in h.powers.values()) or form.quadratics
         bounded = bool((np.isfinite(h.ceiling) & (h.ceiling > 0)).any())
-        if self.debias and not h.powers and isinstance(problem.previous, Histogram):
+        rough = any(not q.kernel.stationary for q in form.quadratics)
+        if self.debias and not h.powers and (rough or isinstance(problem.previous, Histogram)):
             return (
-                "between scattered atoms the debiased step needs an internal energy to converge;"
+                "between scattered atoms, or with the energy distance, the debiased step needs an"
+                " internal energy to converge;"
                 " pass debias=False, or add jko.Entropy() or a divergence to the energy"
             )
         if self.debias and not curved and not bounded:
@@ -129,6 +132,7 @@ class _Run:
         self.stated, self.controls, self.depth = stated, controls, depth
         self.prox = KLProx(stated.form, stated.rate, stated.previous.mass)
         self.tangent: Array | None = None
+        self.light = LIGHT if stated.form.separable.powers else LINEAR_LIGHT
         self.gate = np.inf
         self.checked: tuple[Array, Plan] | None = None
 
@@ -152,7 +156,7 @@ class _Run:
         smooth = self.stated.kernel.log_apply(log_d, "d")
         image = np.stack([log_w - plan.log_s, 0.5 * (log_d + log_w - smooth)])
         weights = np.exp(plan.log_w)
-        return floored(image), weights[None] + LIGHT * weights.mean()
+        return floored(image), weights[None] + self.light * weights.mean()
 
     def split(self, x: Array) -> tuple[Array, Array | None]:
         """Potentials (log b, log d) of a state."""

@@ -216,6 +216,7 @@ def test_refusals_name_the_remedy():
         ((mu, jko.KL(pi), jko.Hellinger(), 0.1), Entropic(), "Wasserstein steps"),
         (linear[1], Entropic(), "debias=False"),
         ((mu, jko.MMDEnergy(pi, GAUSS), W2, 0.1), Entropic(), "debias=False"),
+        ((planar()[0], energies(planar()[1])["energy distance"], W2, 0.1), Entropic(), "internal"),
         ((mu, jko.KL(pi), W2, 0.1), Entropic(backend="pot"), "debias=False"),
     ]:
         with pytest.raises(jko.Unsupported, match=words):
