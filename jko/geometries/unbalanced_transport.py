@@ -181,11 +181,11 @@ class _InteriorPoint:
 
 def relative_entropy(a: Array, b: Array) -> float:
     """KL(a | b) with the mass terms, b > 0, without cancellation where a is near b."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         e = a / b - 1
-        close = e**2 / 2 * (1 - e / 3 * (1 - e / 2 * (1 - 3 * e / 5)))
-        far = xlogy(a / b, a / b) - e
-    return float(b @ np.where(np.abs(e) < 1e-3, close, far))
+        close = b * e**2 / 2 * (1 - e / 3 * (1 - e / 2 * (1 - 3 * e / 5)))
+        far = xlogy(a, a) - xlogy(a, b) - a + b
+    return float(np.where(np.abs(e) < 1e-3, close, far).sum())
 
 
 def _to_boundary(value: Array, change: Array) -> float:

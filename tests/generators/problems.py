@@ -174,3 +174,12 @@ PROBLEMS["WeightNewton"] = {
     "entropic": shared(mmd_plus(1), jko.Divergence(p=1)),
     "grid": shared(jko.KL, jko.MMD(GAUSS), make=measures.grid_density),
 }
+WFR = jko.WassersteinFisherRao(0.7, 1.3)
+PROBLEMS["UnbalancedScaling"] = {
+    **{f"{p:g}": shared(phi(p), WFR, target_mass=1.5) for p in (0, 0.5, 1, 1.5, 2)},
+    "linear": shared(lambda pi: quadratic_well(), WFR),
+    "sum": shared(lambda pi: jko.KL(pi) + 0.3 * jko.InclusiveKL(pi), 0.5 * WFR),
+    "box": shared(lambda pi: jko.BoxConstraint(0.3) + quadratic_well(), WFR),
+    "grid": shared(jko.KL, WFR, make=measures.grid_density),
+    "line": positive_pair(lambda pi: jko.PorousMedium(2.0) + quadratic_well(), WFR),
+}

@@ -1,0 +1,291 @@
+r"""The regularised Wasserstein-Fisher-Rao step: one jointly convex problem and its certificate.
+
+With lam = 2/(beta tau) and the cost c of MATH U2 the unregularised step is
+
+    min_w  F(w) + lam min_g KL(g1 | w) + KL(g2 | m') + <c, g>,      g1, g2 the marginals of g.
+
+The stated problem replaces the inner minimum by that of
+
+    [KL(g1 | w) + KL(g2 | m') + <c, g> + eps E(g, w)] / (1 + eps/2),
+    E(g, w) = sum g log(g / (e_j exp(t_i) sqrt(w_i))) - |g| + (|w| + |m'|)/2.
+
+E is a relative entropy whose reference moves with w: e K e = m' on the atoms of m' with
+K = exp(-c/eps), and t = log e - log(m')/2 there. As g log(g/sqrt w) is jointly convex, so is the
+whole. The reference plan P = diag(e) K diag(e) has both marginals m', and on its support
+
+    <c, g> + eps E = eps/2 [KL(g | P) + KL(g | diag(w/m') P)] >= 0
+
+vanishes with its gradient at w = m': a minimiser of F is kept exactly. Half the self-transport
+entropy is taken out on either side (linearised only in its slowly varying part t), and E contains
+eps/2 of each marginal's KL, hence the factor: a single atom pays (sqrt w - sqrt m')^2 exactly.
+Measured, the metric is that of WFR up to a relative O(eps^2) for smooth weights.
+
+Minimising over g with the potential psi of m' fixed leaves, per atom,
+
+    F_i(w) + lam [w - (1 + eps)/(1 + eps/2) A_i^q w^{1 - q/2}],     q = eps/(1 + eps),
+    A_i = exp(t_i) sum_j K_ij b_j,     b = e exp(psi/eps):
+
+one more power, so that any separable energy stays separable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from jko.energies.separable import Separable
+from jko.geometries.unbalanced import WassersteinFisherRao
+from jko.measures.base import Discrete
+from jko.numerics import log_or_minus_inf
+from jko.prox.log_matrix import LogMatrix
+from jko.prox.problem import ProxProblem
+from jko.prox.result import Certificate
+from jko.prox.scaling import anderson
+from jko.prox.weight_dual import brackets, charged_by, response
+from jko.validation import Array, Index
+
+
+@dataclass(frozen=True, eq=False)
+class ConePlan:
+    """The best plan for weights w and a potential psi of m': g = diag(a) K diag(b).
+
+    Attributes
+    ----------
+    log_w, log_smooth : (n,) arrays
+        log w and log A.
+    phi : (n,) array
+        Potential of the first marginal, g1 = w e^{-phi}; 0 at empty atoms.
+    psi, log_g2 : (m,) arrays
+        Potential of m' and log of the second marginal, over the atoms of m'.
+    """
+
+    log_w: Array
+    log_smooth: Array
+    phi: Array
+    psi: Array
+    log_g2: Array
+
+
+@dataclass(frozen=True, eq=False)
+class UnbalancedStep:
+    """The regularised problem a step of `jko.solvers.UnbalancedScaling` states.
+
+    Attributes
+    ----------
+    problem : ProxProblem
+    eps : float
+        Weight of the entropy in the units of c: a blur of variance 2 alpha eps / beta.
+    """
+
+    problem: ProxProblem
+    eps: float
+
+    @property
+    def geometry(self) -> WassersteinFisherRao:
+        """The geometry of the step."""
+        geometry = self.problem.geometry
+        assert isinstance(geometry, WassersteinFisherRao)
+        return geometry
+
+    @property
+    def previous(self) -> Discrete:
+        """The previous measure."""
+        return self.problem.discrete
+
+    @property
+    def lam(self) -> float:
+        """2/(beta tau), the weight of the transport terms."""
+        return 2 / (self.geometry.beta * self.problem.step)
+
+    @property
+    def weight(self) -> float:
+        """lam/(1 + eps/2), the weight of the regularised ones."""
+        return self.lam / (1 + self.eps / 2)
+
+    @property
+    def q(self) -> float:
+        """eps/(1 + eps), the exponent of the scaling."""
+        return self.eps / (1 + self.eps)
+
+    @cached_property
+    def charged(self) -> Index:
+        """Atoms of m'."""
+        return np.flatnonzero(self.previous.weights)
+
+    @cached_property
+    def m(self) -> Array:
+        """Weights of the atoms of m'."""
+        return self.previous.weights[self.charged]
+
+    @cached_property
+    def cost(self) -> Array:
+        """c between the support and the atoms of m' (n, m)."""
+        x = self.previous.points
+        return self.geometry.cost(x, x[self.charged])
+
+    @cached_property
+    def forward(self) -> LogMatrix:
+        """v (m,) -> log K e^v (n,)."""
+        return LogMatrix(self.cost / -self.eps)
+
+    @cached_property
+    def backward(self) -> LogMatrix:
+        """u (n,) -> log K'e^u (m,)."""
+        return LogMatrix(np.ascontiguousarray(self.forward.log_entries.T))
+
+    @cached_property
+    def log_e(self) -> Array:
+        """log e with e K e = m' (m,)."""
+        product = LogMatrix(self.forward.log_entries[self.charged])
+        log_m = np.log(self.m)
+
+        def step(x: Array) -> tuple[Array, Array]:
+            return 0.5 * (x + log_m - product(x)), self.m
+
+        start = 0.5 * (log_m - product(np.zeros_like(log_m)))
+        return anderson(step, start, done=lambda _, r: r <= 1e-12, max_iter=300).x
+
+    @cached_property
+    def log_t(self) -> Array:
+        """t (n,): log e - log(m')/2 on the atoms of m', its value for flat weights elsewhere."""
+        out = np.empty(self.previous.n)
+        out[self.charged] = self.log_e - 0.5 * np.log(self.m)
+        empty = np.flatnonzero(self.previous.weights == 0)
+        if empty.size:
+            x = self.previous.points
+            every = LogMatrix(self.geometry.cost(x[empty], x) / -self.eps)
+            out[empty] = -0.5 * every(np.zeros(len(x)))
+        return out
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether more mass at some atom lowers the objective for ever."""
+        h = self.problem.form.separable
+        wanting = ~charged_by(h, 1.0) & np.isinf(h.ceiling)
+        return bool((h.linear[wanting] + self.lam <= 0).any())
+
+    def smooth(self, psi: Array) -> Array:
+        """log A (n,) for a potential of m'."""
+        return self.log_t + self.forward(self.log_e + psi / self.eps)
+
+    def reduced(self, log_smooth: Array, h: Separable | None = None) -> Separable:
+        """The energy plus what is left of the transport terms when the plan is minimised out."""
+        base = self.problem.form.separable if h is None else h
+        power = 1 - self.q / 2
+        pull = self.weight * (1 + self.eps) * np.exp(self.q * log_smooth)
+        slope = np.full(base.n, self.lam)
+        return base + Separable(slope, {power: pull * power * self.q / 2})
+
+    def plan(self, log_w: Array, psi: Array, log_smooth: Array) -> ConePlan:
+        """The plan that is optimal in g for fixed w and psi."""
+        alive = np.isfinite(log_w) & np.isfinite(log_smooth)
+        phi = np.zeros_like(log_w)
+        phi[alive] = -self.q * (log_smooth[alive] - 0.5 * log_w[alive])
+        log_a = np.full_like(log_w, -np.inf)
+        log_a[alive] = 0.5 * log_w[alive] + self.log_t[alive] + phi[alive] / self.eps
+        log_g2 = self.log_e + psi / self.eps + self.backward(log_a)
+        # Born without transport: g1 = 0, which is phi = +inf.
+        phi[np.isfinite(log_w) & ~np.isfinite(log_smooth)] = np.inf
+        return ConePlan(log_w, log_smooth, phi, psi, log_g2)
+
+    def update(self, plan: ConePlan) -> Array:
+        """The next potential of m': exact minimisation over the second marginal."""
+        log_b = self.log_e + plan.psi / self.eps
+        return self.q * (np.log(self.m) - self.log_e - (plan.log_g2 - log_b))
+
+    def mismatch(self, plan: ConePlan) -> float:
+        """weight KL(g2 | m' e^{-psi}): what the plan is worse by than the bound of psi."""
+        return self.weight * _kl(plan.log_g2, np.log(self.m) - plan.psi)
+
+    def penalty(self, plan: ConePlan) -> float:
+        """Value of the transport terms at a plan: WFR^2 / (2 tau) up to the bias."""
+        w = np.exp(plan.log_w)
+        lost = -np.expm1(-plan.phi)
+        g1, g2 = w * (1 - lost), np.exp(plan.log_g2)
+        marginals = float(w @ lost) + _kl(plan.log_g2, np.log(self.m))
+        rest = 0.5 * float(w.sum() + self.m.sum()) - 0.5 * float(g1.sum() + g2.sum())
+        return self.weight * (marginals + float(g2 @ plan.psi) + self.eps * rest)
+
+    def value(self, plan: ConePlan) -> float:
+        """Objective at a plan."""
+        return self.problem.form.value(np.exp(plan.log_w)) + self.penalty(plan)
+
+    def settle(self, w: Array, psi: Array | None = None, tol: float = 1e-12) -> ConePlan:
+        """The optimal plan of fixed weights, to `tol` in objective: Newton's method in psi."""
+        log_w = log_or_minus_inf(w)
+        psi = np.zeros_like(self.m) if psi is None else psi
+        for _ in range(200):
+            log_smooth = self.smooth(psi)
+            plan = self.plan(log_w, psi, log_smooth)
+            if self.mismatch(plan) <= tol:
+                break
+            move = self._newton(plan)
+            # e^{psi/eps} is read through logarithms of sums: several eps at a time are safe.
+            size = float(np.abs(move).max())
+            psi = self._ascend(log_w, psi, move * min(1.0, max(20 * self.eps, 0.1) / size))
+        return plan
+
+    def _newton(self, plan: ConePlan) -> Array:
+        """Newton direction of the concave dual in psi, for fixed weights."""
+        alive = np.isfinite(plan.log_w) & np.isfinite(plan.phi)
+        g1 = np.exp(plan.log_w[alive] - plan.phi[alive])
+        shares = self.forward.log_entries[alive] + self.log_e + plan.psi / self.eps
+        shares = np.exp(shares + (self.log_t[alive] - plan.log_smooth[alive])[:, None])
+        wanted, found = self.m * np.exp(-plan.psi), np.exp(plan.log_g2)
+        matrix = np.asarray((shares.T * g1) @ shares * ((self.q - 1) / self.eps))
+        matrix[np.diag_indices_from(matrix)] += wanted + found / self.eps
+        return np.asarray(np.linalg.solve(matrix, wanted - found))
+
+    def _ascend(self, log_w: Array, psi: Array, move: Array) -> Array:
+        """psi + t move, t halved until the dual rises."""
+        alive = np.isfinite(log_w)
+
+        def dual(x: Array) -> float:
+            g1 = np.exp(self.q * self.smooth(x)[alive] + (1 - self.q / 2) * log_w[alive])
+            return -float(self.m @ np.expm1(-x)) - (1 + self.eps) * float(g1.sum())
+
+        with np.errstate(over="ignore", invalid="ignore"):
+            best, t = dual(psi), 1.0
+            while t > 1e-4 and not dual(psi + t * move) >= best - 1e-14 * abs(best):
+                t /= 2
+        return psi + t * move
+
+    def objective(self, nu: Discrete) -> float:
+        """Objective of any weights on the support: solves for the plan."""
+        return self.value(self.settle(nu.weights))
+
+    def certificate(self, answer: Any) -> Certificate:
+        """Gap and residual of an answer, from its weights and its potential `dual["psi"]`."""
+        return self.gap(answer.measure.weights, answer.dual["psi"])
+
+    def gap(self, w: Array, psi: Array) -> Certificate:
+        r"""Upper bound of J(w, g) - min J, g the best plan for (w, psi); any psi is valid.
+
+        KL(. | m') is bounded from below by its tangent of slope -psi. The rest separates into one
+        function H of each weight, and the gap is
+
+            sum_i [H_i(w_i) - min H_i]  +  weight KL(g2 | m' e^{-psi}),
+
+        both terms free of cancellation. Convex quadratic parts enter H by their tangent at w.
+        """
+        lower, _ = self.problem.form.linearised(w)
+        log_smooth = self.smooth(psi)
+        h = self.reduced(log_smooth, lower)
+        zero = np.zeros(h.n)
+        excess = brackets(h, w, zero, response(h, zero, w))
+        plan = self.plan(log_or_minus_inf(w), psi, log_smooth)
+        gap = float(excess.sum()) + self.mismatch(plan)
+        inner = (w > 0) & (w < h.ceiling * (1 - 1e-12))
+        residual = float(w[inner] @ np.abs(h.gradient(w)[inner])) / max(float(w.sum()), 1e-300)
+        return Certificate(gap if np.isfinite(gap) else np.inf, residual)
+
+
+def _kl(log_a: Array, log_b: Array) -> float:
+    """KL(a | b) with the mass terms, without cancellation; b > 0."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        ratio = np.where(log_a > -np.inf, log_b - log_a, 0.0)
+        charged = np.exp(log_a) * (np.expm1(ratio) - ratio)
+        return float(np.where(log_a > -np.inf, charged, np.exp(log_b)).sum())
