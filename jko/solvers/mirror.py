@@ -13,7 +13,6 @@ from typing import ClassVar
 import numpy as np
 
 from jko.energies.separable import Separable
-from jko.errors import InvalidArgument
 from jko.geometries.divergence import Divergence
 from jko.measures.base import Discrete
 from jko.prox.problem import ProxProblem
@@ -21,7 +20,7 @@ from jko.prox.result import Breakdown, Status
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.closed_form import closed_response
 from jko.solvers.dual_root import RootResponse
-from jko.solvers.hellinger_atoms import Atoms, Response, scatter
+from jko.solvers.hellinger_atoms import Atoms, Response, infeasible, scatter
 from jko.solvers.multiplier import fixed_weights, multiplier_at
 from jko.validation import Array
 
@@ -53,11 +52,11 @@ class Mirror(ProxSolver):
             return f"a {type(problem.previous).__name__} has no weights on a fixed support"
         if problem.form.quadratics:
             return "Mirror takes separable energies only; WeightNewton takes quadratic terms"
-        return None
+        return infeasible(problem) or contradiction(problem.total_form.separable)
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         separable, previous = problem.total_form.separable, problem.discrete
-        index = open_atoms(separable)
+        index = np.flatnonzero(separable.ceiling > 0)
         h = separable if index.size == separable.n else separable.take(index)
         mass = previous.mass if problem.geometry.conserves_mass else None
         answer = softmax(h, mass)
@@ -72,18 +71,18 @@ class Mirror(ProxSolver):
         return Answer(previous.with_weights(weights), problem, count, dual=lam, warm=lam, info=info)
 
 
-def open_atoms(separable: Separable) -> np.ndarray:
-    """Indices of the atoms that may carry weight; an atom that must but cannot is an error."""
-    kept = separable.ceiling > 0
+def contradiction(separable: Separable) -> str | None:
+    """Why the objective is infinite everywhere: an atom must carry weight and cannot."""
+    closed = separable.ceiling == 0
     for p, c in separable.powers.items():
-        stuck = ~kept & (c > 0)
+        stuck = closed & (c > 0)
         if p <= 0 and stuck.any():
-            raise InvalidArgument(
+            return (
                 f"the objective is infinite: atom {int(np.argmax(stuck))} must carry weight"
                 f" (power p = {p:g}) but is closed by a wall, a bound or a divergence with p >= 1;"
                 " drop one of the two terms, or make the measures charge the same atoms"
             )
-    return np.flatnonzero(kept)
+    return None
 
 
 def softmax(h: Separable, mass: float | None) -> tuple[Array, float] | None:
