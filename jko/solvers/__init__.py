@@ -11,6 +11,7 @@ from jko.solvers.mirror import Mirror
 from jko.solvers.mixture import Mixture
 from jko.solvers.simplex_qp import SimplexQP
 from jko.solvers.spherical import SphericalFixedPoint
+from jko.solvers.transport_program import TransportProgram
 from jko.solvers.unbalanced import UnbalancedScaling
 from jko.solvers.weight_newton import WeightNewton
 
@@ -28,6 +29,7 @@ __all__ = [
     "ProxSolver",
     "SimplexQP",
     "SphericalFixedPoint",
+    "TransportProgram",
     "UnbalancedScaling",
     "WeightNewton",
 ]

@@ -18,6 +18,7 @@ from jko.solvers.mirror import Mirror
 from jko.solvers.mixture import Mixture
 from jko.solvers.simplex_qp import SimplexQP
 from jko.solvers.spherical import SphericalFixedPoint
+from jko.solvers.transport_program import TransportProgram
 from jko.solvers.unbalanced import UnbalancedScaling
 from jko.solvers.weight_newton import WeightNewton
 from jko.validation import shown
@@ -35,6 +36,7 @@ AUTO: tuple[ProxSolver, ...] = (
     Lagrangian(),
     Entropic(),
     UnbalancedScaling(),
+    TransportProgram(),
     Conic(),
 )
 

@@ -183,3 +183,12 @@ PROBLEMS["UnbalancedScaling"] = {
     "grid": shared(jko.KL, WFR, make=measures.grid_density),
     "line": positive_pair(lambda pi: jko.PorousMedium(2.0) + quadratic_well(), WFR),
 }
+PROBLEMS["TransportProgram"] = {
+    **{f"{p:g}": shared(phi(p), jko.Wasserstein()) for p in (0, 0.5, 1, 1.5, 2)},
+    "linear": shared(lambda pi: quadratic_well(), jko.Wasserstein()),
+    "sum": shared(lambda pi: jko.KL(pi) + 0.3 * jko.InclusiveKL(pi), 0.5 * jko.Wasserstein()),
+    "box": shared(lambda pi: jko.BoxConstraint(0.3) + quadratic_well(), jko.Wasserstein()),
+    "mmd": shared(mmd_plus(1), jko.Wasserstein()),
+    "energy-distance": shared(lambda pi: jko.MMDEnergy(pi, ENERGY), jko.Wasserstein()),
+    "line": positive_pair(jko.KL, jko.Wasserstein()),
+}
