@@ -45,12 +45,18 @@ def main(argv: list[str] | None = None) -> int:
     for i, m in enumerate(mmd):
         gaps = [f"{s.gap:19.1e}" for s in sol.steps[i - 1].substeps] if i else []
         print(f"{i:4d} {m:10.3e} {mmd[0] / (1 + ETA) ** i:16.3e} {' '.join(gaps)}")
-    print(f"\n{sol}\nin {time.perf_counter() - started:.1f} s")
+    still = jko.split_step(target, energy, geometry, ETA, solver=(pot, clarabel))
+    print(
+        "\nThe plain entropic step blurs, so the scheme stops short of the target: one step from"
+        f"\nthe target itself raises its MMD from 0 to {np.sqrt(2 * still.energy):.3e}."
+        f"\n{sol}\nin {time.perf_counter() - started:.1f} s"
+    )
 
     fig, ax = plot.figure([["start", "end", "target", "decay"]], (12.0, 3.2))
     top = max(m.density.max() for m in (sol.final, target))
     for name, rho in (("start", start), ("end", sol.final), ("target", target)):
-        plot.density(ax[name], rho, label=f"{name}", vmax=None if name == "start" else top)
+        label = "start (its own colour scale)" if name == "start" else name
+        plot.density(ax[name], rho, label=label, vmax=None if name == "start" else top)
         ax[name].set(xticks=[-2, 0, 2], yticks=[-2, 0, 2])
     plot.decay(ax["decay"], sol, labels=["split scheme"], of=lambda f: np.sqrt(2 * f))
     rate = mmd[0] / (1 + ETA) ** np.arange(len(mmd))

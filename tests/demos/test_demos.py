@@ -98,11 +98,14 @@ def test_ift_bound_and_order_at_every_step(demo, monkeypatch):
 
 def test_talk_grid(demo):
     """POT and CVXPY in turn, both certified; MMD falls at every step."""
-    table = rows(demo("talk_grid", "--cells", "8", "--steps", "4"), "step ")
+    printed = demo("talk_grid", "--cells", "8", "--steps", "4")
+    table = rows(printed, "step ")
     assert table[:, 0].tolist() == [0, 1, 2, 3, 4]
     assert (np.diff(table[:, 1]) < 0).all()
     assert (table[:, 1] <= table[:, 2]).all()
     assert np.abs(table[1:, 3:]).max() <= 1e-8
+    blur = float(re.search(r"from 0 to (\S+)\.\n", printed).group(1))
+    assert 0 < blur < table[-1, 1]
 
 
 def test_fokker_planck(demo):
