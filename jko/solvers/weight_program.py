@@ -94,7 +94,7 @@ class WeightProgram:
             n <= STORED_LIMIT or not isinstance(q.operator, DenseOperator)
             for q in self.form.quadratics
         )
-        accuracy = finest
+        accuracy = max(finest, 1e-7 * float(self.diagonal.max()))
         if cheap:
             # Without curvature an atom has D = mu/w^2 in the end.
             curvature = self.h.hessian(start) + tol / n / start**2

@@ -131,6 +131,7 @@ class FactorSystem:
     def __post_init__(self) -> None:
         self.n = len(self.points)
         self.bend = np.zeros(self.n)
+        self.corrections = 0
         self.slow: _ConjugateGradients | None = None
         self.columns = min(self.n, MAX_RANK if self.exact is None else COLUMNS)
         self.build()
@@ -153,6 +154,9 @@ class FactorSystem:
 
     def correct(self, w: Array, exact: Array) -> None:
         if self.exact is None:
+            self.corrections += 1
+            if self.corrections % 3 == 0:
+                self.refine()
             self.bend = self.bend + (exact - self.product(w))
 
     def refine(self) -> bool:
