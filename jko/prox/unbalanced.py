@@ -163,6 +163,8 @@ class UnbalancedStep:
     @property
     def unbounded(self) -> bool:
         """Whether more mass at some atom lowers the objective for ever."""
+        if self.problem.form.quadratics:
+            return False  # a positive-definite kernel grows faster than any line
         h = self.problem.form.separable
         wanting = ~charged_by(h, 1.0) & np.isinf(h.ceiling)
         return bool((h.linear[wanting] + self.lam <= 0).any())

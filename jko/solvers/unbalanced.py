@@ -17,6 +17,7 @@ from jko.prox.scaling import Scaling, anderson
 from jko.prox.unbalanced import ConePlan, UnbalancedStep
 from jko.prox.unbalanced_bias import excess
 from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.solvers.quadratic_response import QuadraticResponse
 from jko.validation import Array, positive
 
 #: Largest number of atoms: the kernel is a dense matrix over pairs, kept three times.
@@ -25,13 +26,15 @@ MAX_ATOMS = 3000
 MARGIN = 1e-2
 #: The gap is asked for from this residual on.
 GATE = 1e-2
+#: Iterations before the ladder is tried, and at its end.
+DIRECT, MAX_ITER = 400, 2000
 #: Largest eps and ratio of the ladder that leads to a small one, and the tolerance on its rungs.
 LADDER, LADDER_TOL = (0.1, 4.0), 1e-2
 
 
 @dataclass(frozen=True)
 class UnbalancedScaling(ProxSolver):
-    r"""Wasserstein-Fisher-Rao steps of separable energies, debiased, on a fixed support.
+    r"""Wasserstein-Fisher-Rao steps of convex energies, debiased, on a fixed support.
 
     Solves the jointly convex problem of `jko.prox.unbalanced` over the weights and the plan: the
     static form U2 plus eps times a relative entropy whose reference is debiased, so that a
@@ -41,7 +44,7 @@ class UnbalancedScaling(ProxSolver):
         w     = argmin F(w) + lam [w - (1 + eps)/(1 + eps/2) A^q w^{1-q/2}]   (a root per atom),
         psi  <- q log(m' / (e K'a)),   a = sqrt(w) exp(t) (sqrt(w)/A)^{1/(1+eps)},
 
-    with Anderson acceleration.
+    with Anderson acceleration; with quadratic terms (MMD) the weights take a few Newton steps.
 
     Parameters
     ----------
@@ -81,9 +84,9 @@ class UnbalancedScaling(ProxSolver):
                 f"takes at most {MAX_ATOMS} atoms (a dense kernel), this measure has {previous.n};"
                 " take the split step of alpha*jko.Wasserstein() + beta*jko.Hellinger()"
             )
-        if problem.form.quadratics:
+        if not problem.form.convex:
             return (
-                f"{problem.energy!r} is not separable; take the split step of"
+                f"{problem.energy!r} is not convex in the weights; take the split step of"
                 " alpha*jko.Wasserstein() + beta*jko.Hellinger()"
             )
         return None
@@ -128,6 +131,7 @@ class _Run:
     def __init__(self, stated: UnbalancedStep, controls: Controls) -> None:
         self.stated, self.controls = stated, controls
         self.log_w = np.zeros(stated.previous.n)
+        self.respond = QuadraticResponse(stated.problem.form, stated.previous.weights)
         self.gate = GATE
 
     @cached_property
@@ -147,8 +151,7 @@ class _Run:
         """Weights and plan of a potential."""
         stated = self.stated
         log_smooth = stated.smooth(psi)
-        start = np.where(np.isfinite(self.log_w), self.log_w, 0.0)
-        self.log_w = stated.reduced(log_smooth).solve_stationary(start=start)
+        self.log_w = self.respond(stated.reduced(log_smooth), self.log_w)
         return stated.plan(self.log_w, psi, log_smooth)
 
     def step(self, psi: Array) -> tuple[Array, Array]:
@@ -167,30 +170,34 @@ class _Run:
         self.gate = 0.5 * residual
         return gap <= MARGIN * self.controls.tol
 
-    def iterate(self, psi: Array) -> Scaling:
+    def iterate(self, psi: Array, limit: int) -> Scaling:
         """The accelerated iteration from a potential."""
-        limit = self.controls.max_iter or 2000
         return anderson(self.step, psi, done=self.done, max_iter=limit)
 
     def converge(self) -> Scaling:
         """The iteration; where it fails at a small eps, again through a ladder of larger ones."""
-        first = self.iterate(self.start())
+        first = self.iterate(self.start(), self.controls.max_iter or DIRECT)
         if first.converged or self.controls.max_iter is not None:
             return first
         psi, spent = np.zeros_like(self.stated.m), first.iterations
+        self.respond.z = self.stated.previous.weights
         eps, rough = LADDER[0], replace(self.controls, tol=max(self.controls.tol, LADDER_TOL))
         while eps > LADDER[1] * self.stated.eps:
-            rung = _Run(UnbalancedStep(self.stated.problem, eps), rough).iterate(psi)
+            run = _Run(UnbalancedStep(self.stated.problem, eps), rough)
+            run.respond.z = self.respond.z
+            rung = run.iterate(psi, DIRECT)
+            self.respond.z = run.respond.z
             psi, spent, eps = rung.x, spent + rung.iterations, eps / LADDER[1]
         self.gate = GATE
-        last = self.iterate(psi)
+        last = self.iterate(psi, MAX_ITER)
         return replace(last, iterations=spent + last.iterations)
 
     def answer(self) -> Answer:
         stated = self.stated
         run = self.converge()
         plan = self.plan(run.x)
-        w = np.exp(plan.log_w)
+        with np.errstate(over="ignore"):
+            w = np.exp(plan.log_w)
         if not np.isfinite(w).all() or not np.isfinite(plan.psi).all():
             raise Breakdown(Status.BROKEN, "the scaling iteration left no finite measure")
         bias, kind = excess(stated, w, plan.psi)
@@ -203,7 +210,7 @@ class _Run:
             bias=bias,
             dual={"psi": plan.psi},
             baseline=stated.problem.value(stated.previous),
-            exhausted=not run.converged and run.iterations >= (self.controls.max_iter or 2000),
+            exhausted=not run.converged and run.iterations >= (self.controls.max_iter or MAX_ITER),
             warm={"signature": _signature(stated), "psi": plan.psi},
             info={
                 "reg": stated.eps,

@@ -182,6 +182,8 @@ PROBLEMS["UnbalancedScaling"] = {
     "box": shared(lambda pi: jko.BoxConstraint(0.3) + quadratic_well(), WFR),
     "grid": shared(jko.KL, WFR, make=measures.grid_density),
     "line": positive_pair(lambda pi: jko.PorousMedium(2.0) + quadratic_well(), WFR),
+    "mmd": shared(lambda pi: jko.MMDEnergy(pi, GAUSS), WFR, target_mass=1.5),
+    "mmd-kl": shared(mmd_plus(1), WFR, target_mass=1.5),
 }
 PROBLEMS["TransportProgram"] = {
     **{f"{p:g}": shared(phi(p), jko.Wasserstein()) for p in (0, 0.5, 1, 1.5, 2)},
