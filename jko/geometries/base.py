@@ -148,9 +148,13 @@ def common_weights(a: Measure, b: Measure) -> tuple[Array, Array]:
         )
     if a.same_support(b):
         return a.weights, b.weights
-    points = np.concatenate([a.points, b.points]) + 0.0
-    _, index = np.unique(points, axis=0, return_inverse=True)
-    index = index.ravel()
+    points = np.concatenate([a.points, b.points])
+    # Not np.unique(axis=0): it compares records, and a Ctrl-C in there becomes a TypeError.
+    order = np.lexsort(points.T[::-1])
+    ordered = points[order]
+    first = np.concatenate([[False], (ordered[1:] != ordered[:-1]).any(axis=1)])
+    index = np.empty(len(points), dtype=np.intp)
+    index[order] = np.cumsum(first)
     size = int(index.max()) + 1
     return (
         np.bincount(index[: a.n], a.weights, size).astype(float),

@@ -103,9 +103,14 @@ def parts(mu: Any, name: str = "mu") -> Parts:
 
 def _merge(rows: Array, weights: Array) -> tuple[Array, Array]:
     """Add the weights of identical rows and drop rows whose weights cancel."""
-    unique, index = np.unique(rows, axis=0, return_inverse=True)
-    total = np.bincount(index.ravel(), weights=weights, minlength=len(unique))
-    return unique[total != 0.0], total[total != 0.0]
+    if not len(rows):
+        return rows, weights
+    # Not np.unique(axis=0): it compares records, and a Ctrl-C in there becomes a TypeError.
+    order = np.lexsort(rows.T[::-1])
+    ordered = rows[order]
+    first = np.concatenate([[True], (ordered[1:] != ordered[:-1]).any(axis=1)])
+    total = np.bincount(np.cumsum(first) - 1, weights=weights[order])
+    return ordered[first][total != 0.0], total[total != 0.0]
 
 
 def difference(a: Parts, b: Parts) -> Parts:
@@ -200,7 +205,8 @@ def embed_gradient(kernel: Kernel, mu: Any, x: ArrayLike) -> Array:
 
 def inner(kernel: Kernel, mu: Any, nu: Any) -> float:
     """Double integral of k(x, y) dmu(x) dnu(y) (MATH M7), exact for Gaussian measures."""
-    a, b = parts(mu, "mu"), parts(nu, "nu")
+    a = parts(mu, "mu")
+    b = a if nu is mu else parts(nu, "nu")
     _check_dimensions(a, b)
     return _bilinear(kernel, a, b)
 
