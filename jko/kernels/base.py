@@ -14,9 +14,12 @@ from jko.errors import Unsupported
 from jko.validation import Array
 
 from .pairwise import (
+    GramBlock,
+    block_sums,
     blocks,
     check_coefficients,
     check_pair,
+    tiles,
 )
 
 if TYPE_CHECKING:
@@ -148,10 +151,26 @@ class Kernel(ABC):
         array (n,) or (n, q)
         """
         a, b = check_pair(x, y)
-        c = check_coefficients(v, len(b), columns=True)
-        out = np.zeros((len(a), *c.shape[1:]))
-        for i, j in blocks(len(a), len(b)):
-            out[i] += self._gram(a[i], b[j]) @ c[j]
+        return self._sums(a, b, check_coefficients(v, len(b), columns=True))
+
+    def _sums(self, x: Array, y: Array, v: Array) -> Array:
+        """`apply` of checked arguments; y is x sweeps half of the symmetric matrix."""
+        return block_sums(self._gram_blocks(x, y), x, y, v)
+
+    def _gram_blocks(self, x: Array, y: Array) -> GramBlock:
+        """A function of two slices: rectangles of the Gram matrix of two whole clouds."""
+        return lambda i, j: self._gram(x[i], y[j])
+
+    def _self_gram(self, x: Array) -> Array:
+        """The symmetric Gram matrix (n, n) of one cloud, each pair computed once."""
+        out = np.empty((len(x), len(x)))
+        block = self._gram_blocks(x, x)
+        for i, j in tiles(len(x)):
+            if i == j:
+                out[i, j] = self._gram(x[i], x[i])
+            else:
+                out[i, j] = block(i, j)
+                out[j, i] = out[i, j].T
         return out
 
     def gradient_apply(self, x: ArrayLike, y: ArrayLike, v: ArrayLike) -> Array:

@@ -5,7 +5,7 @@ Nothing here knows a kernel: this is where accuracy and memory are looked after 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,10 +13,16 @@ from numpy.typing import ArrayLike
 from jko.errors import InvalidArgument
 from jko.validation import Array, finite_array
 
+#: Rectangles of a Gram matrix by row and column slices.
+GramBlock = Callable[[slice, slice], Array]
+
 #: Entries of one block. A block needs about six arrays of this size: 2**18 doubles keep the
 #: total near 12 MB, far under the promised 64 MB, and close enough to the cache to be fast.
 BLOCK_ENTRIES = 2**18
 BLOCK_COLUMNS = 4096
+
+#: Side of the squares of a symmetric sweep: half a megabyte each, which stays in cache.
+TILE = 256
 
 #: From this dimension on a matrix product beats the direct difference (see `sqdistances`).
 PRODUCT_DIMENSION = 20
@@ -101,6 +107,54 @@ def blocks(n: int, m: int, entries: int = BLOCK_ENTRIES) -> Iterator[tuple[slice
     for i in range(0, n, height):
         for j in range(0, m, width):
             yield slice(i, min(i + height, n)), slice(j, min(j + width, m))
+
+
+def tiles(n: int, width: int = TILE) -> Iterator[tuple[slice, slice]]:
+    """Cut the upper triangle of an (n, n) matrix into squares; the diagonal ones come whole."""
+    for i in range(0, n, width):
+        for j in range(i, n, width):
+            yield slice(i, min(i + width, n)), slice(j, min(j + width, n))
+
+
+def block_sums(gram: GramBlock, x: Array, y: Array, v: Array) -> Array:
+    """K v from rectangles of K: all of them, or one triangle when y is x."""
+    out = np.zeros((len(x), *v.shape[1:]))
+    if y is not x:
+        for i, j in blocks(len(x), len(y)):
+            out[i] += gram(i, j) @ v[j]
+        return out
+    for i, j in tiles(len(x)):
+        part = gram(i, j)
+        out[i] += part @ v[j]
+        if i != j:
+            out[j] += part.T @ v[i]
+    return out
+
+
+class Augmented:
+    """-|x_i - y_j|^2 / (2 h^2) as one matrix product of augmented coordinates.
+
+    left_i = (a_i, -|a_i|^2/2, -1) and right_j = (b_j, 1, |b_j|^2/2) with a, b the centred points
+    over h: three times faster than subtracting coordinates. The sum loses about
+    (d + 2)/2 eps R^2, R the largest |a|: `accurate` says whether that stays below 1e-13, the
+    relative error of the Gaussian kernel then.
+    """
+
+    def __init__(self, x: Array, y: Array, bandwidth: float) -> None:
+        centre = y.mean(axis=0) if len(y) else 0.0
+        a = (x - centre) / bandwidth
+        b = a if y is x else (y - centre) / bandwidth
+        with np.errstate(over="ignore"):
+            p = 0.5 * np.einsum("ij,ij->i", a, a)
+            q = p if y is x else 0.5 * np.einsum("ij,ij->i", b, b)
+        reach = max(p.max(initial=0.0), q.max(initial=0.0))
+        self.accurate = bool((x.shape[1] + 2) * np.finfo(np.float64).eps * reach <= 1e-13)
+        self.left = np.column_stack([a, -p, np.full(len(a), -1.0)])
+        self.right = np.vstack([b.T, np.ones(len(b)), q])
+
+    def block(self, i: slice, j: slice) -> Array:
+        """One rectangle of exponents."""
+        return self.left[i] @ self.right[:, j]
 
 
 def weighted_differences(weights: Array, x: Array, y: Array, near: Array | None) -> Array:

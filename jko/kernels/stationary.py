@@ -14,7 +14,7 @@ from jko.validation import Array, positive
 
 from .base import Definiteness, Kernel
 from .embedding import gaussian_convolution, gaussian_convolution_gradient
-from .pairwise import check_points, sqdistances
+from .pairwise import Augmented, GramBlock, check_points, sqdistances
 from .radial import RadialKernel
 
 _BANDWIDTH = "pass a length > 0, for example jko.kernels.median_bandwidth(x)"
@@ -74,6 +74,17 @@ class Gaussian(_Radial):
 
     def _slope(self, sq: Array) -> Array:
         return self._profile(sq) / -(self.bandwidth**2)
+
+    def _gram_blocks(self, x: Array, y: Array) -> GramBlock:
+        pair = Augmented(x, y, self.bandwidth)
+        if not pair.accurate:
+            return super()._gram_blocks(x, y)
+
+        def block(i: slice, j: slice) -> Array:
+            out = pair.block(i, j)
+            return np.exp(out, out=out)
+
+        return block
 
     def axis_grams(self, axes: Sequence[Array]) -> list[Array]:
         """One Gram matrix (n_k, n_k) per axis; their Kronecker product is the grid's."""

@@ -171,3 +171,27 @@ BAD = [
 def test_bad_input_is_told_what_to_do(call, error, match):
     with pytest.raises(error, match=match):
         call()
+
+
+@pytest.mark.parametrize("n", [1, 255, 256, 257, 600])
+@pytest.mark.parametrize("k", [Gaussian(0.7), Laplace(), Energy()], ids=repr)
+def test_half_a_symmetric_sweep_is_the_whole_sum(k, n):
+    x, v = cloud(n, 2), np.random.default_rng(n).normal(size=(n, 2))
+    bound = 1e-13 * (np.abs(k(x)) @ np.abs(v))
+    assert (np.abs(k.apply(x, x, v) - k(x) @ v) <= bound).all()
+    gram = k._self_gram(x)
+    assert np.array_equal(gram, gram.T)
+    np.testing.assert_allclose(gram, k(x), rtol=1e-13)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e6])
+@pytest.mark.parametrize("h", [3.0, 0.5, 0.05])
+def test_gaussian_products_keep_thirteen_digits_of_every_entry(h, shift):
+    """By matrix products while the cloud spans few bandwidths, by differences beyond."""
+    x, y = cloud(300, 2) + shift, np.vstack([cloud(200, 2, seed=1), cloud(300, 2)[:50]]) + shift
+    square = ((x.astype(np.longdouble)[:, None] - y.astype(np.longdouble)[None]) ** 2).sum(-1)
+    exact = np.exp(-square / (2 * np.longdouble(h) ** 2))
+    got = Gaussian(h).apply(x, y, np.eye(len(y)))
+    assert np.abs(got - exact).max() <= 1e-13
+    np.testing.assert_allclose(got, exact.astype(float), rtol=1e-13 if h > 0.1 else 1e-11)
+    assert pairwise.Augmented(x, y, h).accurate == (h > 0.1)
