@@ -14,8 +14,12 @@ from jko.validation import Array, positive_int, real
 from .base import Kernel
 from .pairwise import check_points
 
-#: Columns allocated at a time: the rank is not known beforehand.
-GROWTH = 64
+#: Candidates of one sweep of elimination.
+POOL = 64
+#: Groups of points that send one candidate each.
+GROUPS = 192
+#: A sweep takes pivots down to this fraction of the largest remainder.
+NEARLY = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +57,9 @@ def pivoted_cholesky(
     max_rank: int | None = None,
     jitter: float = 0.0,
 ) -> LowRank:
-    """Partial pivoted Cholesky factor of the Gram matrix of `x`, one column at a time.
+    """Partial pivoted Cholesky factor of the Gram matrix of `x`, a few columns at a time.
+
+    Each pivot's remainder was at least `NEARLY` times the largest one when its sweep began.
 
     Conditional kernels are replaced by their positive version (`Kernel.positive`), whose
     quadratic form is the same on coefficients of sum 0. Costs O(n r^2) time, O(n r) memory.
@@ -94,44 +100,71 @@ def pivoted_cholesky(
 def _factorise(
     kernel: Kernel, x: Array, diagonal: Array, settings: tuple[float, float, int]
 ) -> tuple[Array, NDArray[np.intp]]:
-    """Greedy elimination. Rows of the blocks are columns of L: contiguous, and fast to apply."""
+    """Elimination by sweeps of several pivots; row k of the array is column k of L, contiguous.
+
+    A sweep pools points of large remainder, factorises their block with complete pivoting while
+    the pivots stay above `NEARLY` times the largest remainder of all, and only then evaluates the
+    columns of the pivots it took: matrix products where one pivot at a time has none, at a rank
+    that measures the same as the greedy one.
+    """
     tol, jitter, limit = settings
-    n = len(x)
     residual = diagonal.copy()
-    floor = 4.0 * np.finfo(np.float64).eps * diagonal.max(initial=0.0)
-    stop = max(tol, floor)
-    blocks: list[Array] = []
-    pivots: list[int] = []
-    while len(pivots) < limit:
-        p = int(np.argmax(residual))
-        if not residual[p] > stop:
+    stop = max(tol, 4.0 * np.finfo(np.float64).eps * diagonal.max(initial=0.0))
+    rows, rank = np.empty((min(POOL, limit), len(x))), 0
+    pivots: list[NDArray[np.intp]] = []
+    while rank < limit:
+        pool, least = _pool(residual, stop)
+        if not len(pool):
             break
-        used = len(pivots) % GROWTH
-        if used == 0:
-            blocks.append(np.empty((min(GROWTH, limit - len(pivots)), n)))
-        column = blocks[-1][used]
-        column[:] = kernel._gram(x, x[p : p + 1])[:, 0]
-        for i, block in enumerate(blocks):
-            filled = block[: used if i == len(blocks) - 1 else len(block)]
-            column -= filled[:, p] @ filled
-        column /= np.sqrt(residual[p] + jitter)
-        residual -= column * column
-        pivots.append(p)
+        known = rows[:rank, pool]
+        rest = kernel._gram(x[pool], x[pool]) - known.T @ known
+        chosen, low = _eliminate(rest, least, jitter, limit - rank)
+        taken = pool[chosen]
+        if rank + len(taken) > len(rows):  # realloc: large arrays grow without being copied
+            grown = min(limit, rank + len(taken) + max(POOL // 2, rank // 8))
+            rows.resize((grown, len(x)), refcheck=False)
+        columns = kernel._gram(x[taken], x)
+        columns -= known[:, chosen].T @ rows[:rank]
+        new = np.dot(np.linalg.inv(low), columns, out=rows[rank : rank + len(taken)])
+        residual -= np.einsum("ij,ij->j", new, new)
         if jitter == 0.0:
-            # Exactly zero in theory; the assignment keeps rounding from choosing p again.
-            residual[p] = 0.0
-    return _join(blocks, len(pivots), n), np.asarray(pivots, dtype=np.intp)
+            # Exactly zero in theory; the assignment keeps rounding from choosing them again.
+            residual[taken] = 0.0
+        del new  # a view of what may move when it grows
+        rank += len(taken)
+        pivots.append(taken)
+    rows.resize((rank, len(x)), refcheck=False)
+    return rows.T, np.concatenate(pivots) if pivots else np.zeros(0, dtype=np.intp)
 
 
-def _join(blocks: list[Array], rank: int, n: int) -> Array:
-    """The filled rows of the blocks as one (n, rank) column-major array, freeing as it copies."""
-    rows = np.empty((rank, n))
-    start = 0
-    while blocks:
-        block = blocks.pop(0)[: rank - start]
-        rows[start : start + len(block)] = block
-        start += len(block)
-    return rows.T
+def _pool(residual: Array, stop: float) -> tuple[NDArray[np.intp], float]:
+    """At most `POOL` points with remainders above `least`, and `least`; none when all are done.
+
+    The best of each of many groups, not the best of all: those sit side by side, and one pivot
+    settles them together.
+    """
+    groups = min(len(residual), GROUPS)
+    width = len(residual) // groups
+    whole = groups * width
+    best = residual[:whole].reshape(groups, width).argmax(axis=1) + width * np.arange(groups)
+    if whole < len(residual):
+        best = np.append(best, whole + residual[whole:].argmax())
+    values = residual[best]
+    least = max(stop, NEARLY * float(values.max()))
+    order = np.argsort(-values, kind="stable")[:POOL]
+    return best[order[values[order] > least]], least
+
+
+def _eliminate(
+    rest: Array, least: float, jitter: float, most: int
+) -> tuple[NDArray[np.intp], Array]:
+    """Positions of the pivots above `least` in greedy order, and their Cholesky factor."""
+    from scipy.linalg.lapack import dpstrf
+
+    shifted = rest + jitter * np.eye(len(rest))
+    factor, order, rank, _ = dpstrf(shifted, tol=least + jitter, lower=1)
+    rank = min(max(int(rank), 1), most)
+    return order[:rank] - 1, np.tril(factor[:rank, :rank])
 
 
 def median_bandwidth(x: ArrayLike, max_points: int = 2000, rng: Any = None) -> float:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Sequence
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,6 +23,9 @@ from .pairwise import check_points
 DENSE_LIMIT = 20_000
 #: Up to this many scattered points the matrix is stored (134 MB) rather than recomputed.
 STORED_LIMIT = 4096
+#: Products an operator on scattered points remembers: a step asks for those of the old and the new
+#: weights and of their difference again and again (solver, certificate, energy, distance).
+REMEMBERED = 4
 #: Axes longer than this go through the Fourier transform: their one-dimensional Gram matrices
 #: would cost more memory and time than it does.
 AXIS_LIMIT = 2048
@@ -90,14 +95,29 @@ class KernelOperator(ABC):
 
 
 class DenseOperator(KernelOperator):
-    """Scattered points: the matrix is stored when small, recomputed in blocks otherwise."""
+    """Scattered points: the matrix is stored when small, recomputed in blocks otherwise.
+
+    The last products are remembered: equal vectors give the same bits, only sooner.
+    """
 
     def __init__(self, kernel: Kernel, points: Array) -> None:
         super().__init__(kernel, points)
-        small = len(points) <= STORED_LIMIT
-        self._matrix = kernel._gram(points, points) if small else None
+        self._recent: deque[tuple[Array, Array]] = deque(maxlen=REMEMBERED)
+
+    @cached_property
+    def _matrix(self) -> Array | None:
+        small = len(self.points) <= STORED_LIMIT
+        return self.kernel._self_gram(self.points) if small else None
 
     def _matvec(self, v: Array) -> Array:
+        for known, product in self._recent:
+            if np.array_equal(known, v):
+                return product.copy()
+        product = self._product(v)
+        self._recent.appendleft((v.copy(), product.copy()))
+        return product
+
+    def _product(self, v: Array) -> Array:
         if self._matrix is None:
             return self.kernel.apply(self.points, self.points, v)
         return self._matrix @ v
@@ -184,10 +204,10 @@ def operator(kernel: Kernel, support: Any) -> KernelOperator:
     -------
     KernelOperator
     """
-    points = check_points(getattr(support, "points", support), "support")
+    points = _points(support)
     grid = getattr(support, "grid", None)
     if grid is None:
-        return DenseOperator(kernel, points)
+        return _shared(kernel, points)
     axes = [np.asarray(a, dtype=np.float64) for a in grid.axes]
     terms = kernel.terms if isinstance(kernel, Sum) else (kernel,)
     if all(t.separable for t in terms) and max(map(len, axes)) <= AXIS_LIMIT:
@@ -197,6 +217,34 @@ def operator(kernel: Kernel, support: Any) -> KernelOperator:
     if kernel.stationary and all(map(_uniform, axes)):
         return FourierOperator(kernel, points, axes)
     return DenseOperator(kernel, points)
+
+
+def _points(support: Any) -> Array:
+    """The points themselves when a measure froze them (checked then), else a checked copy."""
+    points = getattr(support, "points", None)
+    if isinstance(points, np.ndarray) and not points.flags.writeable and points.base is None:
+        return points
+    return check_points(support if points is None else points, "support")
+
+
+#: Operators in use, by kernel and by the identity of the points, which an operator keeps alive.
+_ALIVE: WeakValueDictionary[tuple[Kernel, int], DenseOperator] = WeakValueDictionary()
+
+
+def _shared(kernel: Kernel, points: Array) -> DenseOperator:
+    """The operator somebody else already holds, where the points cannot change under it.
+
+    An energy, a geometry and a solver on one support then share one matrix and its products.
+    """
+    if points.flags.writeable:
+        return DenseOperator(kernel, points)
+    try:
+        found = _ALIVE.get((kernel, id(points)))
+    except TypeError:  # a kernel that cannot be hashed is not shared
+        return DenseOperator(kernel, points)
+    if found is None:
+        found = _ALIVE[kernel, id(points)] = DenseOperator(kernel, points)
+    return found
 
 
 def _uniform(axis: Array) -> bool:
