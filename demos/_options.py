@@ -1,13 +1,9 @@
 """The options that every demo has, and errors in one line."""
 
 import argparse
-import functools
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
-
-import scipy.linalg  # noqa: F401 (its threads can only be limited once it is loaded)
-from threadpoolctl import threadpool_limits
 
 import jko
 from jko import plot
@@ -44,17 +40,6 @@ class Options(argparse.ArgumentParser):
         chosen = super().parse_args(args, namespace)
         plot.folder(chosen.out)
         return chosen
-
-
-def one_thread(main: Callable[..., int]) -> Callable[..., int]:
-    """Run a demo with one BLAS thread: the pools of NumPy and SciPy fight over small matrices."""
-
-    @functools.wraps(main)
-    def inner(argv: list[str] | None = None) -> int:
-        with threadpool_limits(limits=1):
-            return main(argv)
-
-    return inner
 
 
 def script(main: Callable[[], int]) -> NoReturn:

@@ -6,7 +6,7 @@ started in one well and approaches the Gibbs density exp(-V/D)/Z, whose energy i
 """
 
 import numpy as np
-from _options import Options, one_thread, script
+from _options import Options, script
 
 import jko
 from jko import plot
@@ -19,7 +19,6 @@ def well(x: np.ndarray) -> np.ndarray:
     return (x[:, 0] ** 2 - 1) ** 2 + 0.2 * x[:, 0]
 
 
-@one_thread
 def main(argv: list[str] | None = None) -> int:
     """Run the demo."""
     parser = Options("fokker_planck", "A density in a double well relaxes to the Gibbs density.")

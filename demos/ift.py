@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from _data import Data, own, wine
-from _options import Options, one_thread, script
+from _options import Options, script
 
 import jko
 import jko.verify
@@ -219,7 +219,6 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     return chosen
 
 
-@one_thread
 def main(argv: list[str] | None = None) -> int:
     """Run the demo."""
     chosen = arguments(argv)

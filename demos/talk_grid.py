@@ -8,7 +8,7 @@ gap of a step bounds how far its objective is from the optimum, whatever those s
 import time
 
 import numpy as np
-from _options import Options, one_thread, script
+from _options import Options, script
 
 import jko
 from jko import plot
@@ -16,7 +16,6 @@ from jko import plot
 ETA, REG = 0.1, 0.1
 
 
-@one_thread
 def main(argv: list[str] | None = None) -> int:
     """Run the demo."""
     parser = Options("talk_grid", "The split scheme on a grid, by POT and CVXPY.")

@@ -8,7 +8,7 @@ an equation for the mass alone once the shapes are known; it is integrated besid
 import itertools
 
 import numpy as np
-from _options import Options, one_thread, script
+from _options import Options, script
 
 import jko
 from jko import plot
@@ -21,7 +21,6 @@ def bump(grid: jko.Grid, mean: float, sd: float, mass: float) -> jko.GridDensity
     )
 
 
-@one_thread
 def main(argv: list[str] | None = None) -> int:
     """Run the demo."""
     parser = Options("wfr", "A small measure on the left becomes one three times as heavy.")

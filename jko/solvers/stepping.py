@@ -15,6 +15,7 @@ from jko.prox.problem import ProxProblem
 from jko.prox.result import Breakdown, Certificate, Status, StepResult
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.select import select
+from jko.threads import limited
 from jko.validation import positive, positive_int, rng_of
 
 
@@ -78,8 +79,9 @@ def step(
     )
     started = time.perf_counter()
     try:
-        answer = chosen.solve(problem, controls)
-        result = judge(problem, chosen, answer, controls, started)
+        with limited():
+            answer = chosen.solve(problem, controls)
+            result = judge(problem, chosen, answer, controls, started)
     except Breakdown as broken:
         result = _broken(problem, chosen, broken, controls, started)
     if throw and not result.success:
