@@ -18,7 +18,7 @@ VARIABLE = "JKO_BLAS_THREADS"
 
 
 def blas_threads() -> int | None:
-    """Threads a step may use: 1, or what JKO_BLAS_THREADS says; None ("0") leaves the pools alone."""
+    """Threads a step may use: 1, or what JKO_BLAS_THREADS says; None ("0") leaves them alone."""
     text = os.environ.get(VARIABLE, "1")
     if not text.isdigit():
         raise InvalidArgument(f"{VARIABLE} = {text!r} must be a whole number; 0 sets no limit")

@@ -33,7 +33,8 @@ def test_threads_inside_a_step(monkeypatch, said, seen):
     spy = _Spy()
     mu = jko.Histogram(np.arange(3.0)[:, None], np.full(3, 1 / 3))
     jko.step(mu, jko.Potential(lambda x: x[:, 0]), jko.Hellinger(), 0.1, solver=spy)
-    assert spy.seen == {seen}
+    # The environment may hold a pool to fewer threads, never to more.
+    assert max(spy.seen) <= seen
 
 
 def test_no_limit_and_a_bad_limit(monkeypatch):

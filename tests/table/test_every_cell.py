@@ -48,7 +48,8 @@ def test_cell(measure: str, geometry: str, energy: str, with_zeros: bool) -> Non
     if not takers:
         # Refused with zero weights only: then the step must be infinite on every measure that the
         # geometry can reach (inclusive KL where a mirror step cannot charge an empty atom).
-        positive = problem.discrete.with_weights(np.ones(problem.discrete.n))
+        mu = problem.discrete
+        positive = mu.with_weights(np.full(mu.n, mu.mass / mu.n))
         reachable = (problem.previous, positive)
         assert all(problem.objective(nu) == np.inf for nu in reachable)
         return
