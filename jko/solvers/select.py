@@ -14,6 +14,7 @@ from jko.solvers.conic import Conic
 from jko.solvers.dual_root import DualRoot
 from jko.solvers.entropic import Entropic
 from jko.solvers.lagrangian import Lagrangian
+from jko.solvers.linear_transport import LinearTransport
 from jko.solvers.mirror import Mirror
 from jko.solvers.mixture import Mixture
 from jko.solvers.simplex_qp import SimplexQP
@@ -34,6 +35,7 @@ AUTO: tuple[ProxSolver, ...] = (
     SimplexQP(),
     WeightNewton(),
     Lagrangian(),
+    LinearTransport(),
     Entropic(),
     UnbalancedScaling(),
     TransportProgram(),

@@ -194,3 +194,8 @@ PROBLEMS["TransportProgram"] = {
     "energy-distance": shared(lambda pi: jko.MMDEnergy(pi, ENERGY), jko.Wasserstein()),
     "line": positive_pair(jko.KL, jko.Wasserstein()),
 }
+PROBLEMS["LinearTransport"] = {
+    "well": shared(lambda pi: quadratic_well(), jko.Wasserstein()),
+    "scaled": shared(lambda pi: 3.0 * quadratic_well(), 0.5 * jko.Wasserstein(), tau=2.0),
+    "grid": shared(lambda pi: quadratic_well(), jko.Wasserstein(), make=measures.grid_density),
+}
