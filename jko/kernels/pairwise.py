@@ -21,11 +21,16 @@ GramBlock = Callable[[slice, slice], Array]
 BLOCK_ENTRIES = 2**18
 BLOCK_COLUMNS = 4096
 
-#: Side of the squares of a symmetric sweep: half a megabyte each, which stays in cache.
-TILE = 256
+#: Side of the squares of a sweep: they stay in cache, and a product of so few rows, columns and
+#: coordinates is not handed to several threads, which would wait for each other.
+TILE = 192
 
 #: From this dimension on a matrix product beats the direct difference (see `sqdistances`).
 PRODUCT_DIMENSION = 20
+
+#: Fewer pairs than this are left to differences: time is no matter there, and particles that close
+#: in on a target want the last digit.
+PRODUCT_PAIRS = 2**18
 
 #: Pairs closer than this fraction of their squared norms are recomputed by direct difference.
 NEAR = 1e-3
@@ -109,6 +114,13 @@ def blocks(n: int, m: int, entries: int = BLOCK_ENTRIES) -> Iterator[tuple[slice
             yield slice(i, min(i + height, n)), slice(j, min(j + width, m))
 
 
+def rectangles(n: int, m: int) -> Iterator[tuple[slice, slice]]:
+    """Cut an (n, m) matrix into pieces of the size of a tile, row by row."""
+    for i in range(0, n, TILE // 3):
+        for j in range(0, m, 3 * TILE):
+            yield slice(i, min(i + TILE // 3, n)), slice(j, min(j + 3 * TILE, m))
+
+
 def tiles(n: int, width: int = TILE) -> Iterator[tuple[slice, slice]]:
     """Cut the upper triangle of an (n, n) matrix into squares; the diagonal ones come whole."""
     for i in range(0, n, width):
@@ -120,7 +132,7 @@ def block_sums(gram: GramBlock, x: Array, y: Array, v: Array) -> Array:
     """K v from rectangles of K: all of them, or one triangle when y is x."""
     out = np.zeros((len(x), *v.shape[1:]))
     if y is not x:
-        for i, j in blocks(len(x), len(y)):
+        for i, j in rectangles(len(x), len(y)):
             out[i] += gram(i, j) @ v[j]
         return out
     for i, j in tiles(len(x)):

@@ -14,7 +14,7 @@ from jko.validation import Array, positive
 
 from .base import Definiteness, Kernel
 from .embedding import gaussian_convolution, gaussian_convolution_gradient
-from .pairwise import Augmented, GramBlock, check_points, sqdistances
+from .pairwise import PRODUCT_PAIRS, Augmented, GramBlock, check_points, sqdistances
 from .radial import RadialKernel
 
 _BANDWIDTH = "pass a length > 0, for example jko.kernels.median_bandwidth(x)"
@@ -76,6 +76,8 @@ class Gaussian(_Radial):
         return self._profile(sq) / -(self.bandwidth**2)
 
     def _gram_blocks(self, x: Array, y: Array) -> GramBlock:
+        if len(x) * len(y) < PRODUCT_PAIRS:
+            return super()._gram_blocks(x, y)
         pair = Augmented(x, y, self.bandwidth)
         if not pair.accurate:
             return super()._gram_blocks(x, y)

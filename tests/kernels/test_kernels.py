@@ -13,6 +13,7 @@ from jko.kernels import (
     Matern,
     median_bandwidth,
     pairwise,
+    stationary,
 )
 
 all_kernels = pytest.mark.parametrize("k", KERNELS, ids=IDS)
@@ -173,12 +174,13 @@ def test_bad_input_is_told_what_to_do(call, error, match):
         call()
 
 
-@pytest.mark.parametrize("n", [1, 255, 256, 257, 600])
+@pytest.mark.parametrize("n", [1, 191, 192, 193, 600])
 @pytest.mark.parametrize("k", [Gaussian(0.7), Laplace(), Energy()], ids=repr)
 def test_half_a_symmetric_sweep_is_the_whole_sum(k, n):
     x, v = cloud(n, 2), np.random.default_rng(n).normal(size=(n, 2))
     bound = 1e-13 * (np.abs(k(x)) @ np.abs(v))
     assert (np.abs(k.apply(x, x, v) - k(x) @ v) <= bound).all()
+    assert (np.abs(k.apply(x.copy(), x, v) - k(x) @ v) <= bound).all()
     gram = k._self_gram(x)
     assert np.array_equal(gram, gram.T)
     np.testing.assert_allclose(gram, k(x), rtol=1e-13)
@@ -186,8 +188,9 @@ def test_half_a_symmetric_sweep_is_the_whole_sum(k, n):
 
 @pytest.mark.parametrize("shift", [0.0, 1e6])
 @pytest.mark.parametrize("h", [3.0, 0.5, 0.05])
-def test_gaussian_products_keep_thirteen_digits_of_every_entry(h, shift):
+def test_gaussian_products_keep_thirteen_digits_of_every_entry(h, shift, monkeypatch):
     """By matrix products while the cloud spans few bandwidths, by differences beyond."""
+    monkeypatch.setattr(stationary, "PRODUCT_PAIRS", 0)
     x, y = cloud(300, 2) + shift, np.vstack([cloud(200, 2, seed=1), cloud(300, 2)[:50]]) + shift
     square = ((x.astype(np.longdouble)[:, None] - y.astype(np.longdouble)[None]) ** 2).sum(-1)
     exact = np.exp(-square / (2 * np.longdouble(h) ** 2))
