@@ -50,9 +50,13 @@ class MMDEnergy(FormEnergy):
         slope = self.kernel.embed_gradient
         return slope(mu, mu.points) - slope(self.target, mu.points)
 
-    def restrict(self, mu: Discrete) -> WeightForm:
+    def check_restriction(self, mu: Discrete) -> None:
+        """Raise `Unsupported` where `restrict` would, before any product with the kernel."""
         self._require_v("normal form")
         self._require_equal_masses(mu)
+
+    def restrict(self, mu: Discrete) -> WeightForm:
+        self.check_restriction(mu)
         # A conditionally positive kernel (energy distance) only compares equal masses; there its
         # positive twin k(x,y) + |x| + |y| gives the same energy and a convex form.
         kernel = self.kernel.positive()

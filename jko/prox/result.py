@@ -25,6 +25,10 @@ class Status(Enum):
         " try another solver (jko.solvers_for lists them) or a larger tol."
     )
     UNBOUNDED = "The step has no minimiser: the objective is unbounded below; reduce tau."
+    EMPTY = (
+        "The minimiser is the empty measure: the step removes all mass, and a measure needs some;"
+        " reduce tau, or keep the mass fixed."
+    )
     BROKEN = (
         "The solver's answer is not usable (not finite, negative, or of the wrong mass);"
         " change its settings or use another solver (jko.solvers_for lists them)."

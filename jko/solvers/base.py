@@ -59,6 +59,8 @@ class Answer:
         Objective of the stated problem where it needs more than the measure (a plan).
     sqdistance : float or None
         Transport cost of the plan found; None: the geometry computes it.
+    energy : float or None
+        F at the measure, where the solver knows it (a large step within its error bound).
     bias : float or None
     certified : Measure or None
         The measure the certificate speaks of when it is not the returned one (a recombined
@@ -70,6 +72,8 @@ class Answer:
         from a measure to itself costs something); None: the driver takes F(previous).
     exhausted : bool
         Whether the iteration limit was hit.
+    remark : str
+        What a step that misses its tolerance should say besides its status.
     warm : object
     info : dict
     """
@@ -79,11 +83,13 @@ class Answer:
     iterations: int
     objective: float | None = None
     sqdistance: float | None = None
+    energy: float | None = None
     bias: float | None = None
     certified: Measure | None = None
     dual: Any = None
     baseline: float | None = None
     exhausted: bool = False
+    remark: str = ""
     warm: Any = None
     info: Mapping[str, Any] = field(default_factory=dict)
 

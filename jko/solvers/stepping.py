@@ -106,14 +106,15 @@ def judge(
     status = _status(certificate, objective, controls.tol, answer.exhausted)
     return StepResult(
         measure=nu,
-        energy=problem.value(nu),
+        energy=problem.value(nu) if answer.energy is None else answer.energy,
         sqdistance=sqdistance,
         objective=objective,
         gap=certificate.gap,
         bias=answer.bias,
         residual=certificate.residual,
         status=status,
-        message=_message(solver, status, certificate, objective, controls.tol),
+        message=_message(solver, status, certificate, objective, controls.tol)
+        + (f"; {answer.remark}" if answer.remark and status is not Status.CERTIFIED else ""),
         solver=solver.name,
         iterations=answer.iterations,
         seconds=time.perf_counter() - started,

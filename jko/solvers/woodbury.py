@@ -64,7 +64,10 @@ def prepare(
         rows = np.ascontiguousarray(np.linalg.qr(rows, mode="r"))
     norms = np.einsum("ij,ij->j", rows, rows)
     unit = max(scale * norms.max(initial=0.0), d.max(initial=0.0)) or 1.0
-    rows = rows * np.sqrt(scale / unit)
+    if 0.5 * scale <= unit <= 2 * scale:
+        unit = scale  # near enough, and the rows stay where they are
+    else:
+        rows = rows * np.sqrt(scale / unit)
     size = mass if mass else 1.0
     shift = 0.0 if mass is None or n == 0 else float(c.max())
     scaled = (c - shift) / (unit * size)

@@ -1,11 +1,15 @@
 """The MMD step on its atoms: optimal by definition, certified densely, nine digits at n = 1000."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from generators import measures
 
 import jko
 from jko import kernels
+from jko.prox import ProxProblem
+from jko.prox.quadratic_step import QuadraticStep
 from jko.solvers import Mixture, SimplexQP
 
 KERNELS = [
@@ -300,3 +304,43 @@ def test_interactions_are_taken_when_convex():
     for energy in (jko.Interaction.quadratic(), jko.Interaction(kernels.Energy())):
         with pytest.raises(jko.Unsupported, match="not known to be convex"):
             jko.step(mu, energy, jko.MMD(GAUSS), 0.7, solver=SimplexQP())
+
+
+@pytest.mark.parametrize("tau", 10.0 ** -np.arange(3, 13))
+@pytest.mark.parametrize("mass", [1.0, 30.0])
+def test_short_steps_are_certified(tau, mass):
+    """Rounding over tau once kept steps below 1e-5 from nine digits."""
+    mu = measures.particles(60, seed=1, mass=mass)
+    pi = measures.particles(45, seed=2, mass=mass, shift=0.5)
+    energy, geometry = jko.MMDEnergy(pi, GAUSS), jko.MMD(GAUSS)
+    found = jko.step(mu, energy, geometry, tau)
+    before = energy.value(mu)
+    assert found.gap <= 1e-9 * max(1.0, found.objective)
+    assert found.objective <= before * (1 + 1e-14)
+    assert found.objective >= before / (1 + tau) * (1 - 1e-14)  # M2: nothing descends further
+    assert dense_objective(found.measure.weights, mu, pi, GAUSS, tau) == pytest.approx(
+        found.objective, rel=1e-9, abs=1e-14 * mass**2 / tau
+    )
+
+
+def test_the_gap_of_short_steps_bounds_any_answer(rng):
+    """The blend with the unconstrained minimum, on answers good and bad."""
+    mu, pi = measures.particles(60, seed=1), measures.particles(45, seed=2, shift=0.5)
+    problem = ProxProblem(jko.MMDEnergy(pi, GAUSS), jko.MMD(GAUSS), mu, 1e-3)
+    stated = QuadraticStep.of(problem)
+    best = jko.step(mu, problem.energy, problem.geometry, 1e-3, tol=1e-12).measure.weights
+    least = dense_objective(best, mu, pi, GAUSS, 1e-3) - 1e-12
+    for _ in range(50):
+        w = rival(rng, best)
+        answer = SimpleNamespace(measure=mu.with_weights(w), certified=None)
+        gap = stated.certificate(answer).gap
+        assert dense_objective(w, mu, pi, GAUSS, 1e-3) - least <= gap + 1e-11
+
+
+def test_an_empty_minimiser_has_a_status_of_its_own():
+    mu, pi = measures.particles(20, seed=1), measures.particles(13, seed=2)
+    energy = jko.MMDEnergy(pi, GAUSS) + jko.Potential(lambda x: np.full(len(x), 50.0))
+    found = jko.step(mu, energy, jko.MMD(GAUSS, mass="free"), 10.0, throw=False)
+    assert found.status is jko.Status.EMPTY
+    assert "empty measure" in found.message
+    assert np.array_equal(found.measure.weights, mu.weights)
