@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from jko.energies.form import WeightForm
+from jko.energies.gaussian_form import GaussianForm
 from jko.errors import Unsupported
 from jko.measures.base import Discrete, Measure
+from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.validation import Array, instance, positive
 
 
@@ -18,7 +21,8 @@ class Energy(ABC):
     """A functional F of a measure; only `value` must be written.
 
     Capabilities a solver may ask for: `restrict` (the normal form on a fixed support, from which
-    `first_variation`, `log_prox_kl` and `conic` follow), `wasserstein_gradient` (moving atoms).
+    `first_variation`, `log_prox_kl` and `conic` follow), `wasserstein_gradient` (moving atoms),
+    `gaussian_form` (Gaussians and mixtures of them).
     A capability that is missing raises `jko.Unsupported` with a sentence that says what to use.
     """
 
@@ -31,6 +35,13 @@ class Energy(ABC):
         raise Unsupported(
             f"{self!r} has no normal form on a fixed support;"
             " use a solver that needs first_variation or wasserstein_gradient only"
+        )
+
+    def gaussian_form(self) -> GaussianForm:
+        """F as a function of mean and covariance on Gaussian measures."""
+        raise Unsupported(
+            f"{self!r} has no form on Gaussian measures; use jko.KL, jko.Entropy() or"
+            " jko.Potential(V, gradient=...), or discretise on a jko.GridDensity"
         )
 
     def first_variation(self, mu: Discrete) -> Array:
@@ -107,6 +118,16 @@ class EnergySum(Energy):
             out = out + form
         return out
 
+    @cached_property
+    def _gaussian_form(self) -> GaussianForm:
+        first, *rest = [term.gaussian_form().scaled(c) for c, term in self._terms]
+        for form in rest:
+            first = first + form
+        return first
+
+    def gaussian_form(self) -> GaussianForm:
+        return self._gaussian_form
+
     def first_variation(self, mu: Discrete) -> Array:
         return np.sum([c * term.first_variation(mu) for c, term in self._terms], axis=0)
 
@@ -130,7 +151,14 @@ class FormEnergy(Energy):
     @abstractmethod
     def restrict(self, mu: Discrete) -> WeightForm: ...
 
+    @property
+    def on_gaussians(self) -> bool:
+        """Whether the class says what it is on Gaussian measures."""
+        return type(self).gaussian_form is not Energy.gaussian_form
+
     def value(self, mu: Measure) -> float:
+        if isinstance(mu, (Gaussian, GaussianMixture)) and self.on_gaussians:
+            return self.gaussian_form().value(mu)
         if not isinstance(mu, Discrete):
             raise Unsupported(
                 f"{type(self).__name__} has no value on a {type(mu).__name__};"

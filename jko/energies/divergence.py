@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from jko.energies.base import Energy, FormEnergy
 from jko.energies.form import WeightForm
+from jko.energies.gaussian_form import Field, GaussianForm
 from jko.energies.separable import Separable
 from jko.errors import InvalidMeasure, Unsupported
+from jko.expectations import Rule
+from jko.geometries.gaussian import gaussian_kl
 from jko.measures.base import Discrete, Measure
-from jko.measures.gaussian import Gaussian
+from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity, Target, restrict
 from jko.validation import Array, instance, real
 
@@ -59,15 +63,46 @@ class KL(PhiDivergence):
     """KL(mu | target) = int mu log(mu/target) - mu + target, the exclusive divergence (p = 1).
 
     To an unnormalised `LogDensity` it is known up to a constant on probability measures.
+
+    Parameters
+    ----------
+    target : measure or LogDensity
+    rule : Rule, optional
+        How expectations under a Gaussian are taken (`jko.expectations`); Gauss-Hermite in up to
+        three dimensions and randomised cubature beyond when None. A Gaussian target needs none.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, rule: Rule | None = None) -> None:
         super().__init__(target, 1.0)
+        kinds: tuple[type, ...] = (Rule, type(None))
+        remedy = "pass a rule such as jko.expectations.Cubature()"
+        self.rule: Rule | None = instance(rule, kinds, "rule", remedy)
 
     def value(self, mu: Measure) -> float:
         if isinstance(mu, Gaussian) and isinstance(self.target, Gaussian):
-            return _gaussian_kl(mu, self.target)
+            return gaussian_kl(mu, self.target)
         return super().value(mu)
+
+    @cached_property
+    def _gaussian_form(self) -> GaussianForm:
+        target = self.target
+        if isinstance(target, Gaussian):
+            return GaussianForm(1.0, -1.0, target.mass, quadratics=((1.0, target),))
+        if not isinstance(target, (GaussianMixture, LogDensity)):
+            raise Unsupported(
+                f"KL from a Gaussian to a {type(target).__name__} is infinite or unknown; give the"
+                " target as a jko.Gaussian, jko.GaussianMixture or jko.LogDensity"
+            )
+        mixture = isinstance(target, GaussianMixture)
+        score = target.score if mixture or target.gradient is not None else None  # type: ignore[union-attr]
+        downhill = None if score is None else lambda x: -score(x)
+        field = Field(lambda x: -target.log_density_at(x), downhill, self.rule, 1.0, target.dim)
+        constant = target.mass if isinstance(target, GaussianMixture) else 0.0
+        convex = isinstance(target, LogDensity) and target.log_concave
+        return GaussianForm(1.0, -1.0, constant, fields=(field,), convex=convex)
+
+    def gaussian_form(self) -> GaussianForm:
+        return self._gaussian_form
 
     def convexity(self, geometry: Any) -> float | None:
         # Displacement convexity modulus of KL(.|N(m, S)): the smallest eigenvalue of S^{-1}.
@@ -80,14 +115,20 @@ class KL(PhiDivergence):
 
 
 class InclusiveKL(PhiDivergence):
-    """KL(target | mu), the inclusive (forward) divergence (p = 0): infinite unless mu covers it."""
+    """KL(target | mu), the inclusive (forward) divergence (p = 0): infinite unless mu covers it.
+
+    On a Gaussian mu, with any target but a Gaussian, the constant int pi log pi is left out: what
+    remains is the cross-entropy, which needs the moments of the target alone (MATH G3).
+    """
 
     def __init__(self, target: Target) -> None:
         super().__init__(target, 0.0)
 
     def value(self, mu: Measure) -> float:
         if isinstance(mu, Gaussian) and isinstance(self.target, Gaussian):
-            return _gaussian_kl(self.target, mu)
+            return gaussian_kl(self.target, mu)
+        if isinstance(mu, Gaussian):
+            return _cross_entropy(self.target, mu)
         return super().value(mu)
 
     def __repr__(self) -> str:
@@ -146,11 +187,16 @@ def gaussian_kl_sum(energy: Energy) -> tuple[float, Gaussian] | None:
     return total, Gaussian(mean, (cov + cov.T) / 2)
 
 
-def _gaussian_kl(a: Gaussian, b: Gaussian) -> float:
-    """KL(a|b) between Gaussian measures, mass terms included."""
-    root = np.linalg.inv(np.linalg.cholesky(b.cov))
-    ratio = root @ a.cov @ root.T
-    shift = root @ (a.mean - b.mean)
-    logdet = np.linalg.slogdet(ratio)[1]
-    shape = 0.5 * (np.trace(ratio) - a.dim - logdet + shift @ shift)
-    return float(a.mass * (shape + np.log(a.mass / b.mass)) - a.mass + b.mass)
+def _cross_entropy(target: Target, mu: Gaussian) -> float:
+    """-int log mu dpi - pi(X) + mu(X) on a Gaussian mu."""
+    if isinstance(target, LogDensity):
+        raise Unsupported(
+            "the moments of a LogDensity are not known; draw weighted particles with"
+            " jko.vi.importance_sample and take InclusiveKL to them"
+        )
+    white = np.linalg.inv(np.linalg.cholesky(mu.cov))
+    spread = float(((white @ target.cov) * white).sum())
+    shift = white @ (target.mean - mu.mean)
+    logdet = mu.dim * np.log(2 * np.pi) - 2 * np.log(np.diag(white)).sum()
+    surprise = 0.5 * (spread + float(shift @ shift) + logdet) - np.log(mu.mass)
+    return float(target.mass * surprise - target.mass + mu.mass)

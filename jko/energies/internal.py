@@ -9,6 +9,7 @@ from jko.energies.base import FormEnergy
 from jko.energies.form import WeightForm
 from jko.energies.separable import Separable
 from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
+from jko.energies.gaussian_form import GaussianForm
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete
 from jko.validation import Array, finite_array, positive
@@ -88,6 +89,11 @@ class PorousMedium(_Internal):
     def __repr__(self) -> str:
         return self._shown(f"m={self.m:g}")
 
+
+    def gaussian_form(self) -> GaussianForm:
+        if self._reference is not None:
+            raise Unsupported("Entropy(reference=...) weighs atoms; a Gaussian has none")
+        return GaussianForm(entropy=1.0)
 
 class BoxConstraint(_Internal):
     """0 where the density is at most `bound`, +inf otherwise: hard congestion (MATH W7).

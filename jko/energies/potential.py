@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from jko.energies.base import FormEnergy
 from jko.energies.form import WeightForm
+from jko.energies.gaussian_form import Field, GaussianForm
 from jko.energies.separable import Separable
 from jko.errors import InvalidMeasure, InvalidType, Unsupported
 from jko.measures.base import Discrete
@@ -64,6 +66,17 @@ class Potential(FormEnergy):
         wall = np.isinf(values)
         upper = np.where(wall, 0.0, np.inf) if wall.any() else None
         return WeightForm(Separable(np.where(wall, 0.0, values), {}, upper))
+
+    @cached_property
+    def _gaussian_form(self) -> GaussianForm:
+        if self._function is None:
+            raise Unsupported(
+                "Potential of an array has values on atoms only; pass a function V for a Gaussian"
+            )
+        return GaussianForm(fields=(Field(self._function, self._gradient),), convex=False)
+
+    def gaussian_form(self) -> GaussianForm:
+        return self._gaussian_form
 
     def wasserstein_gradient(self, mu: Discrete) -> Array:
         if self._gradient is None:

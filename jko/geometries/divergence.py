@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jko.errors import Unsupported
 from jko.geometries.base import Geometry, common_weights, show
+from jko.geometries.gaussian import gaussian_kl, hellinger_square
 from jko.measures.base import Discrete, Measure
+from jko.measures.gaussian import Gaussian
 from jko.numerics import xlogy
 from jko.validation import Array, one_of, real
 
@@ -37,7 +40,21 @@ class Divergence(Geometry):
         return self.mass == "fixed"
 
     def _sqdistance(self, a: Measure, b: Measure) -> float:
+        if isinstance(a, Gaussian) and isinstance(b, Gaussian):
+            return self._between_gaussians(a, b)
         return 2 * phi_divergence(self.p, *common_weights(a, b))
+
+    def _between_gaussians(self, a: Gaussian, b: Gaussian) -> float:
+        if self.p == 1:
+            return 2 * gaussian_kl(a, b)
+        if self.p == 0:
+            return 2 * gaussian_kl(b, a)
+        if self.p == 0.5:
+            return hellinger_square(a, b)
+        raise Unsupported(
+            f"{self!r} between Gaussians has no formula here; use p = 0, 1/2 or 1,"
+            " or discretise on a jko.GridDensity"
+        )
 
     def potential(self, a: Discrete, b: Discrete) -> Array:
         """phi_p'(da/db), the first variation of D_p(. | b)."""

@@ -17,7 +17,9 @@ from jko.geometries.base import (
     leaves_cone,
     show,
 )
+from jko.geometries.gaussian import hellinger_angle, hellinger_square
 from jko.measures.base import Discrete, Measure
+from jko.measures.gaussian import Gaussian
 from jko.validation import Array, one_of
 
 
@@ -62,6 +64,8 @@ class Hellinger(Geometry):
         return self.mass == "fixed"
 
     def _sqdistance(self, a: Measure, b: Measure) -> float:
+        if isinstance(a, Gaussian) and isinstance(b, Gaussian):
+            return hellinger_square(a, b)
         wa, wb = common_weights(a, b)
         return float(4 * ((np.sqrt(wa) - np.sqrt(wb)) ** 2).sum())
 
@@ -130,6 +134,8 @@ class SphericalHellinger(Geometry):
         return 4 * float(np.arcsin(min(chord / 2, 1.0)))
 
     def _sqdistance(self, a: Measure, b: Measure) -> float:
+        if isinstance(a, Gaussian) and isinstance(b, Gaussian):
+            return a.mass * hellinger_angle(a, b) ** 2
         wa, wb = common_weights(a, b)
         return float(wa.sum()) * self.angle(wa, wb) ** 2
 

@@ -24,11 +24,14 @@ class LogDensity:
     gradient : callable (n, d) -> (n, d), optional
         Gradient of `log_density` (the score); needed by steps that move particles.
     dim : int
+    log_concave : bool
+        Your word that the log density is concave; steps on Gaussians then have a gap.
     """
 
     log_density: Callable[[Array], Array]
     gradient: Callable[[Array], Array] | None = None
     dim: int = 1
+    log_concave: bool = False
 
     def __post_init__(self) -> None:
         if not callable(self.log_density):

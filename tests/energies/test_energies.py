@@ -423,7 +423,7 @@ def test_a_new_energy_needs_its_value_only():
         (lambda mu: Entropy([1.0, -1.0]), InvalidMeasure, "positive"),
         (lambda mu: Entropy([1.0, 1.0]).value(mu), InvalidMeasure, r"expected \(6,\)"),
         (lambda mu: Entropy().value(Particles(X)), Unsupported, "particles"),
-        (lambda mu: Entropy().value(Gaussian([0], [[1]])), Unsupported, "discretise"),
+        (lambda mu: PorousMedium(2).value(Gaussian([0], [[1]])), Unsupported, "discretise"),
         (lambda mu: KL(Gaussian([0], [[1]])).value(mu), InvalidArgument, "dimension"),
         (lambda mu: PorousMedium(1), InvalidArgument, "Entropy"),
         (lambda mu: BoxConstraint(0), InvalidArgument, "bound"),

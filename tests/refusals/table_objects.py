@@ -149,7 +149,7 @@ ENERGIES = [
      (r"reference has shape \(1,\)", r"expected \(3,\)")),
     ("entropy-particles", lambda: jko.Entropy().value(jko.Particles(X)), Unsupported,
      ("Entropy of particles", "jko.GridDensity")),
-    ("entropy-gaussian", lambda: jko.Entropy().value(jko.Gaussian([0.0], [[1.0]])), Unsupported,
+    ("porous-gaussian", lambda: jko.PorousMedium(2).value(jko.Gaussian([0.0], [[1.0]])), Unsupported,
      ("no value on a Gaussian", "jko.GridDensity")),
     ("kl-no-atoms", lambda: jko.KL(jko.Gaussian([0.0], [[1.0]])).value(jko.Particles(X)),
      Unsupported, ("Gaussian has no mass on the atoms", "jko.GridDensity")),
