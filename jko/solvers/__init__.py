@@ -6,6 +6,10 @@ from jko.solvers.closed_form import ClosedForm
 from jko.solvers.conic import Conic
 from jko.solvers.dual_root import DualRoot
 from jko.solvers.entropic import Entropic
+from jko.solvers.gaussian_fisher_rao import GaussianMirror, MomentMatching, NaturalGradient
+from jko.solvers.gaussian_flow import ExactFlow
+from jko.solvers.gaussian_mixture import MixtureTransport, MixtureWeights
+from jko.solvers.gaussian_transport import GaussianForwardBackward, GaussianImplicit
 from jko.solvers.lagrangian import Lagrangian
 from jko.solvers.linear_transport import LinearTransport
 from jko.solvers.mirror import Mirror
@@ -25,10 +29,18 @@ __all__ = [
     "DualRoot",
     "Entropic",
     "Lagrangian",
+    "ExactFlow",
+    "GaussianForwardBackward",
+    "GaussianImplicit",
+    "GaussianMirror",
     "LinearTransport",
     "Mirror",
     "Mixture",
     "ProxSolver",
+    "MixtureTransport",
+    "MixtureWeights",
+    "MomentMatching",
+    "NaturalGradient",
     "SimplexQP",
     "SphericalFixedPoint",
     "TransportProgram",

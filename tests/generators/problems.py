@@ -199,3 +199,86 @@ PROBLEMS["LinearTransport"] = {
     "scaled": shared(lambda pi: 3.0 * quadratic_well(), 0.5 * jko.Wasserstein(), tau=2.0),
     "grid": shared(lambda pi: quadratic_well(), jko.Wasserstein(), make=measures.grid_density),
 }
+
+
+def smooth_target(dim=2) -> jko.LogDensity:
+    """A log-concave density that is not Gaussian, with its score."""
+
+    def log_density(x):
+        return -0.5 * (x**2).sum(axis=1) - np.logaddexp(0.0, 2 * x[:, 0] - 1)
+
+    def score(x):
+        out = -x
+        out[:, 0] -= 2 / (1 + np.exp(1 - 2 * x[:, 0]))
+        return out
+
+    return jko.LogDensity(log_density, score, dim, log_concave=True)
+
+
+def bent_target() -> jko.LogDensity:
+    """A banana: not log-concave."""
+    return jko.LogDensity(
+        lambda x: -0.5 * x[:, 0] ** 2 - (x[:, 1] - 0.3 * x[:, 0] ** 2) ** 2, dim=2
+    )
+
+
+def on_gaussian(energy, geometry, tau=0.4, dim=2, mass=1.0) -> ProxProblem:
+    return ProxProblem(energy, geometry, measures.gaussian(dim, seed=1, mass=mass), tau)
+
+
+def on_mixture(energy, geometry, tau=0.3) -> ProxProblem:
+    return ProxProblem(energy, geometry, measures.mixture(), tau)
+
+
+NORMAL = measures.gaussian(seed=2)
+PROBLEMS["ExactFlow"] = {
+    "wasserstein": on_gaussian(jko.KL(NORMAL), jko.Wasserstein()),
+    "hellinger": on_gaussian(2 * jko.KL(NORMAL), FREE, mass=0.7),
+    "sphere": on_gaussian(jko.KL(NORMAL) + jko.KL(measures.gaussian(seed=3)), SPHERE),
+    "unsplit": on_gaussian(jko.KL(NORMAL), WFR, mass=1.6),
+}
+PROBLEMS["NaturalGradient"] = {
+    "exact": on_gaussian(jko.KL(NORMAL), FIXED, mass=2.0),
+    "smooth": on_gaussian(jko.KL(smooth_target()), SPHERE),
+    "well": on_gaussian(0.5 * jko.Entropy() + quadratic_well(), SPHERE),
+    "high": on_gaussian(jko.KL(smooth_target(6)), SPHERE, dim=6),
+}
+PROBLEMS["GaussianMirror"] = {
+    "exact": on_gaussian(2 * jko.KL(NORMAL), jko.Divergence(p=1)),
+    "smooth": on_gaussian(jko.KL(smooth_target()), jko.Divergence(p=1), mass=2.0),
+    "bent": on_gaussian(jko.KL(bent_target()), 0.5 * jko.Divergence(p=1)),
+}
+PROBLEMS["MomentMatching"] = {
+    "mixture": on_gaussian(jko.InclusiveKL(measures.mixture()), jko.Divergence(p=0)),
+    "free": on_gaussian(
+        0.5 * jko.InclusiveKL(measures.particles(17, seed=2, mass=2.0)),
+        jko.Divergence(p=0, mass="free"),
+    ),
+}
+PROBLEMS["GaussianImplicit"] = {
+    "smooth": on_gaussian(jko.KL(smooth_target()), jko.Wasserstein(), mass=2.0),
+    "entropy": on_gaussian(jko.Entropy(), 2.0 * jko.Wasserstein()),
+    "bent": on_gaussian(jko.KL(bent_target()), jko.Wasserstein()),
+    "well": on_gaussian(jko.Entropy() + quadratic_well(), jko.Wasserstein()),
+}
+PROBLEMS["GaussianForwardBackward"] = {
+    "smooth": on_gaussian(jko.KL(smooth_target()), jko.Wasserstein(), mass=2.0),
+    "bent": on_gaussian(jko.KL(bent_target()), jko.Wasserstein(), tau=0.1),
+}
+PROBLEMS["MixtureTransport"] = {
+    "normal": on_mixture(jko.KL(NORMAL), jko.Wasserstein()),
+    "bent": on_mixture(jko.KL(bent_target()), 0.5 * jko.Wasserstein()),
+}
+PROBLEMS["MixtureWeights"] = {
+    "normal": on_mixture(jko.KL(NORMAL), SPHERE),
+    "bent": on_mixture(jko.KL(bent_target()), jko.Divergence(p=1)),
+    "fixed": on_mixture(jko.KL(smooth_target()), 2.0 * FIXED),
+}
+
+#: Cases whose energy is not known to be convex where the geometry needs it: a residual, no gap.
+RESIDUAL_ONLY = {
+    ("GaussianMirror", "smooth"),
+    ("GaussianMirror", "bent"),
+    ("GaussianImplicit", "bent"),
+    ("GaussianImplicit", "well"),
+}
