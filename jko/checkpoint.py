@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from jko import archive
+from jko.energies.recorded import recorded
 from jko.errors import InvalidArgument, Unsupported
 from jko.geometries.base import GeometrySum
 from jko.measures.atoms import Particles
@@ -97,7 +98,7 @@ def _probes(plan: Plan, start: Measure) -> tuple[tuple[float, ...], ...]:
 
 
 def _probe(energy: Any, mu: Measure) -> tuple[float, ...]:
-    value = float(energy.value(mu))
+    value = float(recorded(energy, mu))
     if not isinstance(mu, Particles):
         return (value,)
     try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jko.energies.base import Energy
+from jko.energies.recorded import recorded
 from jko.errors import InvalidArgument, InvalidType, StepFailed
 from jko.geometries.base import Geometry, GeometrySum
 from jko.measures.base import Measure
@@ -140,12 +141,12 @@ class Plan:
         return all(f is self.energies[0] for f in self.energies)
 
     def energy_of(self, mu: Measure) -> float:
-        """F(mu); the sum of the distinct energies when they were given apart."""
+        """F(mu) as records keep it; the sum of the distinct energies when they were given apart."""
         distinct: list[Energy] = []
         for f in self.energies:
             if not any(f is g for g in distinct):
                 distinct.append(f)
-        return float(sum(f.value(mu) for f in distinct))
+        return float(sum(recorded(f, mu) for f in distinct))
 
 
 def _per_part(value: Any, parts: Sequence[Geometry], name: str) -> tuple[Any, ...]:

@@ -1,6 +1,7 @@
 """Solvers of proximal steps: pass one as `solver=`, or let "auto" choose."""
 
 from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.solvers.birth_death import BirthDeath, Reweighting
 from jko.solvers.bures import Bures
 from jko.solvers.closed_form import ClosedForm
 from jko.solvers.conic import Conic
@@ -11,17 +12,20 @@ from jko.solvers.gaussian_flow import ExactFlow
 from jko.solvers.gaussian_mixture import MixtureTransport, MixtureWeights
 from jko.solvers.gaussian_transport import GaussianForwardBackward, GaussianImplicit
 from jko.solvers.lagrangian import Lagrangian
+from jko.solvers.langevin import Langevin
 from jko.solvers.linear_transport import LinearTransport
 from jko.solvers.mirror import Mirror
 from jko.solvers.mixture import Mixture
 from jko.solvers.simplex_qp import SimplexQP
 from jko.solvers.spherical import SphericalFixedPoint
+from jko.solvers.tempering import Tempering
 from jko.solvers.transport_program import TransportProgram
 from jko.solvers.unbalanced import UnbalancedScaling
 from jko.solvers.weight_newton import WeightNewton
 
 __all__ = [
     "Answer",
+    "BirthDeath",
     "Bures",
     "ClosedForm",
     "Conic",
@@ -29,6 +33,7 @@ __all__ = [
     "DualRoot",
     "Entropic",
     "Lagrangian",
+    "Langevin",
     "ExactFlow",
     "GaussianForwardBackward",
     "GaussianImplicit",
@@ -37,12 +42,14 @@ __all__ = [
     "Mirror",
     "Mixture",
     "ProxSolver",
+    "Reweighting",
     "MixtureTransport",
     "MixtureWeights",
     "MomentMatching",
     "NaturalGradient",
     "SimplexQP",
     "SphericalFixedPoint",
+    "Tempering",
     "TransportProgram",
     "UnbalancedScaling",
     "WeightNewton",

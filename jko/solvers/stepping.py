@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jko.energies.base import Energy
+from jko.energies.recorded import recorded
 from jko.errors import StepFailed
 from jko.geometries.base import Geometry
 from jko.measures.base import Discrete, Measure
@@ -166,7 +167,7 @@ def _broken(
     problem: ProxProblem, solver: ProxSolver, broken: Breakdown, controls: Controls, started: float
 ) -> StepResult:
     """A result that stays where it was and says why."""
-    energy = problem.energy.value(problem.previous)
+    energy = recorded(problem.energy, problem.previous)
     return StepResult(
         measure=problem.previous,
         energy=energy,
