@@ -1,0 +1,191 @@
+r"""From penalised problems to balls: one multiplier, one certified duality gap.
+
+For a convex cost c(w) (D^2, or D_p) and a budget b (radius^2, or the radius),
+
+    sup {E_w l : c(w) <= b}  =  min over gamma >= 0 of  gamma b + sup_w E_w l - gamma c(w).
+
+Every penalised solution w_gamma gives an upper bound, and because c is convex the mixture of one
+outside the ball and one inside that spends t c_lo + (1-t) c_hi = b is feasible. The difference of
+the two is the gap; it vanishes quadratically with the bracket where c(w_gamma) is continuous, and
+exactly at a kink of the dual, where the mixture is the solution (transport on a finite support).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from jko.validation import Array
+
+#: Multipliers, in units of the spread of the loss per unit of cost, beyond which a ball is empty.
+LARGEST = 1e18
+#: Penalised problems without halving the gap before giving up.
+PATIENCE = 8
+
+
+class Response(NamedTuple):
+    """The penalised solution at a multiplier.
+
+    Attributes
+    ----------
+    weights : (n,) array
+    expectation : float
+    cost : float
+    slack : float
+        How far expectation - gamma cost may be below the supremum.
+    """
+
+    weights: Array
+    expectation: float
+    cost: float
+    slack: float
+
+
+Respond = Callable[[float], Response]
+
+
+class EmptyBall(Exception):
+    """No measure on the support is within the radius."""
+
+    def __init__(self, cost: float) -> None:
+        super().__init__(f"the least cost is {cost}")
+        self.cost = cost
+
+
+@dataclass(frozen=True, eq=False)
+class BallAnswer:
+    """Feasible weights, their expectation, the multiplier and an upper bound of the supremum."""
+
+    weights: Array
+    expectation: float
+    multiplier: float
+    upper: float
+    iterations: int
+
+
+def solve_ball(
+    respond: Respond, budget: float, tol: float, max_iter: int, *, start: float, kinked: bool
+) -> BallAnswer:
+    """The worst case in a ball, from penalised worst cases.
+
+    Parameters
+    ----------
+    respond : callable gamma -> Response
+        Loss and cost in units that make both of order 1.
+    budget : float > 0
+    tol : float
+        On the gap, absolute.
+    max_iter : int
+        Penalised problems at most.
+    start : float > 0
+        A first multiplier.
+    kinked : bool
+        The cost jumps as a function of gamma (transport): cut by tangents instead of interpolating.
+
+    Raises
+    ------
+    EmptyBall
+    """
+    search = _Search(respond, budget, kinked)
+    gamma = start
+    while search.count < max_iter:
+        search.evaluate(gamma)
+        if search.upper - search.lower <= tol or search.stalled():
+            break
+        following = search.propose()
+        if following == gamma:
+            break
+        gamma = following
+    if search.weights is None:
+        search.evaluate(LARGEST)
+    if search.weights is None:
+        assert search.lo is not None
+        raise EmptyBall(search.lo[1].cost)
+    return BallAnswer(search.weights, search.lower, search.multiplier, search.upper, search.count)
+
+
+@dataclass(eq=False)
+class _Search:
+    """The bracket: `lo` spends too much, `hi` does not."""
+
+    respond: Respond
+    budget: float
+    kinked: bool
+    lo: tuple[float, Response] | None = None
+    hi: tuple[float, Response] | None = None
+    lower: float = -np.inf
+    upper: float = np.inf
+    multiplier: float = np.inf
+    weights: Array | None = None
+    count: int = 0
+    sides: list[int] = field(default_factory=list)
+    gaps: list[float] = field(default_factory=list)
+    damping: dict[int, float] = field(default_factory=lambda: {1: 1.0, -1: 1.0})
+
+    def evaluate(self, gamma: float) -> None:
+        """Solve at gamma; improve both bounds."""
+        self.count += 1
+        found = self.respond(gamma)
+        bound = gamma * self.budget + found.expectation - gamma * found.cost + found.slack
+        if bound < self.upper:
+            self.upper, self.multiplier = bound, gamma
+        if found.cost > self.budget:
+            self.lo = (gamma, found)
+        else:
+            self.hi = (gamma, found)
+            self.improve(found.weights, found.expectation)
+        self.remember(1 if found.cost > self.budget else -1)
+        if self.lo is not None and self.hi is not None:
+            outside, inside = self.lo[1], self.hi[1]
+            t = (self.budget - inside.cost) / (outside.cost - inside.cost)
+            self.improve(
+                t * outside.weights + (1 - t) * inside.weights,
+                t * outside.expectation + (1 - t) * inside.expectation,
+            )
+
+    def stalled(self) -> bool:
+        """Both ends are known, and the gap has not halved for a while: rounding has the word."""
+        self.gaps.append(self.upper - self.lower if self.lo is not None else np.inf)
+        return len(self.gaps) > PATIENCE and self.gaps[-1] > 0.5 * self.gaps[-1 - PATIENCE]
+
+    def improve(self, weights: Array, expectation: float) -> None:
+        if expectation > self.lower:
+            self.weights, self.lower = weights, expectation
+
+    def remember(self, side: int) -> None:
+        """Illinois: an end that stays twice counts half."""
+        self.damping[side] = 1.0
+        if self.sides and self.sides[-1] == side:
+            self.damping[-side] *= 0.5
+        self.sides.append(side)
+
+    def propose(self) -> float:
+        """The next multiplier."""
+        if self.lo is None or self.hi is None:
+            return self.widen()
+        (a, outside), (b, inside) = self.lo, self.hi
+        tangents = (outside.expectation - inside.expectation) / (outside.cost - inside.cost)
+        if self.kinked:
+            guess = float(np.sqrt(a * b)) if self.count % 4 == 0 and b > 1.5 * a else tangents
+        elif inside.cost > 0:
+            # log cost against log gamma: a line where the ball is small.
+            f = self.damping[1] * np.log(outside.cost / self.budget)
+            g = self.damping[-1] * np.log(inside.cost / self.budget)
+            guess = float(np.exp((np.log(b) * f - np.log(a) * g) / (f - g)))
+        else:
+            guess = float(np.sqrt(a * b))
+        return guess if a < guess < b else tangents
+
+    def widen(self) -> float:
+        """One end is missing: go on by what a quadratic would say, and then some."""
+        if self.hi is None:
+            assert self.lo is not None
+            gamma, found = self.lo
+            return min(
+                gamma * float(np.clip(1.5 * (found.cost / self.budget) ** 0.5, 2, 1e4)), LARGEST
+            )
+        gamma, found = self.hi
+        return gamma * float(np.clip((found.cost / self.budget) ** 0.5 / 1.5, 1e-3, 0.5))

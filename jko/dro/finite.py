@@ -1,0 +1,180 @@
+"""Worst cases on a finite support: scaled to order one, solved, certified, scaled back."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from jko.dro.ambiguity import Ambiguity
+from jko.dro.ball import BallAnswer, EmptyBall, solve_ball
+from jko.dro.dual import dual_function
+from jko.dro.responses import respond_to
+from jko.dro.result import WorstCase, WorstCaseStatus
+from jko.errors import InvalidArgument
+from jko.geometries.divergence import Divergence, phi_divergence
+from jko.geometries.hellinger import Hellinger
+from jko.geometries.mmd import MMD
+from jko.geometries.wasserstein import Wasserstein
+from jko.measures.base import Discrete
+from jko.validation import Array
+
+DEFAULT_TOL, DEFAULT_ITER = 1e-9, 200
+
+
+def solve_finite(
+    stated: Ambiguity,
+    radius: float | None,
+    tau: float | None,
+    *,
+    tol: float = DEFAULT_TOL,
+    max_iter: int = DEFAULT_ITER,
+    guess: float | None = None,
+) -> WorstCase:
+    """The worst case of a finite problem; `guess` is a multiplier to start from."""
+    started = time.perf_counter()
+    answer, distance = _answer(stated, radius, tau, tol, max_iter, guess)
+    loss, nominal = stated.loss, stated.nominal
+    expectation, average = float(answer.weights @ loss), stated.average
+    paid = 0.0 if tau is None else answer.multiplier * _cost(stated, distance)
+    value, upper, dual = expectation - paid, answer.upper, None
+    if isinstance(stated.geometry, MMD) and radius is not None and 0 < answer.multiplier < np.inf:
+        dual = dual_function(stated, answer.weights, answer.multiplier)
+        upper = min(upper, dual.bound(radius))
+    scale = max(abs(value), _spread(stated) * nominal.mass)
+    gap = upper - value
+    if -1e-12 * scale <= gap < 0:
+        gap = 0.0  # rounding
+    good = bool(np.isfinite(value) and abs(gap) <= tol * scale)
+    status = WorstCaseStatus.CERTIFIED if good else WorstCaseStatus.INACCURATE
+    return WorstCase(
+        value=value,
+        measure=nominal.with_weights(answer.weights),
+        multiplier=answer.multiplier,
+        gap=gap,
+        expectation=expectation,
+        nominal=average,
+        distance=distance,
+        residual=None,
+        status=status,
+        message=f"{status.value} (gap {gap:.3g} against {tol * scale:.3g}){_remark(stated)}",
+        iterations=answer.iterations,
+        seconds=time.perf_counter() - started,
+        tol=tol,
+        dual=dual,
+    )
+
+
+def _answer(
+    stated: Ambiguity,
+    radius: float | None,
+    tau: float | None,
+    tol: float,
+    max_iter: int,
+    guess: float | None,
+) -> tuple[BallAnswer, float]:
+    """Weights, multiplier and upper bound in the units of the loss; the distance."""
+    w, spread = stated.nominal.weights, _spread(stated)
+    sample = bool(stated.opened[w > 0].all())
+    if sample and (radius == 0 or spread == 0):
+        gamma = _price(stated, tau) if tau is not None else (np.inf if radius == 0 else 0.0)
+        return BallAnswer(w, stated.average, gamma, stated.average, 0), 0.0
+    if radius is None:
+        return _penalised(stated, tau)
+    extreme = _extreme(stated)
+    distance = np.inf if extreme is None else distance_of(stated, extreme)
+    if extreme is not None and distance <= radius:
+        value = float(extreme @ stated.loss)
+        return BallAnswer(extreme, value, 0.0, value, 0), distance
+    scale = spread or 1.0
+    shift = stated.average / stated.nominal.mass
+    scaled = stated.with_loss((stated.loss - shift) / scale)
+    budget = radius if isinstance(stated.geometry, Divergence) else radius**2
+    budget = max(budget, 1e-300)
+    start = _first_price(scaled, budget) if guess is None else guess / scale
+    # Relative to the range of the loss, and where the value is smaller than that to the value.
+    target = 0.1 * tol * float(np.clip(abs(shift) / scale, 0.01, 1.0)) * stated.nominal.mass
+    kinked = isinstance(stated.geometry, Wasserstein)
+    try:
+        found = solve_ball(respond_to(scaled), budget, target, max_iter, start=start, kinked=kinked)
+    except EmptyBall as empty:
+        least = empty.cost if isinstance(stated.geometry, Divergence) else empty.cost**0.5
+        raise InvalidArgument(
+            f"radius = {radius:.6g} is below {least:.6g}, the distance of the measure from the"
+            " points; raise it, or let the sample in with support='union'"
+        ) from None
+    upper = found.upper * scale + shift * stated.nominal.mass
+    answer = replace(found, upper=upper, multiplier=found.multiplier * scale)
+    return answer, distance_of(stated, found.weights)
+
+
+def _penalised(stated: Ambiguity, tau: float | None) -> tuple[BallAnswer, float]:
+    gamma = _price(stated, tau)
+    found = respond_to(stated)(gamma)
+    upper = found.expectation - gamma * found.cost + found.slack
+    power = 1.0 if isinstance(stated.geometry, Divergence) else 0.5
+    return BallAnswer(found.weights, found.expectation, gamma, upper, 1), found.cost**power
+
+
+def _price(stated: Ambiguity, tau: float | None) -> float:
+    assert tau is not None
+    return 1 / tau if isinstance(stated.geometry, Divergence) else 1 / (2 * tau)
+
+
+def _cost(stated: Ambiguity, distance: float) -> float:
+    """D^2, or D_p."""
+    return distance if isinstance(stated.geometry, Divergence) else distance**2
+
+
+def _spread(stated: Ambiguity) -> float:
+    """The range of the loss over the atoms that count."""
+    inside = stated.reachable | (stated.nominal.weights > 0)
+    return float(np.ptp(stated.loss[inside]))
+
+
+def _first_price(scaled: Ambiguity, budget: float) -> float:
+    """gamma where a quadratic cost of the order of half chi^2 spends the budget."""
+    m = scaled.nominal
+    variance = float(m.weights @ scaled.loss**2) / m.mass
+    return float(np.sqrt(max(variance, 1e-4) * m.mass / (2 * budget)))
+
+
+def _extreme(stated: Ambiguity) -> Array | None:
+    """A nearest measure that puts all mass on the atoms of largest loss; None: no finite one.
+
+    Exact for transport and divergences; for MMD and several such atoms only a candidate (the ball
+    is then solved as any other).
+    """
+    w, reachable = stated.nominal.weights, stated.reachable
+    top = reachable & (stated.loss >= stated.loss[reachable].max())
+    if isinstance(stated.geometry, Wasserstein):
+        return respond_to(stated.with_loss(np.where(top, 0.0, -1e300)))(0.0).weights
+    share = np.where(top, w, 0.0)
+    if not share.sum() > 0:
+        share = top.astype(float)
+    return np.asarray(share * (stated.nominal.mass / share.sum()))
+
+
+def distance_of(stated: Ambiguity, weights: Array) -> float:
+    """D (D_p for divergences) of weights from the nominal ones."""
+    geometry, nominal = stated.geometry, stated.nominal
+    if isinstance(geometry, Divergence):
+        return phi_divergence(geometry.p, weights, nominal.weights) / geometry.rate
+    if isinstance(geometry, (Hellinger, MMD, Wasserstein)):
+        return geometry.distance(nominal.with_weights(weights), nominal)
+    raise AssertionError(geometry)
+
+
+def _remark(stated: Ambiguity) -> str:
+    if _spread(stated) == 0:
+        return "; the loss is constant on the support, and every measure is a worst case"
+    return ""
+
+
+def in_kind(measure: Discrete, found: WorstCase) -> WorstCase:
+    """The worst case as a measure of the user's own type, where the support is the same."""
+    assert isinstance(found.measure, Discrete)
+    if measure.same_support(found.measure):
+        return replace(found, measure=measure.with_weights(found.measure.weights))
+    return found

@@ -1,0 +1,263 @@
+r"""Worst cases over free particles: each atom ascends loss(x) - gamma |x - x'|^2 (Wasserstein).
+
+For quadratic losses the answer is a formula, exact and certified. Any other loss is ascended from
+several starts, and the best is polished by one `jko.step` of the particles (MATH R1): stationary,
+and no more than that unless the curvature of the loss is known.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jko.dro.ambiguity import check_geometry, check_measure, loss_values
+from jko.dro.ascent import Ascent
+from jko.dro.ball import Response
+from jko.dro.losses import Quadratic
+from jko.dro.result import WorstCase, WorstCaseStatus
+from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
+from jko.geometries.wasserstein import Wasserstein
+from jko.measures.atoms import Particles
+from jko.numerics import increasing_root
+from jko.validation import Array, real, rng_of
+
+#: Relative accuracy to which a ball is filled.
+BALL_TOL = 1e-10
+
+
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """Displacements (n, d), the multiplier, an upper bound of the value (None: unknown)."""
+
+    shift: Array
+    multiplier: float
+    upper: float | None
+    iterations: int
+
+
+def solve_particles(
+    loss: Any,
+    measure: Any,
+    geometry: Any,
+    radius: float | None,
+    tau: float | None,
+    *,
+    gradient: Callable[[Array], Any] | None,
+    curvature: float | None,
+    starts: int,
+    tol: float,
+    max_iter: int,
+    rng: Any,
+) -> WorstCase:
+    """The worst case where every atom of `measure` may move freely."""
+    started = time.perf_counter()
+    mu, metric = check_measure(measure), check_geometry(geometry)
+    if not isinstance(metric, Wasserstein):
+        raise Unsupported(
+            f"support = 'particles' moves atoms, which {metric!r} does not measure; use"
+            " jko.Wasserstein(), or support='union' with points"
+        )
+    if not callable(loss):
+        raise InvalidType(
+            "loss is an array of values, but free particles need it everywhere; pass a function"
+            " (n, d) -> (n,)"
+        )
+    origin = Particles(mu.points, mu.weights)
+    values = loss_values(loss, origin.points)
+    if radius == 0:
+        moved = Moved(np.zeros(origin.points.shape), np.inf, float(origin.weights @ values), 0)
+        slope: Callable[[Array], Array] | None = None
+    elif isinstance(loss, Quadratic):
+        moved, slope = _quadratic(loss, origin, metric.rate, radius, tau), loss.gradient
+    else:
+        known = curvature if curvature is not None else getattr(loss, "curvature", None)
+        bend = None if known is None else real(known, "curvature")
+        ascent = Ascent(loss, gradient, origin, metric.rate, starts, rng_of(rng), tol)
+        moved, slope = _ascended(ascent, radius, tau, bend, max_iter), ascent.slope
+    return _result(loss, slope, origin, metric, tau, moved, tol, started)
+
+
+def _result(
+    loss: Any,
+    slope: Callable[[Array], Array] | None,
+    origin: Particles,
+    metric: Wasserstein,
+    tau: float | None,
+    moved: Moved,
+    tol: float,
+    started: float,
+) -> WorstCase:
+    w, price = origin.weights, moved.multiplier / metric.rate
+    measure = origin.with_points(origin.points + moved.shift)
+    values, before = loss_values(loss, measure.points), loss_values(loss, origin.points)
+    cost = float(w @ (moved.shift**2).sum(axis=1)) / metric.rate
+    expectation = float(w @ values)
+    value = expectation - (0.0 if tau is None else moved.multiplier * cost)
+    residual = None
+    if slope is not None:
+        force = slope(measure.points)
+        miss = np.sqrt(w @ ((force - 2 * price * moved.shift) ** 2).sum(axis=1) / origin.mass)
+        size = max(1.0, float(np.sqrt(w @ (force**2).sum(axis=1) / origin.mass)))
+        residual = float(miss) / size
+    gap = None if moved.upper is None else moved.upper - value
+    scale = max(abs(value), float(np.ptp(np.concatenate([before, values]))) * origin.mass)
+    if gap is not None and abs(gap) <= max(tol, 1e-9) * scale:
+        status = WorstCaseStatus.CERTIFIED
+    elif residual is not None and residual <= tol:
+        status = WorstCaseStatus.LOCAL
+    else:
+        status = WorstCaseStatus.INACCURATE
+    figures = [] if gap is None else [f"gap {gap:.3g}"]
+    figures += [] if residual is None else [f"residual {residual:.3g}"]
+    return WorstCase(
+        value=value,
+        measure=measure,
+        multiplier=moved.multiplier,
+        gap=gap,
+        expectation=expectation,
+        nominal=float(w @ before),
+        distance=float(np.sqrt(cost)),
+        residual=residual,
+        status=status,
+        message=f"{status.value} ({', '.join(figures)} against {tol:.3g})",
+        iterations=moved.iterations,
+        seconds=time.perf_counter() - started,
+        tol=tol,
+    )
+
+
+# ------------------------------------------------------------------------------------ closed form
+
+
+def _quadratic(
+    loss: Quadratic, origin: Particles, rate: float, radius: float | None, tau: float | None
+) -> Moved:
+    """d = (2 p I - Q)^{-1} grad loss, p = gamma/rate above half the curvature."""
+    if loss.dim != origin.dim:
+        raise InvalidMeasure(
+            f"loss lives in dimension {loss.dim}, the measure has dimension {origin.dim}"
+        )
+    w, q = origin.weights, loss.values
+    force = loss.gradient(origin.points) @ loss.basis
+    square = w @ force**2  # (d,)
+    start = float(w @ loss(origin.points))
+    if tau is not None:
+        price = 1 / (2 * tau * rate)
+        if not 2 * price > q[-1]:
+            raise InvalidArgument(_too_curved(tau, float(q[-1]) * rate))
+        upper = start + 0.5 * float((square / (2 * price - q)).sum())
+        return Moved((force / (2 * price - q)) @ loss.basis.T, price * rate, upper, 1)
+    assert radius is not None
+    budget = radius**2 * rate
+    price, top = _quadratic_price(square, q, budget)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = np.where(square > 0, 1 / (2 * price - q), 0.0)
+    shift = force * inverse
+    spent = float(w @ (shift**2).sum(axis=1))
+    if top and spent < budget:  # the hard case: what is left goes along the steepest curvature
+        shift = shift + np.eye(q.size)[-1] * np.sqrt((budget - spent) / origin.mass)
+    elif spent > budget:
+        shift = shift * np.sqrt(budget / spent)
+    upper = start + price * budget + 0.5 * float((square * inverse).sum())
+    return Moved(shift @ loss.basis.T, price * rate, upper, 1)
+
+
+def _quadratic_price(square: Array, q: Array, budget: float) -> tuple[float, bool]:
+    """The price where the displacements spend the budget; whether it is the hard case."""
+    floor = max(float(q[-1]) / 2, 0.0)
+    live = square > 1e-28 * square.max(initial=0.0)
+    size = max(float(np.abs(q).max()), float(np.sqrt(square.sum() / budget)), 1e-300)
+
+    def spent(price: float) -> float:
+        with np.errstate(divide="ignore", over="ignore"):
+            return float((square[live] / (2 * price - q[live]) ** 2).sum())
+
+    if not live.any() or spent(floor * (1 + 1e-15)) <= budget:
+        square[~live] = 0.0
+        return floor, bool(q[-1] > 0)
+    excess = lambda z: np.log(budget) - np.log(spent(floor + size * np.exp(z)))
+    return floor + size * float(np.exp(increasing_root(excess, -80.0, 40.0))), False
+
+
+def _too_curved(tau: float, curvature: float) -> str:
+    return (
+        f"loss curves by {curvature:.6g}, not less than 1/tau = {1 / tau:.6g}: it outgrows the"
+        f" penalty and the worst case is infinite; pass tau below {1 / curvature:.6g}, or a radius"
+    )
+
+
+# ----------------------------------------------------------------------------------------- ascent
+
+
+def _ascended(
+    ascent: Ascent, radius: float | None, tau: float | None, bend: float | None, max_iter: int
+) -> Moved:
+    rate = ascent.rate
+    growth = ascent.growth()
+    if growth == np.inf:
+        raise InvalidArgument(
+            "loss grows faster than quadratic: it outgrows every transport penalty and the worst"
+            " case is infinite; bound the loss, or use support='grid' with points"
+        )
+    if tau is not None:
+        if 2 * growth * rate >= (1 - 1e-6) / tau:
+            raise InvalidArgument(_too_curved(tau, 2 * growth * rate))
+        gamma = 1 / (2 * tau)
+        shift = ascent.respond(gamma).weights
+        return Moved(shift, gamma, _upper(ascent, shift, gamma, 0.0, bend), ascent.count)
+    assert radius is not None
+    found, above = _price_of_ball(ascent, growth * rate, radius**2, max_iter)
+    gamma = growth * rate + above
+    upper = _upper(ascent, found.weights, gamma, radius**2, bend)
+    return Moved(found.weights, gamma, upper, ascent.count)
+
+
+def _price_of_ball(
+    ascent: Ascent, floor: float, budget: float, max_iter: int
+) -> tuple[Response, float]:
+    """The response that spends the budget, and its price above the floor.
+
+    Where the particles jump as the price varies it is the last one inside the ball.
+    """
+    w, rate = ascent.origin.weights, ascent.rate
+    force = float(np.sqrt(w @ (ascent.slope(ascent.origin.points) ** 2).sum(axis=1) * rate))
+    price = 0.5 * force / np.sqrt(budget) or 1.0
+    inside: tuple[float, Response] | None = None
+    low, high, damp = None, None, [1.0, 1.0]
+    for _ in range(max_iter):
+        found = ascent.respond(floor + price)
+        over = float(np.log(max(found.cost, 1e-300) / budget))
+        if over > 0:
+            low, damp = (np.log(price), over), [1.0, 0.5 * damp[1]]
+        else:
+            high, damp = (np.log(price), over), [0.5 * damp[0], 1.0]
+            inside = (price, found)
+        if (over <= 0 and -over <= BALL_TOL) or price < 1e-14 * max(1.0, force):
+            break
+        if low is None or high is None:
+            price *= 4.0 if high is None else 0.25
+            continue
+        if high[0] - low[0] <= 1e-14 * max(1.0, abs(low[0])):
+            break
+        f, g = damp[0] * low[1], damp[1] * high[1]
+        price = float(np.exp((high[0] * f - low[0] * g) / (f - g)))
+    if inside is None:
+        inside = (price, found)
+    return inside[1], inside[0]
+
+
+def _upper(
+    ascent: Ascent, shift: Array, gamma: float, budget: float, bend: float | None
+) -> float | None:
+    """A bound from strong concavity, where 2 gamma/rate exceeds the curvature of the loss."""
+    price, w = gamma / ascent.rate, ascent.origin.weights
+    if bend is None or not 2 * price > bend:
+        return None
+    x = ascent.origin.points + shift
+    miss = ((ascent.slope(x) - 2 * price * shift) ** 2).sum(axis=1)
+    inside = ascent.values(x) - price * (shift**2).sum(axis=1) + miss / (2 * (2 * price - bend))
+    return gamma * budget + float(w @ inside)

@@ -1,0 +1,90 @@
+"""Penalised worst cases on a finite support: one proximal step of -loss each (MATH R1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from jko.dro.ambiguity import Ambiguity
+from jko.dro.ball import Respond, Response
+from jko.energies.potential import Potential
+from jko.errors import Unsupported
+from jko.geometries.divergence import Divergence
+from jko.geometries.wasserstein import MAX_PAIRS, Wasserstein
+from jko.solvers.linear_transport import best_partners
+from jko.solvers.stepping import step
+from jko.validation import Array, Index
+
+#: Tolerance of the steps under a ball, a few digits below that of the ball.
+STEP_TOL = 1e-12
+
+
+def respond_to(stated: Ambiguity) -> Respond:
+    """gamma -> the penalised worst case of the stated problem."""
+    if isinstance(stated.geometry, Wasserstein):
+        return TransportResponse(stated)
+    return StepResponse(stated)
+
+
+@dataclass(eq=False)
+class StepResponse:
+    """sup E loss - gamma D^2 (gamma D_p) as minus one `jko.step` of Potential(-loss)."""
+
+    stated: Ambiguity
+    tol: float = STEP_TOL
+    warm: Any = None
+    energy: Potential = field(init=False)
+
+    def __post_init__(self) -> None:
+        stated = self.stated
+        self.energy = Potential(np.where(stated.opened, -stated.loss, np.inf))
+
+    def __call__(self, gamma: float) -> Response:
+        geometry, nominal = self.stated.geometry, self.stated.nominal
+        divergence = isinstance(geometry, Divergence)
+        tau = (1.0 if divergence else 0.5) / gamma
+        found = step(nominal, self.energy, geometry, tau, tol=self.tol, warm=self.warm, throw=False)
+        self.warm = found.warm
+        cost = found.sqdistance / 2 if divergence else found.sqdistance
+        weights = found.measure.weights  # type: ignore[attr-defined]
+        slack = np.inf if found.gap is None else max(found.gap, 0.0)
+        return Response(weights, float(weights @ self.stated.loss), cost, slack)
+
+
+@dataclass(eq=False)
+class TransportResponse:
+    """The c-transform of the loss, with the squared distances kept from one gamma to the next."""
+
+    stated: Ambiguity
+    cost: Array = field(init=False)
+    charged: Index = field(init=False)
+    targets: Index = field(init=False)
+
+    def __post_init__(self) -> None:
+        nominal = self.stated.nominal
+        self.charged = np.flatnonzero(nominal.weights > 0)
+        self.targets = np.flatnonzero(self.stated.opened)
+        if self.charged.size * self.targets.size > MAX_PAIRS:
+            raise Unsupported(
+                f"{self.charged.size} atoms and {self.targets.size} points make more than"
+                f" {MAX_PAIRS} pairs; pass fewer points, or use support='particles'"
+            )
+        x, y = nominal.points[self.charged], nominal.points[self.targets]
+        self.cost = squared_distances(x, y) / self.stated.geometry.rate
+
+    def __call__(self, gamma: float) -> Response:
+        m = self.stated.nominal.weights[self.charged]
+        partner, _ = best_partners(self.stated.loss[self.targets], self.cost, gamma)
+        arrived = self.targets[partner]
+        weights = np.bincount(arrived, m, self.stated.nominal.n).astype(float)
+        spent = float(m @ self.cost[np.arange(m.size), partner])
+        return Response(weights, float(m @ self.stated.loss[arrived]), spent, 0.0)
+
+
+def squared_distances(x: Array, y: Array) -> Array:
+    """|x_i - y_j|^2 (n, m), without the cancellation of expanded squares."""
+    from scipy.spatial.distance import cdist
+
+    return np.asarray(cdist(x, y, "sqeuclidean"))
