@@ -33,7 +33,6 @@ from jko.geometries import (
     Wasserstein,
     WassersteinFisherRao,
 )
-from jko.matching import match
 from jko.measures import (
     Gaussian,
     GaussianMixture,
@@ -81,7 +80,6 @@ __all__ = [
     "step",
     "split_step",
     "flow",
-    "match",
     "resume",
     "Trajectory",
     "InvalidArgument",
@@ -97,18 +95,14 @@ __all__ = [
 ]
 
 #: Rooms that are imported when they are first asked for, so that `import jko` stays quick.
-_LATER = ("dro", "sampling", "thinning", "verify", "vi")
-#: Functions of such rooms that are called by their own name.
-_LATER_FUNCTIONS = {"sample": "sampling"}
+_LATER = ("dro", "verify")
 
 
 def __getattr__(name: str) -> Any:
     if name in _LATER:
         return import_module(f"jko.{name}")
-    if name in _LATER_FUNCTIONS:
-        return getattr(import_module(f"jko.{_LATER_FUNCTIONS[name]}"), name)
     raise AttributeError(f"module 'jko' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER, *_LATER_FUNCTIONS})
+    return sorted({*globals(), *_LATER})
