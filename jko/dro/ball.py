@@ -57,13 +57,17 @@ class EmptyBall(Exception):
 
 @dataclass(frozen=True, eq=False)
 class BallAnswer:
-    """Feasible weights, their expectation, the multiplier and an upper bound of the supremum."""
+    """Feasible weights, their expectation, the multiplier and an upper bound of the supremum.
+
+    `penalised` are the weights of the penalised problem at the multiplier, which gave the bound.
+    """
 
     weights: Array
     expectation: float
     multiplier: float
     upper: float
     iterations: int
+    penalised: Array | None = None
 
 
 def solve_ball(
@@ -104,7 +108,14 @@ def solve_ball(
     if search.weights is None:
         assert search.lo is not None
         raise EmptyBall(search.lo[1].cost)
-    return BallAnswer(search.weights, search.lower, search.multiplier, search.upper, search.count)
+    return BallAnswer(
+        search.weights,
+        search.lower,
+        search.multiplier,
+        search.upper,
+        search.count,
+        search.penalised,
+    )
 
 
 @dataclass(eq=False)
@@ -120,6 +131,7 @@ class _Search:
     upper: float = np.inf
     multiplier: float = np.inf
     weights: Array | None = None
+    penalised: Array | None = None
     count: int = 0
     sides: list[int] = field(default_factory=list)
     gaps: list[float] = field(default_factory=list)
@@ -131,7 +143,7 @@ class _Search:
         found = self.respond(gamma)
         bound = gamma * self.budget + found.expectation - gamma * found.cost + found.slack
         if bound < self.upper:
-            self.upper, self.multiplier = bound, gamma
+            self.upper, self.multiplier, self.penalised = bound, gamma, found.weights
         if found.cost > self.budget:
             self.lo = (gamma, found)
         else:

@@ -39,8 +39,8 @@ def solve_finite(
     expectation, average = float(answer.weights @ loss), stated.average
     paid = 0.0 if tau is None else answer.multiplier * _cost(stated, distance)
     value, upper, dual = expectation - paid, answer.upper, None
-    if isinstance(stated.geometry, MMD) and radius is not None and 0 < answer.multiplier < np.inf:
-        dual = dual_function(stated, answer.weights, answer.multiplier)
+    if isinstance(stated.geometry, MMD) and radius is not None and answer.penalised is not None:
+        dual = dual_function(stated, answer.penalised, answer.multiplier)
         upper = min(upper, dual.bound(radius))
     scale = max(abs(value), _spread(stated) * nominal.mass)
     gap = upper - value

@@ -67,6 +67,10 @@ def solve_particles(
             " (n, d) -> (n,)"
         )
     origin = Particles(mu.points, mu.weights)
+    if isinstance(loss, Quadratic) and loss.dim != origin.dim:
+        raise InvalidMeasure(
+            f"loss lives in dimension {loss.dim}, the measure has dimension {origin.dim}"
+        )
     values = loss_values(loss, origin.points)
     if radius == 0:
         moved = Moved(np.zeros(origin.points.shape), np.inf, float(origin.weights @ values), 0)
@@ -137,10 +141,6 @@ def _quadratic(
     loss: Quadratic, origin: Particles, rate: float, radius: float | None, tau: float | None
 ) -> Moved:
     """d = (2 p I - Q)^{-1} grad loss, p = gamma/rate above half the curvature."""
-    if loss.dim != origin.dim:
-        raise InvalidMeasure(
-            f"loss lives in dimension {loss.dim}, the measure has dimension {origin.dim}"
-        )
     w, q = origin.weights, loss.values
     force = loss.gradient(origin.points) @ loss.basis
     square = w @ force**2  # (d,)

@@ -179,7 +179,9 @@ def test_ties_and_zero_weights():
     for geometry in (jko.Hellinger(), jko.Wasserstein(), jko.MMD(GAUSS)):
         found = worst_case(loss, mu, geometry, radius=10.0)
         assert found.value == pytest.approx(2.0, abs=1e-9)
-        assert worst_case(loss, mu, geometry, radius=0.5).measure.weights[2:].sum() > 0
+        part = worst_case(loss, mu, geometry, radius=1.2)
+        assert 0.5 < part.value < 2.0 or isinstance(geometry, jko.MMD)
+        assert part.measure.weights[2:].sum() > 0
 
 
 def test_supports():
