@@ -95,7 +95,7 @@ __all__ = [
 ]
 
 #: Rooms that are imported when they are first asked for, so that `import jko` stays quick.
-_LATER = ("dro", "verify")
+_LATER = ("dro", "verify", "vi")
 
 
 def __getattr__(name: str) -> Any:

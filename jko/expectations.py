@@ -88,13 +88,12 @@ class Cubature(Rule):
     r"""Randomised spherical-radial cubature: exact to degree 3 in every block, and unbiased.
 
     A block is the origin and the points +-rho_j q_j for a random orthonormal basis q and radii
-    rho_j ~ chi(d + 2):
+    rho_j ~ chi(d + 2), stratified over the blocks,
 
         E f = (1/d) sum_j [(1 - d/rho_j^2) f(0) + (d/rho_j^2) (f(rho_j q_j) + f(-rho_j q_j)) / 2].
 
     Quadratic functions are integrated without error: what control variates would remove is
-    absent from the start, and only degrees four and higher contribute noise. Radii are
-    stratified over the blocks.
+    absent from the start, and only degrees four and higher contribute noise.
 
     Parameters
     ----------
@@ -114,8 +113,7 @@ class Cubature(Rule):
         positive_int(self.points, "points")
 
     def nodes(self, dim: int) -> Nodes:
-        blocks = max(8, -(-self.points // (2 * dim + 1)))
-        return _cubature(blocks, self.seed, dim)
+        return _cubature(max(8, -(-self.points // (2 * dim + 1))), self.seed, dim)
 
 
 @dataclass(frozen=True)

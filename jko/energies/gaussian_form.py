@@ -73,7 +73,8 @@ class Field:
         out = np.empty_like(x)
         for j in range(x.shape[1]):
             shift = DIFFERENCE * root[:, j]
-            rise = self.values(x + shift) - self.values(x - shift)
+            with np.errstate(invalid="ignore"):  # inf - inf is reported below
+                rise = self.values(x + shift) - self.values(x - shift)
             out[:, j] = rise / (2 * DIFFERENCE)
         if not np.isfinite(out).all():
             i = int(np.argmax(~np.isfinite(out).all(axis=1)))
@@ -176,8 +177,11 @@ class GaussianForm:
             self.convex,
         )
 
-    def moments(self, g: Gaussian) -> Moments:
-        """E V and its derivatives; the last few Gaussians are remembered."""
+    def moments(self, g: Gaussian, value: bool = True) -> Moments:
+        """E V and its derivatives; the last few Gaussians are remembered.
+
+        Without `value`, from gradients alone: the values are NaN and nothing is remembered.
+        """
         for known, found in self._memo:
             if known is g:
                 return found
@@ -187,7 +191,9 @@ class GaussianForm:
             out = out + _quadratic_moments(g.mean, root, target).scaled(scale)
         for f in self.fields:
             nodes = f.rule_in(g.dim).nodes(g.dim)
-            out = out + _field_moments(f, g.mean, root, nodes).scaled(f.scale)
+            out = out + _field_moments(f, g.mean, root, nodes, value).scaled(f.scale)
+        if not value:
+            return out
         self._memo.insert(0, (g, out))
         del self._memo[4:]
         return out
@@ -260,7 +266,7 @@ def _quadratic_moments(mean: Array, root: Array, target: Gaussian) -> Moments:
     return Moments(value, a.T @ shift, a.T @ a)
 
 
-def _field_moments(f: Field, mean: Array, root: Array, nodes: Nodes) -> Moments:
+def _field_moments(f: Field, mean: Array, root: Array, nodes: Nodes, value: bool = True) -> Moments:
     r"""E V, L' E grad V and L' E Hess V L from values and gradients at the nodes.
 
     The Hessian comes from Stein's identity, E Hess V = E[grad V z'] L^{-1}. Its lower triangle is
@@ -268,17 +274,18 @@ def _field_moments(f: Field, mean: Array, root: Array, nodes: Nodes) -> Moments:
     root, so that stationary points of the sum are stationary to rounding.
     """
     x, z = mean + nodes.z @ root.T, nodes.z
-    values, gradients = f.values(x), f.whitened_gradient(x, root)
+    gradients = f.whitened_gradient(x, root)
+    values = f.values(x) if value else np.full(len(x), np.nan)
     slope = nodes.mean(gradients)
     curvature = _reflect((gradients * nodes.weights[:, None]).T @ z)
-    value = float(nodes.mean(values))
+    mean_value = float(nodes.mean(values))
     if nodes.blocks == 1:
-        return Moments(value, slope, curvature)
+        return Moments(mean_value, slope, curvature)
     # What the rule does not integrate exactly: the rest beyond the quadratic model.
     linear = z @ curvature
     rest = values - z @ slope - 0.5 * (linear * z).sum(axis=1)
     errors = _standard_errors(rest, gradients - slope - linear, nodes)
-    return Moments(value, slope, curvature, *errors)
+    return Moments(mean_value, slope, curvature, *errors)
 
 
 def _standard_errors(values: Array, gradients: Array, nodes: Nodes) -> tuple[float, float]:

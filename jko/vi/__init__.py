@@ -1,0 +1,8 @@
+"""Variational inference as gradient flow: Gaussians and mixtures of them, either KL."""
+
+from jko.vi.fit import fit
+from jko.vi.importance import ImportanceSample, importance_sample
+from jko.vi.laplace import laplace
+from jko.vi.result import Fit, TraceRow
+
+__all__ = ["Fit", "ImportanceSample", "TraceRow", "fit", "importance_sample", "laplace"]

@@ -1,0 +1,173 @@
+"""Follow the flow of the exclusive KL until its gradient is small in the Fisher metric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from jko.energies.divergence import KL
+from jko.energies.gaussian_form import fisher_norm
+from jko.errors import StepFailed
+from jko.expectations import Cubature, Rule
+from jko.geometries.base import Geometry, GeometrySum
+from jko.measures.gaussian import Gaussian, GaussianMixture
+from jko.measures.target import LogDensity
+from jko.prox.result import Status
+from jko.solvers.gaussian_fisher_rao import natural_update
+from jko.solvers.gaussian_mixture import parts_of
+from jko.splitting import SplitResult, split_step
+from jko.vi.result import TraceRow
+
+#: Step lengths beyond this change nothing any more.
+LONGEST = 64.0
+#: Draws of nodes that a fit averages over, at most.
+MOST_ROUNDS = 60
+#: A covariance, or a distance, this many times the first one is running away.
+RUNAWAY = 1e10
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Settings of the loop."""
+
+    geometry: Geometry | GeometrySum
+    tau: float
+    tol: float
+    max_iter: int
+    rng: np.random.Generator
+
+
+def residual_of(mu: Gaussian | GaussianMixture, energy: KL) -> tuple[float, float]:
+    """Length of the gradient of the energy in the Fisher metric, and its standard error.
+
+    For a mixture: of the components as Gaussian particles, with the spread of their first
+    variations, weighted by their masses.
+    """
+    form = energy.gaussian_form()
+    if isinstance(mu, Gaussian):
+        return fisher_norm(*form.stationarity(mu)), form.moments(mu).error
+    along, share = form.along(mu), mu.components[0] / mu.mass
+    found = [along.moments(g) for g in parts_of(mu)]
+    f = np.array([m.value for m in found])
+    square = float(share @ (f - float(share @ f)) ** 2)
+    square += float(share @ np.array([fisher_norm(m.slope, m.curvature) ** 2 for m in found]))
+    error = float(np.sqrt(share @ np.array([m.error**2 for m in found])))
+    return float(np.sqrt(square)), error
+
+
+def elbo_of(mu: Gaussian | GaussianMixture, energy: KL) -> tuple[float, float]:
+    """E log p - E log q and the error of the rule, for q of mass 1."""
+    form = energy.gaussian_form()
+    elbo = -(energy.value(mu) + mu.mass)
+    if isinstance(mu, Gaussian):
+        return elbo, form.rule_error(mu)
+    along, share = form.along(mu), mu.components[0] / mu.mass
+    errors = np.array([along.rule_error(g) for g in parts_of(mu)])
+    return elbo, float(np.sqrt((share * errors) @ (share * errors)))
+
+
+def converge(
+    start: Gaussian | GaussianMixture, target: LogDensity, rules: list[Rule], settings: Descent
+) -> dict[str, Any]:
+    """Descend with each rule in turn; all but the last only to the noise of their nodes."""
+    trace: list[TraceRow] = []
+    mu, state = start, {}
+    for i, rule in enumerate(rules):
+        state = _descend(mu, KL(target, rule), settings, trace, rough=i + 1 < len(rules))
+        mu, settings = state["measure"], replace(settings, tau=state.pop("tau"))
+    return {**state, "tol": settings.tol, "trace": tuple(trace)}
+
+
+def _descend(
+    mu: Gaussian | GaussianMixture,
+    energy: KL,
+    settings: Descent,
+    trace: list[TraceRow],
+    rough: bool,
+) -> dict[str, Any]:
+    tau, tol, scale = settings.tau, settings.tol, _extent(mu)
+    clock = trace[-1].time if trace else 0.0
+    value = energy.value(mu)
+    residual, error = residual_of(mu, energy)
+    trace.append(TraceRow(clock, *_elbo_row(value, mu, energy), residual))
+    status = "the step limit was reached"
+    for _ in range(settings.max_iter):
+        if residual <= (max(tol, error) if rough else tol):
+            status = "converged"
+            break
+        result = split_step(mu, energy, settings.geometry, tau, rng=settings.rng, throw=False)
+        if not result.success or not result.energy <= value + 1e-11 * (1 + abs(value)):
+            if tau < 1e-5 * settings.tau:
+                _check_runaway(mu, scale, unbounded=_unbounded(result))
+                status = f"no step lowers the energy; the last said: {result.message}"
+                break
+            tau /= 4
+            continue
+        value, clock = result.energy, clock + tau
+        assert isinstance(result.measure, (Gaussian, GaussianMixture))
+        mu = result.measure
+        _check_runaway(mu, scale)
+        residual, error = residual_of(mu, energy)
+        trace.append(TraceRow(clock, *_elbo_row(value, mu, energy), residual))
+        tau = min(2 * tau, LONGEST)
+    return {
+        "measure": mu,
+        "residual": residual,
+        "moment_error": error,
+        "status": status,
+        "tau": tau,
+    }
+
+
+def polish(
+    found: dict[str, Any],
+    target: LogDensity,
+    rule: Cubature,
+    accuracy: float,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """Average the converged Gaussian over fresh nodes until its standard error is `accuracy`.
+
+    Round k is a natural-gradient step of gain 1/k, a Fisher-Rao step of length log(k/(k-1)), on
+    nodes drawn anew: natural parameters are averaged, and the error falls like k^{-1/2}. Only
+    gradients are evaluated.
+    """
+    mu, error = found["measure"], found["moment_error"]
+    assert isinstance(mu, Gaussian)
+    rounds = min(MOST_ROUNDS, int(np.ceil((error / accuracy) ** 2)))
+    if rounds <= 1:
+        return found
+    for k in range(1, rounds + 1):
+        fresh = replace(rule, seed=int(rng.integers(2**31)))
+        moments = KL(target, fresh).gaussian_form().moments(mu, value=False)
+        eye = np.eye(mu.dim)
+        mu = natural_update(mu, moments.slope / k, eye + (moments.curvature - eye) / k)
+    status = f"{found['status']}, then averaged over {rounds} draws of nodes"
+    return {**found, "measure": mu, "moment_error": error / np.sqrt(rounds), "status": status}
+
+
+def _elbo_row(value: float, mu: Gaussian | GaussianMixture, energy: KL) -> tuple[float, float]:
+    form = energy.gaussian_form()
+    error = form.moments(mu).value_error if isinstance(mu, Gaussian) else 0.0
+    return -(value + mu.mass), error
+
+
+def _extent(mu: Gaussian | GaussianMixture) -> float:
+    return float(np.trace(mu.cov) + mu.mean @ mu.mean) + 1.0
+
+
+def _unbounded(result: SplitResult) -> bool:
+    return result.status is Status.UNBOUNDED
+
+
+def _check_runaway(mu: Gaussian | GaussianMixture, scale: float, unbounded: bool = False) -> None:
+    """Raise when the second moment grows without bound, or no step has a minimiser."""
+    extent = _extent(mu)
+    if unbounded or not extent < RUNAWAY * scale:
+        raise StepFailed(
+            f"the fit runs away: its second moment has grown to {extent:.3g} from {scale:.3g};"
+            " the target seems improper (no second moment): the log density must fall in every"
+            " direction"
+        )

@@ -1,0 +1,109 @@
+"""The Laplace approximation, by Newton's method in a moving frame."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jko.energies.gaussian_form import Field
+from jko.errors import StepFailed, Unsupported
+from jko.measures.gaussian import Gaussian
+from jko.measures.target import LogDensity
+from jko.validation import Array, instance
+
+#: Steps of at most this many units of the current frame.
+RADIUS = 10.0
+#: Beyond this distance from the start, in units of its standard deviations, there is no mode.
+FAR = 1e9
+
+
+def laplace(target: LogDensity, start: Gaussian | None = None, max_iter: int = 200) -> Gaussian:
+    r"""N(x*, (-Hess log p(x*))^{-1}) at a mode x* of exp(log p).
+
+    Newton's method in the frame x = m + L u, in which the last Hessian is the identity: invariant
+    under affine maps from the second iteration on, with Hessians from differences of gradients
+    (or of values), negative eigenvalues turned over and a line search.
+
+    Parameters
+    ----------
+    target : LogDensity
+    start : Gaussian, optional
+        First point and length scales; N(0, I) by default.
+    max_iter : int
+
+    Returns
+    -------
+    Gaussian
+        Of mass 1.
+
+    Raises
+    ------
+    StepFailed
+        There is no mode, or its Hessian is not negative definite.
+    """
+    instance(target, LogDensity, "target", "pass a jko.LogDensity")
+    start = start or Gaussian(np.zeros(target.dim), np.eye(target.dim))
+    score = None if target.gradient is None else (lambda x: -target.score(x))
+    field = Field(lambda x: -target.log_density_at(x), score, dim=target.dim)
+    mean, frame = np.array(start.mean), np.asarray(np.linalg.cholesky(start.cov), dtype=float)
+    home, scale = start.mean, float(np.sqrt(np.trace(start.cov)))
+    for _ in range(max_iter):
+        slope, hessian = _derivatives(field, mean, frame)
+        values, basis = np.linalg.eigh(hessian)
+        size = np.maximum(np.abs(values), 1e-8 * max(1.0, float(np.abs(values).max())))
+        frame = frame @ (basis / np.sqrt(size))
+        slope = (basis.T @ slope) / np.sqrt(size)
+        if float(np.linalg.norm(slope)) < 1e-8 and values[0] > 0:
+            return _gaussian(field, mean, frame)
+        moved = _search(field, mean, frame, slope)
+        if moved is None:  # no descent left at this precision
+            if values[0] > 0 and float(np.linalg.norm(slope)) < 1e-3:
+                return _gaussian(field, mean, frame)
+            break
+        mean = moved
+        if not np.linalg.norm(mean - home) < FAR * scale:
+            break
+    raise StepFailed(
+        f"no mode was found from {np.round(home, 3).tolist()}: the log density keeps rising, or is"
+        " flat, or has no negative definite Hessian at its maximum; pass another start"
+    )
+
+
+def _derivatives(field: Field, mean: Array, frame: Array) -> tuple[Array, Array]:
+    """Gradient and Hessian of V in the frame."""
+    dim = len(mean)
+    h = 1e-4 if field.gradient is not None else 1e-2
+    shifts = h * frame.T
+    points = np.concatenate([mean[None], mean + shifts, mean - shifts])
+    out = field.whitened_gradient(points, frame)
+    hessian = (out[1 : dim + 1] - out[dim + 1 :]) / (2 * h)
+    return out[0], (hessian + hessian.T) / 2
+
+
+def _search(field: Field, mean: Array, frame: Array, slope: Array) -> Array | None:
+    """The first of the Newton steps 1, 1/2, 1/4... that makes V smaller."""
+    length = float(np.linalg.norm(slope))
+    direction = -(slope if length <= RADIUS else slope * (RADIUS / length))
+    now = float(field.values(mean[None])[0])
+    rate = float(-slope @ direction)
+    theta = 1.0
+    while theta > 1e-8:
+        moved = mean + theta * (frame @ direction)
+        if float(field.values(moved[None])[0]) < now - 1e-4 * theta * rate:
+            return np.asarray(moved)
+        theta /= 2
+    return None
+
+
+def _gaussian(field: Field, mean: Array, frame: Array) -> Gaussian:
+    _, hessian = _derivatives(field, mean, frame)
+    root = np.linalg.cholesky(hessian)
+    half = np.linalg.solve(root, frame.T)
+    return Gaussian(mean, half.T @ half)
+
+
+def laplace_or_none(target: LogDensity, start: Gaussian | None) -> Gaussian | None:
+    """The Laplace approximation, None where there is none."""
+    try:
+        return laplace(target, start)
+    except (StepFailed, Unsupported, np.linalg.LinAlgError):
+        return None

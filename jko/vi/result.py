@@ -1,0 +1,88 @@
+"""What a variational fit hands back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from jko.measures.gaussian import Gaussian, GaussianMixture
+from jko.validation import Array
+from jko.vi.importance import ImportanceSample
+
+
+class TraceRow(NamedTuple):
+    """One accepted step.
+
+    Attributes
+    ----------
+    time : float
+        Sum of the step lengths so far.
+    elbo, error : float
+        The evidence lower bound, E_q log p - E_q log q, and its standard error.
+    residual : float
+        Length of the gradient in the Fisher metric.
+    """
+
+    time: float
+    elbo: float
+    error: float
+    residual: float
+
+
+@dataclass(frozen=True, repr=False)
+class Fit:
+    """The result of `jko.vi.fit`.
+
+    Attributes
+    ----------
+    measure : Gaussian or GaussianMixture
+    elbo, elbo_error : float
+        On nodes the fit has not seen, and its standard error.
+    residual : float
+        Exclusive: length of the gradient in the Fisher metric, under the nodes of the fit.
+        Inclusive: distance (2 KL)^{1/2} of the measure from the last estimate of the moments.
+    moment_error : float
+        Standard error of that gradient, or of those moments, in the same metric.
+    tol : float
+    trace : tuple of TraceRow
+        One row per accepted step.
+    laplace : Gaussian or None
+        The Laplace approximation: start and baseline. None where the target has no mode.
+    laplace_elbo : float
+        NaN without one.
+    importance : ImportanceSample or None
+        The weighted sample an inclusive fit read its moments from.
+    status : str
+    seconds : float
+    """
+
+    measure: Gaussian | GaussianMixture
+    elbo: float
+    elbo_error: float
+    residual: float
+    moment_error: float
+    tol: float
+    trace: tuple[TraceRow, ...]
+    laplace: Gaussian | None
+    laplace_elbo: float
+    status: str
+    seconds: float
+    importance: ImportanceSample | None = field(default=None)
+
+    @property
+    def success(self) -> bool:
+        """Whether the residual is within the tolerance."""
+        return self.residual <= self.tol
+
+    @property
+    def elbos(self) -> Array:
+        """The evidence lower bound after every step (n,)."""
+        return np.array([row.elbo for row in self.trace])
+
+    def __repr__(self) -> str:
+        return (
+            f"Fit({self.status}: elbo={self.elbo:.6g} +- {self.elbo_error:.1g},"
+            f" residual={self.residual:.1e}, {len(self.trace)} steps, {self.seconds:.2f} s)"
+        )
