@@ -21,6 +21,7 @@ from jko.errors import (
     InvalidMeasure,
     InvalidType,
     JkoError,
+    JkoWarning,
     StepFailed,
     Unsupported,
 )
@@ -87,6 +88,7 @@ __all__ = [
     "InvalidMeasure",
     "InvalidType",
     "JkoError",
+    "JkoWarning",
     "StepFailed",
     "Unsupported",
     "callbacks",

@@ -25,6 +25,10 @@ class Unsupported(JkoError, ValueError):
     """The request is well formed, but this object or solver cannot serve it."""
 
 
+class JkoWarning(UserWarning):
+    """A step is valid, but its settings make it less accurate than it looks."""
+
+
 class StepFailed(JkoError, RuntimeError):
     """A step missed its tolerance, or a solver broke down.
 

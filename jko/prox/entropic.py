@@ -104,6 +104,16 @@ class EntropicStep:
         found = self_scaling(self.kernel, self.log_m, log_d, tol=1e-7)
         self.__dict__["previous_scaling"] = found
 
+    def at_rest(self) -> float:
+        """The objective of staying put: F(m'), plus OT(m', m')/(2 tau) in the plain step."""
+        m = self.previous.weights
+        energy = self.form.value(m)
+        if self.debias or not np.isfinite(energy):
+            return energy
+        log_e = self.previous_scaling
+        inner = 2 * dot(m, log_e) - self._energy(log_e)
+        return energy + self.eps * inner / (2 * self.problem.step)
+
     def plan(self, log_b: Array) -> Plan:
         """The coupling of a second potential; two kernel applications."""
         log_a = self.log_m - self.kernel.log_apply(log_b, "b")

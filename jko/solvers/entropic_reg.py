@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
+from jko.errors import JkoWarning
 from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
@@ -24,6 +27,22 @@ def choose_reg(problem: ProxProblem, debias: bool) -> float:
     spread = _least_variance(previous)
     natural = tau if spread <= 0 else min(tau, spread / 5)
     return max(2 * _spacing(previous) ** 2, natural if debias else natural / 10)
+
+
+def warn_if_unresolved(problem: ProxProblem, reg: float) -> None:
+    """Warn when a grid cannot resolve the kernel (measured in `choose_reg`)."""
+    previous = problem.discrete
+    if not isinstance(previous, GridDensity):
+        return
+    h = _spacing(previous)
+    if reg < 0.5 * h**2:
+        warnings.warn(
+            f"reg = {reg:.3g} is below half the squared cell size (cells are {h:.3g} wide): the"
+            " grid cannot resolve the kernel and pins mass to its cells;"
+            f" use reg >= {2 * h**2:.3g}, or finer cells",
+            JkoWarning,
+            stacklevel=2,
+        )
 
 
 def _spacing(support: Discrete) -> float:

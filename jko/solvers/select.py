@@ -49,6 +49,7 @@ AUTO: tuple[ProxSolver, ...] = (
     Lagrangian(),
     LinearTransport(),
     Entropic(),
+    Entropic(debias=False),
     UnbalancedScaling(),
     TransportProgram(),
     Conic(),

@@ -138,6 +138,10 @@ PROBLEMS["Entropic"] = {
     "entropy": positive_pair(lambda pi: jko.Entropy() + quadratic_well(), jko.Wasserstein()),
     "mmd": positive_pair(lambda pi: jko.MMDEnergy(pi, GAUSS), jko.Wasserstein()),
 }
+PROBLEMS["Entropic(plain)"] = {
+    "linear": positive_pair(lambda pi: quadratic_well(), jko.Wasserstein()),
+    "box": positive_pair(lambda pi: jko.BoxConstraint(0.8) + quadratic_well(), jko.Wasserstein()),
+}
 PROBLEMS["Conic(CLARABEL)"] = {
     "hellinger-kl": shared(jko.KL, FREE),
     "hellinger-mmd": shared(mmd_plus(1), FIXED),

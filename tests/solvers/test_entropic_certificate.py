@@ -36,7 +36,7 @@ def setting(name, debias, tau=0.1, eps=0.3):
 
 
 CASES = [(n, d) for n in ("KL", "inclusive", "porous", "MMD+entropy", "MMD") for d in (True, False)]
-CASES.remove(("MMD", True))
+CASES.remove(("MMD", True))  # settles at a gap of 5e-11, above what these tests ask for
 
 
 @pytest.mark.parametrize(("name", "debias"), CASES)
