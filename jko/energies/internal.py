@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.energies.base import FormEnergy
 from jko.energies.form import WeightForm
-from jko.energies.separable import Separable
-from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
 from jko.energies.gaussian_form import GaussianForm
+from jko.energies.separable import Separable
+from jko.energies.spacings import spacing_gradient, spacing_value
+from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
 from jko.measures.atoms import Particles
-from jko.measures.base import Discrete
+from jko.measures.base import Discrete, Measure
+from jko.numerics import xlogy
 from jko.validation import Array, finite_array, positive
 
 
-class _Internal(FormEnergy):
-    """An energy of the density with respect to a base measure, and where that comes from."""
+class Internal(FormEnergy):
+    """An energy int U(rho) of the density with respect to a base measure.
+
+    Particles on the line have the density that `jko.energies.spacings` puts between neighbours:
+    there the energy has a value and moves them, but it is no function of the weights alone.
+    """
 
     def __init__(self, reference: ArrayLike | None = None) -> None:
         self._reference: Array | None = None
@@ -28,13 +36,38 @@ class _Internal(FormEnergy):
                 )
             self._reference = ref
 
+    @abstractmethod
+    def energy_density(self, density: Array) -> Array:
+        """U(rho)."""
+
+    @abstractmethod
+    def pressure(self, density: Array) -> Array:
+        """P(rho) = rho U'(rho) - U(rho)."""
+
+    @abstractmethod
+    def stiffness(self, density: Array) -> Array:
+        """rho P'(rho)."""
+
+    def value(self, mu: Measure) -> float:
+        if self._has_spacings(mu):
+            return spacing_value(mu, self.energy_density)  # type: ignore[arg-type]
+        return super().value(mu)
+
+    def wasserstein_gradient(self, mu: Discrete) -> Array:
+        if self._has_spacings(mu):
+            return spacing_gradient(mu, self.pressure)  # type: ignore[arg-type]
+        return super().wasserstein_gradient(mu)
+
+    def _has_spacings(self, mu: Measure) -> bool:
+        return isinstance(mu, Particles) and mu.dim == 1 and self._reference is None
+
     def base(self, mu: Discrete) -> Array:
         """Base measure (n,) that the density of `mu` refers to."""
         if self._reference is None:
             if isinstance(mu, Particles):
                 name = type(self).__name__
                 raise Unsupported(
-                    f"{name} of particles is not defined: they have no density; use a"
+                    f"{name} of particles is not defined off the line: they have no density; use a"
                     f" jko.GridDensity or jko.Histogram, or {name}(..., reference=...) to weigh"
                     " the atoms against a reference"
                 )
@@ -48,8 +81,8 @@ class _Internal(FormEnergy):
         return f"{type(self).__name__}({', '.join((*arguments, *extra))})"
 
 
-class Entropy(_Internal):
-    """int rho log rho dx on grids; sum w log(w / reference) on histograms.
+class Entropy(Internal):
+    """int rho log rho dx on grids and Gaussians; sum w log(w / reference) on histograms.
 
     Parameters
     ----------
@@ -57,15 +90,29 @@ class Entropy(_Internal):
         The base measure; cell volumes on grids and counting measure on histograms by default.
     """
 
+    def gaussian_form(self) -> GaussianForm:
+        if self._reference is not None:
+            raise Unsupported("Entropy(reference=...) weighs atoms; a Gaussian has none")
+        return GaussianForm(entropy=1.0)
+
     def restrict(self, mu: Discrete) -> WeightForm:
         # w log(w/ref) = psi_1(w) + w (1 - log ref)
         return WeightForm(Separable(1.0 - np.log(self.base(mu)), {1.0: np.ones(mu.n)}))
+
+    def energy_density(self, density: Array) -> Array:
+        return xlogy(density, density)
+
+    def pressure(self, density: Array) -> Array:
+        return density
+
+    def stiffness(self, density: Array) -> Array:
+        return density
 
     def __repr__(self) -> str:
         return self._shown()
 
 
-class PorousMedium(_Internal):
+class PorousMedium(Internal):
     """1/(m-1) int rho^m dx; its Wasserstein flow is rho_t = Lap(rho^m).
 
     Parameters
@@ -86,16 +133,20 @@ class PorousMedium(_Internal):
         coefficient = self.m * self.base(mu) ** (1 - self.m)
         return WeightForm(Separable(np.zeros(mu.n), {self.m: coefficient}))
 
+    def energy_density(self, density: Array) -> Array:
+        return density**self.m / (self.m - 1)
+
+    def pressure(self, density: Array) -> Array:
+        return density**self.m
+
+    def stiffness(self, density: Array) -> Array:
+        return self.m * density**self.m
+
     def __repr__(self) -> str:
         return self._shown(f"m={self.m:g}")
 
 
-    def gaussian_form(self) -> GaussianForm:
-        if self._reference is not None:
-            raise Unsupported("Entropy(reference=...) weighs atoms; a Gaussian has none")
-        return GaussianForm(entropy=1.0)
-
-class BoxConstraint(_Internal):
+class BoxConstraint(Internal):
     """0 where the density is at most `bound`, +inf otherwise: hard congestion (MATH W7).
 
     Parameters
@@ -111,6 +162,15 @@ class BoxConstraint(_Internal):
 
     def restrict(self, mu: Discrete) -> WeightForm:
         return WeightForm(Separable(np.zeros(mu.n), {}, self.bound * self.base(mu)))
+
+    def energy_density(self, density: Array) -> Array:
+        return np.where(density <= self.bound * (1 + 1e-9), 0.0, np.inf)
+
+    def pressure(self, density: Array) -> Array:
+        return np.zeros_like(density)  # the multiplier of the ceiling, which no formula knows
+
+    def stiffness(self, density: Array) -> Array:
+        return np.zeros_like(density)
 
     def __repr__(self) -> str:
         return self._shown(f"{self.bound:g}")

@@ -16,6 +16,7 @@ from jko.solvers.langevin import Langevin
 from jko.solvers.linear_transport import LinearTransport
 from jko.solvers.mirror import Mirror
 from jko.solvers.mixture import Mixture
+from jko.solvers.quantile import Quantile
 from jko.solvers.simplex_qp import SimplexQP
 from jko.solvers.spherical import SphericalFixedPoint
 from jko.solvers.tempering import Tempering
@@ -47,6 +48,7 @@ __all__ = [
     "MixtureWeights",
     "MomentMatching",
     "NaturalGradient",
+    "Quantile",
     "SimplexQP",
     "SphericalFixedPoint",
     "Tempering",

@@ -21,6 +21,7 @@ from jko.solvers.lagrangian import Lagrangian
 from jko.solvers.linear_transport import LinearTransport
 from jko.solvers.mirror import Mirror
 from jko.solvers.mixture import Mixture
+from jko.solvers.quantile import Quantile
 from jko.solvers.simplex_qp import SimplexQP
 from jko.solvers.spherical import SphericalFixedPoint
 from jko.solvers.transport_program import TransportProgram
@@ -46,6 +47,7 @@ AUTO: tuple[ProxSolver, ...] = (
     MixtureWeights(),
     SimplexQP(),
     WeightNewton(),
+    Quantile(),
     Lagrangian(),
     LinearTransport(),
     Entropic(),

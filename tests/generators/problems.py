@@ -205,6 +205,25 @@ PROBLEMS["LinearTransport"] = {
 }
 
 
+def on_the_line(energy, tau=0.3, geometry=None, zeros=None) -> ProxProblem:
+    """Particles of the line that lie apart, some of them empty."""
+    x = np.linspace(-1.5, 2.0, 19) + 0.05 * np.sin(7 * np.arange(19.0))
+    mu = jko.Particles(x[:, None], measures.weights(19, seed=4, mass=2.0, zeros=zeros))
+    return ProxProblem(energy, geometry or jko.Wasserstein(), mu, tau)
+
+
+APART = jko.Particles([[-0.4], [0.3], [0.35]], [0.5, 0.7, 0.8])
+PROBLEMS["Quantile"] = {
+    "entropy": on_the_line(jko.Entropy()),
+    "porous": on_the_line(0.2 * jko.PorousMedium(3.0), geometry=0.5 * jko.Wasserstein()),
+    "fast": on_the_line(jko.PorousMedium(0.5)),
+    "attraction": on_the_line(jko.Interaction.quadratic() + jko.Entropy()),
+    "box": on_the_line(jko.BoxConstraint(2.0) + jko.Interaction.power(1.0)),
+    "energy-distance": on_the_line(jko.MMDEnergy(APART, ENERGY)),
+    "clumps": on_the_line(jko.Interaction.power(1.0)),
+}
+
+
 def smooth_target(dim=2) -> jko.LogDensity:
     """A log-concave density that is not Gaussian, with its score."""
 

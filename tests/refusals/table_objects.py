@@ -147,7 +147,7 @@ ENERGIES = [
      ("reference has minimum 0", "positive")),
     ("entropy-shape", lambda: jko.Entropy(reference=[1.0]).value(HIST), InvalidMeasure,
      (r"reference has shape \(1,\)", r"expected \(3,\)")),
-    ("entropy-particles", lambda: jko.Entropy().value(jko.Particles(X)), Unsupported,
+    ("entropy-particles", lambda: jko.Entropy().value(jko.Particles([[0.0, 1.0]])), Unsupported,
      ("Entropy of particles", "jko.GridDensity")),
     ("porous-gaussian", lambda: jko.PorousMedium(2).value(jko.Gaussian([0.0], [[1.0]])), Unsupported,
      ("no value on a Gaussian", "jko.GridDensity")),

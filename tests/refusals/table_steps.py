@@ -164,7 +164,7 @@ UNSERVED = [
      (InvalidArgument, InvalidMeasure), ("dimension 2", "dimension 1")),
     ("potential-shape", step(energy=jko.Potential([1.0])), InvalidMeasure,
      (r"V gave shape \(1,\) for 8 atoms", "one value per atom")),
-    ("wasserstein-particles-entropy", step(measures.particles(5, 1), jko.Entropy(), W2),
+    ("wasserstein-particles-entropy", step(measures.particles(5, 2), jko.Entropy(), W2),
      Unsupported, ("no solver takes a step", "Lagrangian: ")),
     ("wasserstein-no-gradient",
      step(measures.particles(5, 1), jko.Potential(lambda x: x[:, 0]), W2), Unsupported,

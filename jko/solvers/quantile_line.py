@@ -1,0 +1,289 @@
+r"""The Wasserstein step of particles on the line in sorted positions, and its certificate.
+
+Between measures of the same sorted weights W2^2 is sum_i w_i (x_i - x'_i)^2: a step is a problem in
+the cone x_1 <= ... <= x_n, and energies with a kink where particles meet are linear there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from jko.energies.base import Energy
+from jko.energies.interaction import Interaction, PowerLaw
+from jko.energies.internal import BoxConstraint, Internal
+from jko.energies.mmd import MMDEnergy
+from jko.energies.potential import Potential
+from jko.energies.spacings import sorted_charged, spacings
+from jko.kernels import Energy as EnergyKernel
+from jko.kernels.algebra import Scaled
+from jko.measures.atoms import Particles
+from jko.measures.base import Discrete
+from jko.prox.problem import ProxProblem
+from jko.prox.result import Certificate
+from jko.validation import Array, Index
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The terms of an energy, by what they are to sorted particles.
+
+    Attributes
+    ----------
+    internal : pairs (c, energy)
+        Functions of the spacings.
+    ceiling : float
+        Least bound on the density, +inf without one.
+    rank : float
+        a in the linear term -a sum_i w_i (W_{<i} - W_{>i}) x_i: what |x - y| of two particles is.
+    knots : pairs (c, target)
+        c int |x - y| dtarget(y): a potential with kinks.
+    potentials, smooth : pairs (c, energy)
+        Potentials with a gradient; energies that only move particles by their gradient.
+    convex : bool
+        Whether `smooth` is convex; of the potentials only a user can tell.
+    """
+
+    internal: tuple[tuple[float, Internal], ...]
+    ceiling: float
+    rank: float
+    knots: tuple[tuple[float, Discrete], ...]
+    potentials: tuple[tuple[float, Potential], ...]
+    smooth: tuple[tuple[float, Energy], ...]
+    convex: bool
+
+    @classmethod
+    def of(cls, energy: Energy) -> Parts:
+        """Sort the terms of an energy; `Unsupported` names one that has no place here."""
+        internal, knots, potentials, smooth = [], [], [], []
+        ceiling, rank, convex = np.inf, 0.0, True
+        for c, term in energy.terms:
+            slope = _kink(term)
+            if isinstance(term, BoxConstraint):
+                ceiling = min(ceiling, term.bound)
+            elif isinstance(term, Internal):
+                internal.append((c, term))
+            elif isinstance(term, Potential):
+                potentials.append((c, term))
+            elif slope is not None:
+                rank -= c * slope
+                if isinstance(term, MMDEnergy):
+                    knots.append((-c * slope, term.target))
+            else:
+                smooth.append((c, term))
+                convex = convex and _convex(term)
+        lists = (tuple(internal), ceiling, rank, tuple(knots), tuple(potentials), tuple(smooth))
+        return cls(*lists, convex)  # type: ignore[arg-type]
+
+    @property
+    def coupled(self) -> bool:
+        """Whether neighbours feel each other through their spacing."""
+        return bool(self.internal) or np.isfinite(self.ceiling)
+
+
+def _kink(term: Energy) -> float | None:
+    """a for an energy whose particles interact by a |x - y| (pairs counted once), else None."""
+    kernel = getattr(term, "kernel", None)
+    factor = 1.0
+    if isinstance(kernel, Scaled):
+        factor, kernel = kernel.factor, kernel.kernel
+    if isinstance(term, MMDEnergy) and isinstance(kernel, EnergyKernel) and kernel.exponent == 1:
+        return -factor if isinstance(term.target, Discrete) else None
+    if isinstance(term, Interaction) and isinstance(kernel, PowerLaw) and kernel.a == 1:
+        return kernel.sign * factor
+    return None
+
+
+def _convex(term: Energy) -> bool:
+    kernel = getattr(term, "kernel", None)
+    return isinstance(kernel, PowerLaw) and kernel.a > 1 and kernel.sign > 0
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """The step in sorted positions x (n,) of the charged particles.
+
+    Stated problem: min F(x) + sum w (x - x')^2 / (2 step) over measures whose particles keep their
+    order (other measures are +inf).
+    """
+
+    problem: ProxProblem
+    parts: Parts
+    curvature: float | None
+
+    @property
+    def previous(self) -> Particles:
+        """The previous measure."""
+        mu = self.problem.previous
+        assert isinstance(mu, Particles)
+        return mu
+
+    @cached_property
+    def index(self) -> Index:
+        """Charged particles from left to right."""
+        return sorted_charged(self.previous)
+
+    @cached_property
+    def start(self) -> Array:
+        """Sorted positions before the step."""
+        return self.previous.points[self.index, 0]
+
+    @cached_property
+    def weights(self) -> Array:
+        """Their weights."""
+        return self.previous.weights[self.index]
+
+    @cached_property
+    def masses(self) -> Array:
+        """Masses (n-1,) between neighbours."""
+        return spacings(self.start, self.weights)[1]
+
+    @cached_property
+    def floor(self) -> Array:
+        """Least spacings (n-1,): what a ceiling of the density leaves."""
+        return self.masses / self.parts.ceiling
+
+    @cached_property
+    def rank_force(self) -> Array:
+        """Slope (n,) of the linear term, per weight: a (W_{<i} - W_{>i})."""
+        total = np.cumsum(self.weights)
+        return self.parts.rank * (2 * total - self.weights - total[-1])
+
+    @cached_property
+    def knots(self) -> tuple[Array, Array, Array]:
+        """Places y (m,) of the kinks, sorted, and the slopes (m,) left and right of each."""
+        places = [t.points[:, 0] for _, t in self.parts.knots]
+        loads = [c * t.weights for c, t in self.parts.knots]
+        y, index = np.unique(np.concatenate([*places, []]), return_inverse=True)
+        load = np.bincount(index, np.concatenate([*loads, []]), y.size)
+        right = 2 * np.cumsum(load) - load.sum()
+        return y, right - 2 * load, right
+
+    def measure(self, x: Array) -> Particles:
+        """The particles at sorted positions x; those of weight zero follow the map x' -> x."""
+        old = self.previous.points[:, 0]
+        shift = np.interp(old, self.start, x - self.start)
+        points = old + shift
+        points[self.index] = x
+        return self.previous.with_points(points[:, None])
+
+    def positions(self, nu: Any) -> Array | None:
+        """Sorted positions of a measure, None where its particles changed their order."""
+        if not isinstance(nu, Particles) or nu.n != self.previous.n:
+            return None
+        x = nu.points[self.index, 0]
+        kept = np.array_equal(nu.weights, self.previous.weights) and (np.diff(x) >= 0).all()
+        return x if kept else None
+
+    def objective(self, nu: Any) -> float:
+        """F + W2^2/(2 tau), +inf out of order."""
+        x = self.positions(nu)
+        return np.inf if x is None else self.problem.energy.value(nu) + self.cost(x)
+
+    def cost(self, x: Array) -> float:
+        """sum w (x - x')^2 / (2 step)."""
+        return float(self.weights @ (x - self.start) ** 2) / (2 * self.problem.step)
+
+    # -- slopes, per weight --------------------------------------------------------------------
+
+    def field(self, x: Array, mu: Particles | None = None) -> Array:
+        """Slope (n,) of potentials and smooth interactions."""
+        mu = self.measure(x) if mu is None else mu
+        out = self.field_at(x)
+        for c, term in self.parts.smooth:
+            out = out + c * term.wasserstein_gradient(mu)[self.index, 0]
+        return out
+
+    def field_at(self, x: Array) -> Array:
+        """Slope (k,) of the potentials alone, at any places (k,)."""
+        out = np.zeros_like(x)
+        for c, term in self.parts.potentials:
+            out = out + c * term.wasserstein_gradient(Particles(x[:, None]))[:, 0]
+        return out
+
+    def spacing_force(self, x: Array) -> Array:
+        """Slope (n,) of the internal energies."""
+        s = np.diff(x)
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            density = self.masses / s
+            p = sum((c * e.pressure(density) for c, e in self.parts.internal), np.zeros_like(s))
+        return (np.append(p, 0.0) - np.append(0.0, p)) / self.weights
+
+    def knot_slopes(self, x: Array) -> tuple[Array, Array]:
+        """Slopes (n,) left and right of x of the piecewise linear potential."""
+        y, left, right = self.knots
+        if not y.size:
+            return np.zeros_like(x), np.zeros_like(x)
+        outer = np.append(left[0], right)
+        return outer[np.searchsorted(y, x, "left")], outer[np.searchsorted(y, x, "right")]
+
+    def slope(self, x: Array) -> Array:
+        """A subgradient (n,) of the objective, per weight: the smallest one at kinks."""
+        smooth = (x - self.start) / self.problem.step + self.field(x) - self.rank_force
+        smooth = smooth + self.spacing_force(x)
+        below, above = self.knot_slopes(x)
+        return smooth + np.clip(-smooth, below, above)
+
+    # -- certificate -----------------------------------------------------------------------------
+
+    def certificate(self, answer: Any) -> Certificate:
+        r"""Gap by strong convexity, and the residual.
+
+        With modulus k = 1/step + curvature in the metric of the weights, for any multipliers
+        lam >= 0 of the spacings (D x = spacings, D'lam their force, g a subgradient of J),
+
+            J(y) >= J(x) - lam.(Dx - floor) - |g - D'lam|^2_{1/w} / (2 k)   for every ordered y.
+
+        The residual is sqrt(step^2 sum w r^2) / max(1, sqrt(sum w (x - x')^2)), r = g - D'lam.
+        """
+        x = self.positions(answer.measure)
+        if x is None or (np.diff(x) < self.floor * (1 - 1e-9)).any():
+            return Certificate(np.inf, np.inf)
+        gradient = self.weights * self.slope(x)
+        with np.errstate(invalid="ignore"):
+            slack = np.maximum(np.diff(x) - self.floor, 0.0)
+            lam = self.multipliers(gradient, slack, answer.dual)
+            rest = gradient - (np.append(0.0, lam) - np.append(lam, 0.0))
+            size = float(rest**2 @ (1 / self.weights))
+        step = self.problem.step
+        moved = float(np.sqrt(self.weights @ (x - self.start) ** 2))
+        residual = float(np.sqrt(size)) * step / max(1.0, moved)
+        modulus = self.modulus
+        if modulus is None:
+            return Certificate(None, residual if np.isfinite(residual) else np.inf)
+        gap = float(lam @ slack) + size / (2 * modulus)
+        return Certificate(gap if np.isfinite(gap) else np.inf, residual)
+
+    def multipliers(self, gradient: Array, slack: Array, dual: Any) -> Array:
+        """Forces (n-1,) between neighbours: the solver's, or those that hold blocks together."""
+        if isinstance(dual, np.ndarray) and dual.shape == slack.shape:
+            return np.maximum(dual, 0.0)
+        touching = slack <= 1e-14 * (1 + np.abs(self.start).max())
+        block = np.append(0, np.cumsum(~touching))
+        mean = np.bincount(block, gradient) / np.bincount(block, self.weights)
+        force = -np.cumsum(gradient - self.weights * mean[block])[:-1]
+        return np.where(touching, np.maximum(force, 0.0), 0.0)
+
+    @property
+    def modulus(self) -> float | None:
+        """Modulus of convexity in the metric of the weights, None when nobody vouches for it."""
+        known = self.parts.convex and not self.parts.potentials
+        if self.curvature is None:
+            return 1 / self.problem.step if known else None
+        k = 1 / self.problem.step + self.curvature
+        return k if k > 0 else None
+
+
+def check_terms(energy: Energy, parts: Parts, mu: Particles) -> None:
+    """`Unsupported`, with its sentence, from a term that cannot move these particles."""
+    moving: list[tuple[float, Energy]] = [*parts.potentials, *parts.smooth]
+    for _, term in moving:
+        term.wasserstein_gradient(mu)
+    for _, term in energy.terms:
+        if isinstance(term, Internal):
+            term.wasserstein_gradient(mu)
+        if isinstance(term, MMDEnergy):
+            term.check_restriction(mu)

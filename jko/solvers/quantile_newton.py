@@ -1,0 +1,179 @@
+r"""Newton's method for particles on the line that feel their neighbours through spacings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from jko.solvers.quantile_line import Line
+from jko.validation import Array
+
+#: Newton steps keep this share of every spacing.
+KEEP = 0.02
+#: Factor by which the barrier of a ceiling falls from round to round.
+BARRIER_FALL = 0.05
+#: Sufficient decrease; trial points of a line search; conjugate gradients for smooth kernels.
+DECREASE, TRIALS, MAX_CG = 1e-4, 60, 50
+
+
+class Point(NamedTuple):
+    """Sorted positions (n,) and, apart from rounding, what their spacings are above the floor."""
+
+    x: Array
+    slack: Array
+
+    def moved(self, t: float, way: Array) -> Point:
+        """The point t way further on; slacks keep their own relative accuracy."""
+        return Point(self.x + t * way, self.slack + t * np.diff(way))
+
+
+def spread_out(line: Line, tol: float, limit: int) -> tuple[Array, Array | None, int]:
+    """Sorted positions, forces between neighbours (with a ceiling) and Newton iterations."""
+    point, total, plain = _apart(line), 0, _Newton(line, 0.0)
+    size = lambda at: max(1.0, abs(plain.value(at)))
+    if not np.isfinite(line.parts.ceiling) or len(point.x) == 1:
+        point, count = plain.descend(point, 0.01 * tol * size(point), limit)
+        return point.x, None, count
+    n = len(point.x)
+    barrier = size(point) / n
+    while True:
+        newton = _Newton(line, barrier)
+        point, count = newton.descend(point, 0.1 * n * barrier, limit - total)
+        total, goal = total + count, 0.3 * tol * size(point) / n
+        if barrier <= goal or total >= limit:
+            return point.x, barrier / point.slack, total
+        barrier = max(0.9 * goal, BARRIER_FALL * barrier)
+
+
+def _apart(line: Line) -> Point:
+    """The start with every spacing positive and above its floor, about its own mean."""
+    x, m = line.start, line.masses
+    least = 1.05 * line.floor + 1e-3 * np.sqrt(line.problem.step) * m / line.weights.sum()
+    least = np.maximum(least, 1e-12 * (1 + np.abs(x).max()))
+    s = np.maximum(np.diff(x), least)
+    y = x[0] + np.append(0.0, np.cumsum(s))
+    return Point(y + float(line.weights @ (x - y)) / line.weights.sum(), s - line.floor)
+
+
+@dataclass(frozen=True, eq=False)
+class _Newton:
+    """The objective plus -barrier sum log(spacing - floor), its slopes and its Newton steps."""
+
+    line: Line
+    barrier: float
+
+    def value(self, at: Point) -> float:
+        """The objective with the barrier; +inf where a spacing is too small."""
+        if at.slack.size and at.slack.min() <= 0:
+            return np.inf
+        line = self.line
+        wall = -self.barrier * float(np.log(at.slack).sum()) if self.barrier else 0.0
+        return line.problem.energy.value(line.measure(at.x)) + line.cost(at.x) + wall
+
+    def gradient(self, at: Point) -> Array:
+        """Its gradient (n,)."""
+        push = self.barrier / at.slack
+        out = self.line.weights * self.line.slope(at.x)
+        return out - np.append(0.0, push) + np.append(push, 0.0)
+
+    def bands(self, at: Point) -> Array:
+        """Upper diagonal and diagonal of its Hessian without kernels, made positive: (2, n)."""
+        line = self.line
+        s = at.slack + line.floor
+        bend = self.barrier / at.slack**2
+        for c, energy in line.parts.internal:
+            bend = bend + c * energy.stiffness(line.masses / s) / s
+        curved = 1 / line.problem.step + self._field_slope(at.x)
+        own = line.weights * np.maximum(curved, 0.1 / line.problem.step)
+        diagonal = own + np.append(0.0, bend) + np.append(bend, 0.0)
+        return np.stack([np.append(0.0, -bend), diagonal])
+
+    def _field_slope(self, x: Array) -> Array:
+        """V'' (n,) by central differences of the gradient."""
+        line = self.line
+        if not line.parts.potentials:
+            return np.zeros_like(x)
+        h = 1e-5 * (1e-3 + np.abs(x) + float(np.ptp(x)))
+        return (line.field_at(x + h) - line.field_at(x - h)) / (2 * h)
+
+    def descend(self, at: Point, tol: float, limit: int) -> tuple[Point, int]:
+        """Newton until the gap that its gradient leaves is below `tol`, then once more."""
+        value = self.value(at)
+        for count in range(1, limit + 1):
+            gradient = self.gradient(at)
+            direction = self.direction(at, gradient)
+            fall = -float(gradient @ direction)
+            last = 0.5 * self.line.problem.step * self._size(gradient) <= tol
+            found = self._search(at, value, gradient, direction, fall)
+            if found is None:
+                return at, count
+            at, value = found
+            if last:
+                return at, count
+        return at, limit
+
+    def direction(self, at: Point, gradient: Array) -> Array:
+        """The Newton direction; with kernels, by conjugate gradients on the bands' system."""
+        from scipy.linalg import solveh_banded
+
+        bands = self.bands(at)
+        if not self.line.parts.smooth:
+            return np.asarray(-solveh_banded(bands, gradient))
+        return self._conjugate(at.x, gradient, bands)
+
+    def _conjugate(self, x: Array, gradient: Array, bands: Array) -> Array:
+        from scipy.linalg import solveh_banded
+
+        p_inv = lambda r: np.asarray(solveh_banded(bands, r))
+        out, rest = np.zeros_like(x), -gradient
+        z = p_inv(rest)
+        way, rho = z, float(rest @ z)
+        goal = rho * min(0.01, np.sqrt(rho)) ** 2
+        for _ in range(MAX_CG):
+            image = self._times(x, way, bands)
+            curve = float(way @ image)
+            if curve <= 0:
+                break
+            out = out + rho / curve * way
+            rest = rest - rho / curve * image
+            z = p_inv(rest)
+            new = float(rest @ z)
+            if new <= goal:
+                break
+            way, rho = z + new / rho * way, new
+        return out if out.any() else z
+
+    def _times(self, x: Array, v: Array, bands: Array) -> Array:
+        """Hessian times v: the bands, and differences of the kernels' slopes along v."""
+        out = bands[1] * v
+        out[1:] += bands[0, 1:] * v[:-1]
+        out[:-1] += bands[0, 1:] * v[1:]
+        h = 1e-5 * (1e-3 + float(np.ptp(x))) / float(np.abs(v).max())
+        smooth = lambda y: self.line.field(y) - self.line.field_at(y)
+        return out + self.line.weights * (smooth(x + h * v) - smooth(x - h * v)) / (2 * h)
+
+    def _search(
+        self, at: Point, value: float, gradient: Array, way: Array, fall: float
+    ) -> tuple[Point, float] | None:
+        """A point that decreases the objective; below rounding, one where the slope shrinks."""
+        change = np.diff(way)
+        room = -at.slack[change < 0] / change[change < 0]
+        t = min(1.0, (1 - KEEP) * float(np.min(room, initial=9.0)))
+        rounding = 1e-12 * max(1.0, abs(value))
+        for _ in range(TRIALS):
+            to = at.moved(t, way)
+            new = self.value(to)
+            if new <= value - DECREASE * t * fall:
+                return to, new
+            if t * fall <= rounding and np.isfinite(new) and self._flatter(to, gradient):
+                return to, new
+            t /= 2
+        return None
+
+    def _size(self, gradient: Array) -> float:
+        return float(gradient**2 @ (1 / self.line.weights))
+
+    def _flatter(self, at: Point, gradient: Array) -> bool:
+        return self._size(self.gradient(at)) < self._size(gradient)
