@@ -7,6 +7,7 @@ from jko.solvers.closed_form import ClosedForm
 from jko.solvers.conic import Conic
 from jko.solvers.dual_root import DualRoot
 from jko.solvers.entropic import Entropic
+from jko.solvers.euler import Euler
 from jko.solvers.gaussian_fisher_rao import GaussianMirror, MomentMatching, NaturalGradient
 from jko.solvers.gaussian_flow import ExactFlow
 from jko.solvers.gaussian_mixture import MixtureTransport, MixtureWeights
@@ -16,6 +17,8 @@ from jko.solvers.langevin import Langevin
 from jko.solvers.linear_transport import LinearTransport
 from jko.solvers.mirror import Mirror
 from jko.solvers.mixture import Mixture
+from jko.solvers.multiplicative import Multiplicative
+from jko.solvers.projected import ProjectedWeights
 from jko.solvers.quantile import Quantile
 from jko.solvers.simplex_qp import SimplexQP
 from jko.solvers.spherical import SphericalFixedPoint
@@ -33,6 +36,7 @@ __all__ = [
     "Controls",
     "DualRoot",
     "Entropic",
+    "Euler",
     "Lagrangian",
     "Langevin",
     "ExactFlow",
@@ -42,6 +46,8 @@ __all__ = [
     "LinearTransport",
     "Mirror",
     "Mixture",
+    "Multiplicative",
+    "ProjectedWeights",
     "ProxSolver",
     "Reweighting",
     "MixtureTransport",
