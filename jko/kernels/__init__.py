@@ -7,6 +7,7 @@
 """
 
 from .base import Definiteness, Kernel
+from .fast_sums import FastSums
 from .lowrank import LowRank, median_bandwidth, pivoted_cholesky
 from .operators import KernelOperator
 from .radial import RadialKernel
@@ -21,6 +22,7 @@ __all__ = [
     "Laplace",
     "Energy",
     "Definiteness",
+    "FastSums",
     "KernelOperator",
     "LowRank",
     "pivoted_cholesky",

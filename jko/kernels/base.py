@@ -23,6 +23,7 @@ from .pairwise import (
 )
 
 if TYPE_CHECKING:
+    from .fast_sums import FastSums
     from .operators import KernelOperator
 
 
@@ -221,17 +222,17 @@ class Kernel(ABC):
 
     # -- measures (MATH M7) --------------------------------------------------------------
 
-    def embed(self, mu: Any, x: ArrayLike) -> Array:
+    def embed(self, mu: Any, x: ArrayLike, sums: FastSums | None = None) -> Array:
         """Mean embedding int k(x_i, y) dmu(y), shape (n,); see `jko.kernels.embedding`."""
         from .embedding import embed
 
-        return embed(self, mu, x)
+        return embed(self, mu, x, sums)
 
-    def embed_gradient(self, mu: Any, x: ArrayLike) -> Array:
+    def embed_gradient(self, mu: Any, x: ArrayLike, sums: FastSums | None = None) -> Array:
         """Gradient of the mean embedding at each x_i, shape (n, d)."""
         from .embedding import embed_gradient
 
-        return embed_gradient(self, mu, x)
+        return embed_gradient(self, mu, x, sums)
 
     def inner(self, mu: Any, nu: Any) -> float:
         """Double integral of k(x, y) dmu(x) dnu(y)."""

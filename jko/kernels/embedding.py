@@ -20,6 +20,7 @@ from .pairwise import check_points
 
 if TYPE_CHECKING:
     from .base import Kernel
+    from .fast_sums import FastSums
 
 #: Relative difference of masses beyond which a conditional kernel refuses to compare measures.
 MASS_TOLERANCE = 1e-9
@@ -130,8 +131,13 @@ def difference(a: Parts, b: Parts) -> Parts:
     return Parts(points, weights, coefficients, both[:, :d], both[:, d:].reshape(-1, d, d))
 
 
-def _embed_parts(kernel: Kernel, mu: Parts, x: Array) -> Array:
-    out = kernel.apply(x, mu.points, mu.weights) if len(mu.weights) else np.zeros(len(x))
+def _embed_parts(kernel: Kernel, mu: Parts, x: Array, sums: FastSums | None = None) -> Array:
+    if not len(mu.weights):
+        out = np.zeros(len(x))
+    elif sums is None:
+        out = kernel.apply(x, mu.points, mu.weights)
+    else:
+        out = sums.apply(kernel, x, mu.points, mu.weights)
     for c, m, s in zip(mu.coefficients, mu.means, mu.covs, strict=True):
         out += c * kernel._gaussian_embed(m, s, x)
     return out
@@ -168,7 +174,7 @@ def _evaluation_points(mu: Parts, x: ArrayLike) -> Array:
     return points
 
 
-def embed(kernel: Kernel, mu: Any, x: ArrayLike) -> Array:
+def embed(kernel: Kernel, mu: Any, x: ArrayLike, sums: FastSums | None = None) -> Array:
     """Mean embedding int k(x_i, y) dmu(y) (MATH M7), exact for Gaussian measures.
 
     Parameters
@@ -177,6 +183,8 @@ def embed(kernel: Kernel, mu: Any, x: ArrayLike) -> Array:
     mu : a measure
         Atoms or Gaussian components.
     x : array (n, d)
+    sums : FastSums, optional
+        Sum over atoms in O(n), to the error it states; None: exactly.
 
     Returns
     -------
@@ -188,16 +196,19 @@ def embed(kernel: Kernel, mu: Any, x: ArrayLike) -> Array:
         For Gaussian measures and kernels other than sums of Gaussian ones.
     """
     a = parts(mu)
-    return _embed_parts(kernel, a, _evaluation_points(a, x))
+    return _embed_parts(kernel, a, _evaluation_points(a, x), sums)
 
 
-def embed_gradient(kernel: Kernel, mu: Any, x: ArrayLike) -> Array:
+def embed_gradient(kernel: Kernel, mu: Any, x: ArrayLike, sums: FastSums | None = None) -> Array:
     """Gradient of `embed` at each x_i, shape (n, d); an atom exerts no force on itself."""
     a = parts(mu)
     points = _evaluation_points(a, x)
     out = np.zeros_like(points)
     if len(a.weights):
-        out += kernel.gradient_apply(points, a.points, a.weights)
+        if sums is None:
+            out += kernel.gradient_apply(points, a.points, a.weights)
+        else:
+            out += sums.gradient_apply(kernel, points, a.points, a.weights)
     for c, m, s in zip(a.coefficients, a.means, a.covs, strict=True):
         out += c * kernel._gaussian_embed_gradient(m, s, points)
     return out
