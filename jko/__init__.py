@@ -34,6 +34,7 @@ from jko.geometries import (
     Wasserstein,
     WassersteinFisherRao,
 )
+from jko.matching import match
 from jko.measures import (
     Gaussian,
     GaussianMixture,
@@ -81,6 +82,7 @@ __all__ = [
     "step",
     "split_step",
     "flow",
+    "match",
     "resume",
     "Trajectory",
     "InvalidArgument",

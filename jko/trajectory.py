@@ -60,7 +60,7 @@ class SubstepRecord:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """The figures of one step of a flow."""
+    """The figures of one step of a flow; `ess` is the effective sample size of its measure."""
 
     index: int
     time: float
@@ -68,12 +68,14 @@ class StepRecord:
     energy: float
     mass: float
     substeps: tuple[SubstepRecord, ...]
+    ess: float | None = None
 
     @classmethod
     def of(cls, index: int, time: float, tau: float, result: SplitResult) -> StepRecord:
         """The record of a split result."""
         substeps = tuple(SubstepRecord.of(r) for r in result.substeps)
-        return cls(index, time, tau, result.energy, result.measure.mass, substeps)
+        ess = getattr(result.measure, "ess", None)
+        return cls(index, time, tau, result.energy, result.measure.mass, substeps, ess)
 
     @property
     def success(self) -> bool:
