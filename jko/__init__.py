@@ -99,7 +99,7 @@ __all__ = [
 ]
 
 #: Rooms that are imported when they are first asked for, so that `import jko` stays quick.
-_LATER = ("dro", "verify", "vi")
+_LATER = ("dro", "thinning", "verify", "vi")
 
 
 def __getattr__(name: str) -> Any:
