@@ -5,6 +5,7 @@ from typing import Any
 
 from jko import callbacks, kernels, solvers
 from jko.archive import InvalidFile
+from jko.clock import AdaptiveStep
 from jko.energies import (
     KL,
     BoxConstraint,
@@ -81,6 +82,7 @@ __all__ = [
     "solvers_for",
     "step",
     "split_step",
+    "AdaptiveStep",
     "flow",
     "match",
     "resume",

@@ -41,8 +41,8 @@ class Event:
     ----------
     index : int
         Number of steps taken so far, 1 after the first.
-    steps : int
-        Number of steps the flow will take.
+    steps : int or None
+        Number of steps the flow will take; None while step-length control does not know.
     time, tau : float
     measure : Measure
     energy : float
@@ -52,7 +52,7 @@ class Event:
     """
 
     index: int
-    steps: int
+    steps: int | None
     time: float
     tau: float
     measure: Measure
@@ -61,6 +61,7 @@ class Event:
     initial_mass: float
     result: SplitResult
     records: dict[str, list[Any]] = field(default_factory=dict, repr=False)
+    clock: Any = field(default=None, repr=False)
 
     def record(self, name: str, value: Any) -> None:
         """Keep a number, string, array or measure under `name` with the current time."""

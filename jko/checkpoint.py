@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from jko import archive
+from jko import archive, clock
 from jko.energies.recorded import recorded
 from jko.errors import InvalidArgument, Unsupported
 from jko.geometries.base import GeometrySum
 from jko.measures.atoms import Particles
 from jko.measures.base import Measure
-from jko.run import Clock, Options, Run, Saving, describe
+from jko.run import Options, Run, Saving, describe
 from jko.splitting import Plan, Scheme
 from jko.trajectory import Trajectory
 from jko.validation import positive_int
@@ -64,7 +64,7 @@ class Checkpoint:
             "index": run.index,
             "warm": run.warm,
             "rng": run.rng_state,
-            "clock": asdict(run.clock),
+            "clock": clock.as_tree(run.clock),
             "saving": asdict(run.saving),
             "options": asdict(run.options),
             "settings": self.settings,
@@ -125,7 +125,7 @@ class _Saved:
         trajectory = Trajectory.from_tree(tree["trajectory"])
         kept, generator = tree["kept"], _generator(tree["rng"])
         run = Run(
-            clock=Clock(**tree["clock"]),
+            clock=clock.from_tree(tree["clock"]),
             saving=Saving(**tree["saving"]),
             options=Options(**tree["options"]),
             description=trajectory.description,

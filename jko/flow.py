@@ -9,12 +9,13 @@ from typing import Any
 from jko.archive import InvalidFile
 from jko.callbacks import Callbacks, Event
 from jko.checkpoint import Checkpoint, resumed
+from jko.clock import AdaptiveStep, pace_of
 from jko.energies.base import Energy
 from jko.errors import StepFailed, Unsupported
 from jko.geometries.base import Geometry, GeometrySum
 from jko.measures.base import Measure
-from jko.run import Clock, Options, Run, Saving
-from jko.splitting import Plan, Scheme, advance
+from jko.run import Options, Run, Saving
+from jko.splitting import Plan, Scheme
 from jko.trajectory import Trajectory
 from jko.validation import instance, rng_of
 
@@ -24,7 +25,7 @@ def flow(
     energy: Energy | tuple[Energy, ...],
     geometry: Geometry | GeometrySum,
     *,
-    tau: float,
+    tau: float | str | AdaptiveStep,
     steps: int | None = None,
     t1: float | None = None,
     save: Any = None,
@@ -48,8 +49,9 @@ def flow(
         The start.
     energy : Energy, or a tuple with one per geometry
     geometry : Geometry or sum of geometries
-    tau : float
-        Step length.
+    tau : float, "adaptive" or AdaptiveStep
+        Step length, or `jko.AdaptiveStep(tol=...)` to choose it by step doubling; "adaptive" is
+        `jko.AdaptiveStep()`.
     steps, t1 : int, float
         How far: a number of steps, or a final time (the last step is shortened to hit it).
 
@@ -89,7 +91,7 @@ def flow(
     """
     instance(measure, Measure, "measure", "pass a measure such as GridDensity or Particles")
     plan = Plan.of(energy, geometry, solver, Scheme(splitting, scheme))
-    clock = Clock.of(tau, steps, t1)
+    clock = pace_of(tau, steps, t1)
     keep, options = Saving.of(save, clock.steps), Options(tol, max_iter)
     watchers = Callbacks.of(callbacks, progress)
     run = Run.begin(measure, plan, clock, keep, options, rng_of(rng))
@@ -141,11 +143,10 @@ def drive(
     try:
         keeper.write(run)
         while not run.done:
-            tau = run.clock.length(run.index)
-            result = advance(run.measure, plan, tau, run.warm, run.step_options)
+            result, tau, clock = run.next(plan)
             if not result.success:
                 raise StepFailed(result.message, result)
-            event = run.propose(result, tau)
+            event = run.propose(result, tau, clock)
             run = run.accept(event, stop=callbacks(event))
             keeper.after_step(run)
     except (KeyboardInterrupt, Exception) as error:

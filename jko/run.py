@@ -10,49 +10,12 @@ from typing import Any
 import numpy as np
 
 from jko.callbacks import Event
+from jko.clock import Pace
 from jko.errors import InvalidArgument, InvalidType
 from jko.measures.base import Measure
 from jko.splitting import Plan, SplitResult
 from jko.trajectory import STOPPED, StepRecord, Trajectory
 from jko.validation import positive, positive_int
-
-#: Beyond this many steps t1/tau is a slip of the pen.
-MAX_STEPS = 1e12
-
-
-@dataclass(frozen=True)
-class Clock:
-    """Constant steps; the last one may be shorter to end at t1 exactly."""
-
-    tau: float
-    steps: int
-    t1: float | None = None
-
-    @classmethod
-    def of(cls, tau: Any, steps: Any, t1: Any) -> Clock:
-        """From the arguments of `jko.flow`: exactly one of `steps` and `t1`."""
-        tau = positive(tau, "tau", "a step length is a positive number")
-        if (steps is None) == (t1 is None):
-            given = "neither" if steps is None else "both"
-            raise InvalidArgument(f"steps and t1: {given} given; pass one of steps=, t1=")
-        if steps is not None:
-            return cls(tau, positive_int(steps, "steps"))
-        end = positive(t1, "t1")
-        if end / tau > MAX_STEPS:
-            raise InvalidArgument(f"t1 = {end:g} takes {end / tau:g} steps of tau = {tau:g}")
-        return cls(tau, max(1, int(np.ceil(end / tau * (1 - 1e-12)))), end)
-
-    def time(self, index: int) -> float:
-        """Time after `index` steps, free of accumulated rounding."""
-        if self.t1 is not None and index >= self.steps:
-            return self.t1
-        return index * self.tau
-
-    def length(self, index: int) -> float:
-        """Length of the step that follows step number `index`."""
-        if self.t1 is not None and index == self.steps - 1:
-            return self.t1 - index * self.tau
-        return self.tau
 
 
 @dataclass(frozen=True)
@@ -63,7 +26,7 @@ class Saving:
     indices: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, save: Any, steps: int) -> Saving:
+    def of(cls, save: Any, steps: int | None) -> Saving:
         """From the argument `save` of `jko.flow`."""
         if save is None:
             return cls(1)
@@ -74,7 +37,7 @@ class Saving:
         if isinstance(save, (Sequence, np.ndarray)) and not isinstance(save, str):
             # Step 0 is the start, which is kept anyhow.
             indices = tuple(positive_int(i, "save") for i in save if not _is_zero(i))
-            if indices and max(indices) > steps:
+            if indices and steps is not None and max(indices) > steps:
                 raise InvalidArgument(
                     f"save holds step {max(indices)}, but the flow takes {steps} steps"
                 )
@@ -115,7 +78,7 @@ class Run:
     an interruption at any instant leaves a run whose checkpoint repeats the step and its callbacks.
     """
 
-    clock: Clock
+    clock: Pace
     saving: Saving
     options: Options
     description: Mapping[str, Any]
@@ -137,7 +100,7 @@ class Run:
         cls,
         measure: Measure,
         plan: Plan,
-        clock: Clock,
+        clock: Pace,
         saving: Saving,
         options: Options,
         rng: np.random.Generator,
@@ -157,19 +120,24 @@ class Run:
         """Keyword arguments of every sub-step."""
         return {"tol": self.options.tol, "max_iter": self.options.max_iter, "rng": self.rng}
 
-    def propose(self, result: SplitResult, tau: float) -> Event:
+    def next(self, plan: Plan) -> tuple[SplitResult, float, Pace]:
+        """The next step, its length, and the clock after it."""
+        return self.clock.take(self.index, self.measure, plan, self.warm, self.step_options)
+
+    def propose(self, result: SplitResult, tau: float, clock: Pace) -> Event:
         """The step as the callbacks see it."""
         index = self.index + 1
         return Event(
             index=index,
-            steps=self.clock.steps,
-            time=self.clock.time(index),
+            steps=index if clock.ends(index) else clock.steps,
+            time=clock.time(index),
             tau=tau,
             measure=result.measure,
             energy=result.energy,
             previous_energy=self.energy,
             initial_mass=self.measures[0].mass,
             result=result,
+            clock=clock,
         )
 
     def accept(self, event: Event, stop: bool = False) -> Run:
@@ -183,6 +151,7 @@ class Run:
         status = STOPPED if stop else self.status
         moved = replace(
             self,
+            clock=event.clock,
             index=event.index,
             measure=result.measure,
             energy=result.energy,
@@ -190,7 +159,7 @@ class Run:
             rng_state=self.rng.bit_generator.state,
             steps=(*self.steps, record),
             records=records,
-            status="finished" if event.index == self.clock.steps else status,
+            status="finished" if event.clock.ends(event.index) else status,
         )
         return moved.kept() if moved.done or self.saving.keeps(event.index) else moved
 
@@ -220,7 +189,7 @@ class Run:
         )
 
 
-def describe(plan: Plan, clock: Clock) -> dict[str, Any]:
+def describe(plan: Plan, clock: Pace) -> dict[str, Any]:
     """The flow in words, kept in the trajectory and compared when a run is resumed."""
     return {
         "energy": [_text(f) for f in plan.energies],
@@ -231,7 +200,7 @@ def describe(plan: Plan, clock: Clock) -> dict[str, Any]:
         "order": plan.scheme.order(len(plan.geometries)),
         "preserves_equilibrium": plan.scheme.preserves_equilibrium(plan.shared_energy),
         "conserves_mass": all(g.conserves_mass for g in plan.geometries),
-        "tau": clock.tau,
+        "tau": clock.shown,
         "steps": clock.steps,
     }
 

@@ -1,0 +1,277 @@
+"""How long the steps of a flow are: constant, or as long as an error estimate allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+
+from jko.errors import InvalidArgument, InvalidType, StepFailed, Unsupported
+from jko.geometries.wasserstein import Wasserstein
+from jko.measures.atoms import Particles
+from jko.measures.base import Discrete, Measure
+from jko.measures.gaussian import Gaussian
+from jko.splitting import Plan, SplitResult, advance, in_sequence
+from jko.validation import one_of, positive, positive_int
+
+#: Beyond this many steps t1/tau is a slip of the pen.
+MAX_STEPS = 1e12
+#: A new step length is this share of the one the error estimate asks for.
+SAFETY = 0.9
+#: PI control: exponents of the error of this step and of the one before, over the order.
+INTEGRAL, PROPORTIONAL = 0.7, 0.4
+#: Most that a step length may shrink or grow from one attempt to the next.
+SHRINK, GROW = 0.2, 2.0
+#: The first attempt, as a share of the way to t1; the shortest step, as a share of the first.
+FIRST, SHORTEST = 1e-2, 1e-8
+ERRORS = ("state", "energy")
+
+
+def span(steps: Any, t1: Any) -> tuple[int | None, float | None]:
+    """The arguments of `jko.flow` that say how far: exactly one of them."""
+    if (steps is None) == (t1 is None):
+        given = "neither" if steps is None else "both"
+        raise InvalidArgument(f"steps and t1: {given} given; pass one of steps=, t1=")
+    if steps is not None:
+        return positive_int(steps, "steps"), None
+    return None, positive(t1, "t1")
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Constant steps; the last one may be shorter to end at t1 exactly."""
+
+    tau: float
+    steps: int
+    t1: float | None = None
+
+    @classmethod
+    def of(cls, tau: Any, steps: Any, t1: Any) -> Clock:
+        """From the arguments of `jko.flow`."""
+        tau = positive(tau, "tau", "a step length is a positive number")
+        count, end = span(steps, t1)
+        if end is None:
+            return cls(tau, count or 1)
+        if end / tau > MAX_STEPS:
+            raise InvalidArgument(f"t1 = {end:g} takes {end / tau:g} steps of tau = {tau:g}")
+        return cls(tau, max(1, int(np.ceil(end / tau * (1 - 1e-12)))), end)
+
+    def time(self, index: int) -> float:
+        """Time after `index` steps, free of accumulated rounding."""
+        if self.t1 is not None and index >= self.steps:
+            return self.t1
+        return index * self.tau
+
+    def length(self, index: int) -> float:
+        """Length of the step that follows step number `index`."""
+        if self.t1 is not None and index == self.steps - 1:
+            return self.t1 - index * self.tau
+        return self.tau
+
+    def ends(self, index: int) -> bool:
+        """Whether step number `index` is the last."""
+        return index == self.steps
+
+    def take(
+        self, index: int, measure: Measure, plan: Plan, warm: Any, options: dict[str, Any]
+    ) -> tuple[SplitResult, float, Self]:
+        """The step after step number `index`, its length, and the clock after it."""
+        tau = self.length(index)
+        return advance(measure, plan, tau, warm, options), tau, self
+
+    @property
+    def shown(self) -> float | str:
+        """The step length as a trajectory describes it."""
+        return self.tau
+
+
+@dataclass(frozen=True)
+class AdaptiveStep:
+    r"""Step lengths by step doubling: pass it as `tau` to `jko.flow`.
+
+    Every step is taken once whole and once in two halves. With p the order of the scheme, their
+    distance over 2^p - 1 estimates the error of the halves, which are kept when it is at most
+    tol * tau, and otherwise taken again with a shorter tau. So `tol` is an error per unit time:
+    over a flow of length T the errors add up to about tol * T, or less where the flow contracts.
+
+    Parameters
+    ----------
+    tol : float
+    tau0 : float, optional
+        First attempt; t1/100 when None.
+    error : {"state", "energy"}
+        "state": on a fixed support the L1 distance of the weights over the mass; for particles the
+        root mean square distance, plus that of the weights; between Gaussians W2 over the root of
+        the mass. "energy": the difference of the energies, for any measure.
+    longest : float, optional
+        No step is longer.
+
+    Notes
+    -----
+    The next length is tau * .9 e^{-.7/p} e'^{.4/p}, e and e' the errors of this step and the last
+    one over what was allowed, within [.2, 2] times tau and never longer right after a rejection.
+    The two halves, both certified, are the step that is recorded: energies fall as in any flow.
+    The state of the control is in a checkpoint, and t1 is hit exactly. An error that does not
+    fall with tau (solver tolerances above tol * tau) ends the flow with `StepFailed`.
+    """
+
+    tol: float = 1e-3
+    tau0: float | None = None
+    error: str = "state"
+    longest: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tol", positive(self.tol, "tol"))
+        for name in ("tau0", "longest"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, positive(getattr(self, name), name))
+        one_of(self.error, ERRORS, "error")
+
+    def distance(self, a: SplitResult, b: SplitResult) -> float:
+        """How far apart two results are."""
+        return abs(a.energy - b.energy) if self.error == "energy" else apart(a.measure, b.measure)
+
+
+def apart(a: Measure, b: Measure) -> float:
+    """The distance called "state" in `AdaptiveStep`."""
+    if isinstance(a, Gaussian) and isinstance(b, Gaussian):
+        return Wasserstein().distance(a, b) / float(np.sqrt(a.mass))
+    if isinstance(a, Discrete) and isinstance(b, Discrete) and a.n == b.n:
+        weights = float(np.abs(a.weights - b.weights).sum()) / a.mass
+        if isinstance(a, Particles):
+            moved = float(a.weights @ ((a.points - b.points) ** 2).sum(axis=1))
+            return weights + float(np.sqrt(moved / a.mass))
+        if a.same_support(b):
+            return weights
+    raise Unsupported(
+        f"step doubling cannot compare a {type(a).__name__} and a {type(b).__name__} whose atoms"
+        " differ; use jko.AdaptiveStep(error='energy')"
+    )
+
+
+@dataclass(frozen=True)
+class AdaptiveClock:
+    """The state of step doubling between two steps.
+
+    Attributes
+    ----------
+    control : AdaptiveStep
+    steps, t1 : int or None, float or None
+        How far; one of them.
+    now : float
+    tau : float
+        Length of the next attempt.
+    last : float
+        Error of the last step over what was allowed.
+    """
+
+    control: AdaptiveStep
+    steps: int | None
+    t1: float | None
+    tau: float
+    now: float = 0.0
+    last: float = 1.0
+    floor: float = field(default=0.0)
+
+    @classmethod
+    def of(cls, control: AdaptiveStep, steps: Any, t1: Any) -> AdaptiveClock:
+        """From the arguments of `jko.flow`."""
+        count, end = span(steps, t1)
+        tau = control.tau0 or FIRST * (end or 1.0)
+        return cls(control, count, end, tau, floor=SHORTEST * tau)
+
+    def time(self, index: int) -> float:
+        """The time now."""
+        return self.now
+
+    def ends(self, index: int) -> bool:
+        """Whether step number `index`, just taken, is the last."""
+        return index == self.steps or self.now == self.t1
+
+    def take(
+        self, index: int, measure: Measure, plan: Plan, warm: Any, options: dict[str, Any]
+    ) -> tuple[SplitResult, float, Self]:
+        """Attempts until one is accurate; its result, its length and the clock after it."""
+        order = plan.scheme.order(len(plan.geometries))
+        tau, rejected = self._aim(self.tau), False
+        while True:
+            whole, halves = doubled(measure, plan, tau, warm, options)
+            if halves.success:
+                allowed = self.control.tol * tau * (2**order - 1)
+                error = self.control.distance(whole, halves) / allowed
+                if error <= 1:
+                    return halves, tau, self._after(tau, error, order, rejected)
+                factor = float(np.clip(SAFETY * error ** (-1 / order), SHRINK, SAFETY))
+                trouble = f"a step of tau = {tau:.3g} still errs by {error:.3g} times its tolerance"
+            else:
+                factor, trouble = SHRINK, f"a step of tau = {tau:.3g} fails: {halves.message}"
+            tau, rejected = self._aim(factor * tau), True
+            if tau < self.floor:
+                remedy = "raise tol of jko.AdaptiveStep, or tighten tol of the solver"
+                raise StepFailed(f"AdaptiveStep: {trouble}; {remedy}", halves)
+
+    def _aim(self, tau: float) -> float:
+        """The length, such that no tiny step is left before t1."""
+        tau = min(tau, self.control.longest or np.inf)
+        left = np.inf if self.t1 is None else self.t1 - self.now
+        if tau >= left * (1 - 1e-12):
+            return left
+        return min(tau, left / 2)
+
+    def _after(self, tau: float, error: float, order: int, rejected: bool) -> Self:
+        error = max(error, 1e-10)
+        factor = SAFETY * error ** (-INTEGRAL / order) * self.last ** (PROPORTIONAL / order)
+        factor = float(np.clip(factor, SHRINK, 1.0 if rejected else GROW))
+        aimed = factor * tau
+        if not rejected and tau < self.tau:  # shortened to meet t1, not by the error
+            aimed = max(aimed, min(factor, 1.0) * self.tau)
+        left = None if self.t1 is None else self.t1 - self.now
+        now = self.t1 if self.t1 is not None and tau == left else self.now + tau
+        return replace(self, now=now, tau=aimed, last=error)
+
+    @property
+    def shown(self) -> float | str:
+        """The step lengths as a trajectory describes them."""
+        return repr(self.control)
+
+
+def doubled(
+    measure: Measure, plan: Plan, tau: float, warm: Any, options: dict[str, Any]
+) -> tuple[SplitResult, SplitResult]:
+    """One step of tau and two of tau/2; the first that fails stands for both."""
+    whole = advance(measure, plan, tau, warm, options)
+    if not whole.success:
+        return whole, whole
+    first = advance(measure, plan, tau / 2, warm, options)
+    if not first.success:
+        return whole, first
+    second = advance(first.measure, plan, tau / 2, first.warm, options)
+    return whole, in_sequence(first, second)
+
+
+Pace = Clock | AdaptiveClock
+
+
+def pace_of(tau: Any, steps: Any, t1: Any) -> Pace:
+    """The clock that the arguments of `jko.flow` ask for."""
+    if isinstance(tau, str):
+        if tau != "adaptive":
+            raise InvalidType(f"tau must be a number, 'adaptive' or an AdaptiveStep, got {tau!r}")
+        tau = AdaptiveStep()
+    if isinstance(tau, AdaptiveStep):
+        return AdaptiveClock.of(tau, steps, t1)
+    return Clock.of(tau, steps, t1)
+
+
+def as_tree(pace: Pace) -> dict[str, Any]:
+    """A clock as plain values, for files."""
+    return asdict(pace)
+
+
+def from_tree(tree: Mapping[str, Any]) -> Pace:
+    """The inverse of `as_tree`."""
+    if "control" not in tree:
+        return Clock(**tree)
+    return AdaptiveClock(**{**tree, "control": AdaptiveStep(**tree["control"])})
