@@ -22,6 +22,7 @@ from jko.errors import InvalidArgument, StepFailed
 from jko.geometries.base import Geometry
 from jko.geometries.mmd import MMD
 from jko.measures.base import Discrete
+from jko.threads import limited
 from jko.validation import Array, finite_array, positive, positive_int, real
 
 #: Relative accuracy of the worst cases inside the training; their gaps vanish quadratically, so
@@ -186,6 +187,13 @@ def train(adversary: Adversary, start: Array, ridge: Array, tol: float, max_iter
 
     `ridge` (p,) are the penalties of the components of theta, ridge theta^2 / 2.
     """
+    with limited():
+        return _trained(adversary, start, ridge, tol, max_iter)
+
+
+def _trained(
+    adversary: Adversary, start: Array, ridge: Array, tol: float, max_iter: int
+) -> RobustFit:
     started = time.perf_counter()
     envelope = _Envelope(adversary, ridge)
     smooth_minimum(envelope, start, max_iter)
