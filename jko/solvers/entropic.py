@@ -13,7 +13,6 @@ from jko.prox.gibbs import DENSE_LIMIT
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.entropic_reg import choose_reg, warn_if_unresolved
-from jko.solvers.entropic_run import EntropicRun
 from jko.validation import one_of, positive, positive_int
 
 
@@ -111,4 +110,6 @@ class Entropic(ProxSolver):
             from jko.solvers.pot_backend import solve_with_pot
 
             return solve_with_pot(stated, controls)
+        from jko.solvers.entropic_run import EntropicRun  # it needs scipy.linalg
+
         return EntropicRun(stated, controls, self.depth).answer()

@@ -27,6 +27,8 @@ from jko.prox.entropic import EntropicStep
 from jko.solvers.entropic_prox import log_prox_separable
 from jko.validation import Array, Mask
 
+#: From this number of atoms on, the dense systems leave out light ones and fewer are solved.
+LARGE = 700
 #: Added to the unit diagonal of a scaled system.
 JITTER = 1e-14
 
@@ -65,9 +67,6 @@ class Point:
 class TiltedDual:
     """What both duals share: the stated step, its atoms and the dense matrices."""
 
-    #: Atoms below this share of the mean weight are left to the sweeps.
-    negligible = 1e-7
-
     def __init__(self, stated: EntropicStep) -> None:
         self.stated, self.kernel, self.r = stated, stated.kernel, stated.rate
         self.m, self.log_m = stated.previous.weights, stated.log_m
@@ -76,6 +75,8 @@ class TiltedDual:
         self.rows: Mask = self.m > 0
         self.open: Mask = self.h.ceiling > 0
         self.quadratic = bool(stated.form.quadratics)
+        # Atoms below this share of the mean weight are left to the sweeps.
+        self.negligible = 1e-15 if self.m.size <= LARGE else 1e-7
 
     @cached_property
     def gram(self) -> Array:
@@ -263,8 +264,6 @@ class RowDual(TiltedDual):
 
 class ColumnDual(TiltedDual):
     r"""max - r h*(-l/r - Qz) - r z'Qz/2 - sum m' log K(d e^l), b = d e^l, for steep h."""
-
-    negligible = 1e-15
 
     @property
     def unknowns(self) -> Mask:

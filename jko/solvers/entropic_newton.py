@@ -26,10 +26,12 @@ from jko.validation import Array
 
 #: Largest number of atoms of the dense Newton systems; only atoms that matter enter them.
 LIMIT = 2600
-#: From this number on, fewer systems are worth their time.
-LARGE, FEW, MANY = 700, 40, 150
+#: Systems that may be solved, for LARGE supports and for others.
+FEW, MANY = 40, 300
 #: Potentials may span this many eps at the first stage of the annealing.
 SPAN = 100.0
+#: Atoms below this share of the mean weight are settled by sweeps in the end.
+LIGHT = 1e-6
 #: Barrier at the start and its reduction from stage to stage, relative to the mean weight.
 BARRIER, SHRINK = 1e-2, 0.1
 #: Ratio of the regularisations of the annealing, and the decrement at which a stage ends;
@@ -118,15 +120,20 @@ class EntropicNewton:
         mu = max(last, BARRIER * dual.mass / n)
         tilt = self_scaling(kernel, np.where(dual.open, np.log(p.w + mu), FLOOR), tol=1e-3)
         p, step = self.maximise(dual, dual.start(p.log_b, tilt, p.z), 1e-4 * dual.mass)
+        best, stalls = np.inf, 0
         for _ in range(self.limit):
             direction, gain, level = self.outer(dual, p, step, mu)
             rough = mu > last
-            if gain <= (mu * n if rough else 0.05 * self.target) or self.count >= self.limit:
+            # At the end to rounding: where F is linear the gap is of the order of sqrt(gain).
+            stalls = 0 if rough or gain <= 0.5 * best else stalls + 1
+            best = np.inf if rough else min(best, gain)
+            enough = mu * n if rough else 1e-4 * min(1.0, self.target) ** 2
+            if gain <= enough or stalls > 3 or self.count >= self.limit:
                 if not rough or self.count >= self.limit:
                     break
                 mu = max(last, SHRINK * mu)
                 continue
-            inner = 1e-2 * max(gain, mu * n)
+            inner = 1e-2 * (max(gain, mu * n) if rough else gain)
             moved = self.descend(dual, p, step, direction, (gain, level, mu, inner))
             if moved is None:
                 if not rough:
@@ -134,7 +141,7 @@ class EntropicNewton:
                 mu = max(last, SHRINK * mu)
                 continue
             p, step = moved
-        return self.maximise(dual, p, 0.02 * self.target, 5)[0]
+        return p
 
     def level(self, dual: TiltedDual, p: Point, mu: float) -> tuple[float, Array]:
         """The value that the outer steps decrease, and d K d."""

@@ -14,7 +14,8 @@ from jko.prox.entropic import EntropicStep, Plan
 from jko.prox.result import Breakdown, Status
 from jko.prox.scaling import FLOOR, anderson, floored
 from jko.solvers.base import Answer, Controls
-from jko.solvers.entropic_newton import FEW, LARGE, MANY, newton
+from jko.solvers.entropic_dual import LARGE
+from jko.solvers.entropic_newton import FEW, MANY, newton
 from jko.solvers.entropic_newton import LIMIT as NEWTON_LIMIT
 from jko.solvers.entropic_prox import KLProx
 from jko.validation import Array
@@ -152,13 +153,14 @@ class EntropicRun:
         method comes first, as long as its dense systems are small enough.
         """
         small = self.stated.previous.n <= NEWTON_LIMIT
+        most = SHORT if self.stated.previous.n <= LARGE else LONG
         begin = self.warm()
         if begin is not None:
-            yield lambda _: self.scale_from(begin, SHORT if small else LONG)
+            yield lambda _: self.scale_from(begin, most)
         if small and self.stated.form.quadratics:
             yield lambda _: self.newton()
         if begin is None or small:
-            yield lambda _: self.scale_from(self.cold(), SHORT if small else LONG)
+            yield lambda _: self.scale_from(self.cold(), most)
         if small and not self.stated.form.quadratics:
             yield lambda _: self.newton()
         if begin is not None and not small:
