@@ -4,9 +4,9 @@
     python benchmarks/particle_scaling.py --backend grid  # without finufft
     python benchmarks/particle_scaling.py --dim 100       # exact blocked sums, n = 1e4
 
-A full step: transport by Armijo's rule, then projected weights, each judged by the energy; particles
-and target have n atoms each. Seconds are the least of three steps, memory the peak of the process
-over what it held before. --dim 100: value and gradient of 1/2 MMD^2, the sums XX, XY and YY.
+A full step: transport by Armijo's rule, then projected weights, each judged by the energy;
+particles and target have n atoms each. Seconds are the least of three steps, memory the peak of the
+process over what it held before. --dim 100: value and gradient of 1/2 MMD^2, the sums XX, XY and YY.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def step(n: int, backend: str, tol: float, bandwidth: float) -> tuple[float, flo
     few = jko.Particles(rng.standard_normal((50, 2)))
     jko.match(few, few, kernel, steps=1, sums=sums)  # imports
     before = memory()
-    mu = jko.Particles(rng.standard_normal((n, 2)) + [2.0, 1.0])
+    mu = jko.Particles(rng.standard_normal((n, 2)) + np.array([2.0, 1.0]))
     pi = jko.Particles(rng.standard_normal((n, 2)))
     sol = jko.match(mu, pi, kernel, steps=3, sums=sums, save="last")
     assert sol.success

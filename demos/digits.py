@@ -144,8 +144,8 @@ def main(argv: list[str] | None = None) -> int:
     sols = flows(digits, start, kernel, chosen.steps)
     print(
         f"step, MMD (V-statistic) to {digits.train.n} training and {digits.held.n} held-back"
-        " digits, mass on a training picture\nnow, mass copied, median distance to the nearest, effective"
-        " sample size\n\n       step     train      held     on  copied   nearest    ESS"
+        " digits, mass on a training\npicture now, mass copied, median distance to the nearest,"
+        " effective sample size\n\n       step     train      held     on  copied   nearest    ESS"
     )
     print("\n".join(rows("(a)", sols[0], digits, kernel) + rows("(b)", sols[1], digits, kernel)))
     between = np.sqrt(kernel.mmd2(digits.train, digits.held))
