@@ -14,12 +14,10 @@ from jko.validation import Array, positive_int, real
 from .base import Kernel
 from .pairwise import check_points
 
-#: Candidates of one sweep of elimination.
-POOL = 64
-#: Groups of points that send one candidate each.
-GROUPS = 192
+#: Candidates of one sweep of elimination, at least and at most: a 128th of the points between.
+POOL = 64, 768
 #: A sweep takes pivots down to this fraction of the largest remainder.
-NEARLY = 0.1
+NEARLY = 3e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,10 +108,11 @@ def _factorise(
     tol, jitter, limit = settings
     residual = diagonal.copy()
     stop = max(tol, 4.0 * np.finfo(np.float64).eps * diagonal.max(initial=0.0))
-    rows, rank = np.empty((min(POOL, limit), len(x))), 0
+    size = min(max(len(x) // 128, POOL[0]), POOL[1])
+    rows, rank = np.empty((min(size, limit), len(x))), 0
     pivots: list[NDArray[np.intp]] = []
     while rank < limit:
-        pool, least = _pool(residual, stop)
+        pool, least = _pool(residual, stop, size)
         if not len(pool):
             break
         known = rows[:rank, pool]
@@ -121,7 +120,7 @@ def _factorise(
         chosen, low = _eliminate(rest, least, jitter, limit - rank)
         taken = pool[chosen]
         if rank + len(taken) > len(rows):  # realloc: large arrays grow without being copied
-            grown = min(limit, rank + len(taken) + max(POOL // 2, rank // 8))
+            grown = min(limit, rank + len(taken) + max(32, rank // 8))
             rows.resize((grown, len(x)), refcheck=False)
         columns = kernel._gram(x[taken], x)
         columns -= known[:, chosen].T @ rows[:rank]
@@ -137,13 +136,13 @@ def _factorise(
     return rows.T, np.concatenate(pivots) if pivots else np.zeros(0, dtype=np.intp)
 
 
-def _pool(residual: Array, stop: float) -> tuple[NDArray[np.intp], float]:
-    """At most `POOL` points with remainders above `least`, and `least`; none when all are done.
+def _pool(residual: Array, stop: float, size: int) -> tuple[NDArray[np.intp], float]:
+    """At most `size` points with remainders above `least`, and `least`; none when all are done.
 
     The best of each of many groups, not the best of all: those sit side by side, and one pivot
     settles them together.
     """
-    groups = min(len(residual), GROUPS)
+    groups = min(len(residual), 3 * size)
     width = len(residual) // groups
     whole = groups * width
     best = residual[:whole].reshape(groups, width).argmax(axis=1) + width * np.arange(groups)
@@ -151,7 +150,7 @@ def _pool(residual: Array, stop: float) -> tuple[NDArray[np.intp], float]:
         best = np.append(best, whole + residual[whole:].argmax())
     values = residual[best]
     least = max(stop, NEARLY * float(values.max()))
-    order = np.argsort(-values, kind="stable")[:POOL]
+    order = np.argsort(-values, kind="stable")[:size]
     return best[order[values[order] > least]], least
 
 

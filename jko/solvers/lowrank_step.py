@@ -37,7 +37,7 @@ LARGE = 16_000
 #: Entries of the factor: 1 GB. More columns than fit are not computed, and the gap says so.
 ENTRIES = 1.25e8
 #: Share of the tolerance that the factor may use up.
-SHARE = 0.5
+SHARE = 0.75
 
 
 @dataclass(frozen=True, eq=False)
