@@ -131,10 +131,18 @@ def _why_not(separable: Separable) -> str | None:
 
 def _fixed(problem: ProxProblem, controls: Controls, mix: bool = False) -> Answer:
     """Solve on the atoms of the previous measure; `mix`: in closed form where that is possible."""
-    factor = factored(problem, controls.tol) if is_large(problem) else None
-    stated = QuadraticStep.of(problem) if factor is None else factor.step
-    if mix and Mixture().accepts(problem) is None:
-        answer = Mixture().solve(problem, controls)
+    if not is_large(problem):
+        return _stated(QuadraticStep.of(problem), None, controls, mix)
+    factor = factored(problem, controls.tol)
+    return _stated(factor.step, factor, controls, mix)
+
+
+def _stated(
+    stated: QuadraticStep, factor: Factored | None, controls: Controls, mix: bool
+) -> Answer:
+    """The answer to a stated step, with its figures."""
+    if mix and Mixture().accepts(stated.problem) is None:
+        answer = Mixture().solve(stated.problem, controls)
     else:
         answer = _by_program(stated, factor, controls)
     nu = answer.measure
@@ -165,11 +173,12 @@ def _by_program(stated: QuadraticStep, factor: Factored | None, controls: Contro
     weights[stated.open] = result.weights
     if not weights.sum() > 0:
         raise Breakdown(Status.EMPTY, "no atom lowers the objective when it gets some mass")
+    exhausted = result.status is QPStatus.MAX_ITER
     return Answer(
         previous.with_weights(weights),
         stated,
         result.iterations,
-        exhausted=(exhausted := result.status is QPStatus.MAX_ITER),
+        exhausted=exhausted,
         remark="" if result.success or exhausted else result.status.value,
         info={"rank": result.ranks[-1] if result.ranks else 0, "qp": result.status.value},
         warm={"weights": weights},
