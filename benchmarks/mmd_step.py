@@ -1,19 +1,23 @@
-"""One MMD step on a fixed support: interior point on a pivoted Cholesky factor against public QPs.
+"""One MMD step on a fixed support: the public `jko.step` against public QP solvers.
 
 Particles x ~ N(0, I) in the plane, target n points of .8 N(0, I) + (.7, -.3), Gaussian kernel,
 eta = 1:  min over the simplex of  1/2 w'Kw (1 + 1/eta) - w'(K_xy b + K w'/eta).
 
-    python benchmarks/mmd_step.py 1000 5000            # with the peers
-    python benchmarks/mmd_step.py 100000 --bandwidth 1 --tol 1e-8 --no-peers --arrays
+    python benchmarks/mmd_step.py 1000 5000                       # with the peers
+    python benchmarks/mmd_step.py 10000 20000 50000 100000 --bandwidth 1 --tol 1e-8 --no-peers
 
-Times are those of the public `jko.step`, from measures to the certified result; --arrays times
-the solver under it on plain arrays, factor and cross term included. Gaps are those of the true
-kernel, relative to max(1, |objective|); with --arrays, above --exact-limit atoms the factor of
-the union of supports serves both terms and the gap is the bound  gap_L + delta (2 + 2/eta)  (see
-jko.solvers.interior_point).
+From measures (or points, for the peers) to the certified result. Seconds are those of the
+processor, one BLAS thread each, so that a busy machine does not change ratios; the clock's follow
+in brackets. Gaps are relative to max(1, |objective|) and those of the true kernel up to
+--exact-limit atoms; above, they are the bound of the step, the error of its factor included. With
+several n the last line fits seconds ~ n^slope.
 """
 
 from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
 import resource
@@ -25,7 +29,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 import jko
-from jko.solvers.interior_point import simplex_gap, solve_qp
+from jko.solvers.interior_point import simplex_gap
 
 ETA = 1.0
 SCALE = 1 + 1 / ETA
@@ -64,34 +68,15 @@ def pivoted(x, h, tol):
     return rows[:rank], float(rest.max())
 
 
-def ours(x, y, h, tol, limit):
-    """Weights, certified absolute gap, note: by the public step."""
+def ours(x, y, h, tol):
+    """Weights, certified gap, note."""
     kernel = jko.kernels.Gaussian(h)
     energy, geometry = jko.MMDEnergy(jko.Particles(y), kernel), jko.MMD(kernel)
     found = jko.step(jko.Particles(x), energy, geometry, ETA, tol=tol, throw=False)
     note = f"rank {found.info['rank']}, {found.iterations} iterations, {found.status.name}"
-    return found.measure.weights, found.gap, note
-
-
-def arrays(x, y, h, tol, limit):
-    """The same by the solver underneath, which at large n never forms a product with K."""
-    n = len(x)
-    w = np.full(n, 1 / n)
-    if n <= limit:
-        rows, _ = pivoted(x, h, 10 * tol)
-        c = kernel_product(x, y, w, h) + kernel_product(x, x, w, h) / ETA
-        exact = lambda v: kernel_product(x, x, v, h)
-        result = solve_qp(rows.T, c, scale=SCALE, product=exact, tol=tol)
-        gap = result.gap
-    else:
-        rows, delta = pivoted(np.concatenate([x, y]), h, 0.1 * tol)
-        mean = rows[:, n:] @ w
-        rows = np.ascontiguousarray(rows[:, :n])
-        c = rows.T @ (mean + rows @ w / ETA)
-        result = solve_qp(rows.T, c, scale=SCALE, tol=0.5 * tol)
-        gap = result.gap + delta * (2 + 2 / ETA)
-    note = f"rank {len(rows)}, {result.iterations} iterations, {result.status.name}"
-    return result.weights, gap, note
+    if "lowrank_error" in found.info:
+        note += f", {found.info['lowrank_error']:.1e} of the gap for the factor"
+    return found.measure.weights, found.gap / max(1.0, abs(found.objective)), note
 
 
 def dense_terms(x, y, h):
@@ -100,7 +85,7 @@ def dense_terms(x, y, h):
     return k, gram(x, y, h) @ np.full(len(y), 1 / len(y)) + k @ w / ETA
 
 
-def by_piqp(x, y, h, tol, limit):
+def by_piqp(x, y, h, tol):
     import piqp
 
     k, c = dense_terms(x, y, h)
@@ -114,7 +99,7 @@ def by_piqp(x, y, h, tol, limit):
     return solver.result.x, None, f"{solver.result.info.iter} iterations, {status.name}"
 
 
-def by_clarabel(x, y, h, tol, limit, factor=False):
+def by_clarabel(x, y, h, tol, factor=False):
     import cvxpy as cp
 
     k, c = dense_terms(x, y, h)
@@ -132,7 +117,7 @@ def by_clarabel(x, y, h, tol, limit, factor=False):
     return v.value, None, problem.status
 
 
-def by_nnls(x, y, h, tol, limit):
+def by_nnls(x, y, h, tol):
     """min |sqrt(a) L'w - q/sqrt(a)|^2 with Lq = c and a heavy row for the mass."""
     w = np.full(len(x), 1 / len(x))
     rows, _ = pivoted(x, h, 0.1 * tol)
@@ -153,52 +138,67 @@ PEERS: dict[str, tuple[Callable, int]] = {
 
 
 def timed(method, repeats, *args):
+    """Medians of processor and clock seconds, and the last answer."""
     seconds = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time(), time.perf_counter()
         weights, gap, note = method(*args)
-        seconds.append(time.perf_counter() - start)
+        seconds.append((time.process_time() - start[0], time.perf_counter() - start[1]))
+    processor, clock = (statistics.median(s) for s in zip(*seconds, strict=True))
     weights = np.maximum(weights, 0)
-    return statistics.median(seconds), weights / weights.sum(), gap, note
+    return processor, clock, weights / weights.sum(), gap, note
 
 
-def report(name, x, y, h, limit, seconds, weights, gap, note, base):
+def true_gap(x, y, h, weights):
+    """Frank-Wolfe gap by kernel products that no solver made."""
     u = np.full(len(x), 1 / len(x))
-    kind = "bound"
-    if len(x) <= limit:
-        c = kernel_product(x, y, u, h) + kernel_product(x, x, u, h) / ETA
-        kw = kernel_product(x, x, weights, h)
-        value = SCALE / 2 * weights @ kw - c @ weights
-        gap, kind = simplex_gap(weights, SCALE * kw - c) / max(1, abs(value)), "true"
-    ratio = "" if base is None else f"  x{seconds / base:.1f}"
-    print(
-        f"{len(x):7d}  {name:24s} {seconds:9.3f} s  {kind} gap {gap:.1e}  {note}{ratio}", flush=True
+    c = kernel_product(x, y, u, h) + kernel_product(x, x, u, h) / ETA
+    kw = kernel_product(x, x, weights, h)
+    return simplex_gap(weights, SCALE * kw - c) / max(
+        1, abs(SCALE / 2 * weights @ kw - c @ weights)
     )
 
 
-def main() -> None:
+def report(name, problem, exact, answer, base):
+    """One line; `base` is our time, for the ratio."""
+    processor, clock, weights, gap, note = answer
+    kind = "bound"
+    if exact:
+        gap, kind = true_gap(*problem[:3], weights), "true"
+    ratio = "" if base is None else f"  x{processor / base:.1f}"
+    figures = f"{processor:9.3f} s ({clock:.3f})  {kind} gap {gap:.1e}"
+    print(f"{len(problem[0]):7d}  {name:24s} {figures}  {note}{ratio}", flush=True)
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("n", type=int, nargs="*", default=[1000])
     parser.add_argument("--bandwidth", type=float, default=0.5)
     parser.add_argument("--tol", type=float, default=1e-9)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--exact-limit", type=int, default=20000)
-    parser.add_argument("--arrays", action="store_true")
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(PEERS))
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
+    times = []
+    ours(*cloud(100, np.random.default_rng(1)), 1.0, 1e-6)  # imports are not the step's
     for n in args.n:
-        x, y = cloud(n, np.random.default_rng(0))
-        common = x, y, args.bandwidth, args.tol, args.exact_limit
-        out = timed(arrays if args.arrays else ours, args.repeats, *common)
-        report(
-            "jko arrays" if args.arrays else "jko.step", *common[:3], args.exact_limit, *out, None
-        )
+        problem = *cloud(n, np.random.default_rng(0)), args.bandwidth, args.tol
+        mine = timed(ours, args.repeats, *problem)
+        times.append(mine[0])
+        report("jko.step", problem, n <= args.exact_limit, mine, None)
         for name in [] if args.no_peers else args.peers:
             method, most = PEERS[name]
             if n <= most:
-                peer = timed(method, 3 if n <= 1000 else 1, *common)
-                report(name, *common[:3], args.exact_limit, *peer, out[0])
+                peer = timed(method, 3 if n <= 1000 else 1, *problem)
+                report(name, problem, n <= args.exact_limit, peer, mine[0])
+    if len(args.n) > 2:
+        slope = np.polyfit(np.log(args.n), np.log(times), 1)[0]
+        print(f"seconds ~ n^{slope:.2f}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"peak memory {peak:.2f} GB")
 
