@@ -15,6 +15,8 @@ MOST_DIM = 3
 NEIGHBOURS = 10.0
 #: Share of the mass whose estimate may be untrustworthy before there is a warning.
 TOLERATED = 0.2
+#: Neighbours are looked up for about this many particles.
+PROBES = 100
 BLOCK = 1024
 
 
@@ -64,9 +66,10 @@ def _bandwidth(x: Array) -> Array:
     """
     size = x.std(axis=0)
     size[~(size > 0)] = 1.0
-    root = np.diag(size)
-    for _ in range(3):
-        root = root @ _local_root(np.linalg.solve(root, x.T).T)
+    root = np.asarray(np.diag(size), dtype=float)
+    for _ in range(2):
+        white = np.asarray(np.linalg.solve(root, x.T).T, dtype=float)
+        root = np.asarray(np.matmul(root, _local_root(white)), dtype=float)
     return root
 
 
@@ -76,8 +79,9 @@ def _local_root(unit: Array) -> Array:
 
     n, d = unit.shape
     k = min(n, max(d + 2, int(np.ceil(n ** (4 / (d + 4))))))
-    index = cKDTree(unit).query(unit, k=k)[1].reshape(n, -1)
-    near = unit[index] - unit[index].mean(axis=1, keepdims=True)
+    asked = unit[:: max(1, n // PROBES)]
+    near = unit[cKDTree(unit).query(asked, k=k)[1].reshape(len(asked), -1)]
+    near = near - near.mean(axis=1, keepdims=True)
     local = np.einsum("nki,nkj->nij", near, near) / k
     trace = np.trace(local, axis1=1, axis2=2)
     cov = 2 * local[trace <= np.median(trace)].mean(axis=0)

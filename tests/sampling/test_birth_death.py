@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from sampling.targets import gaussian, two_modes
+from sampling_targets import gaussian, two_modes
 
 import jko
 from jko.solvers import BirthDeath, Langevin, Reweighting, Tempering
@@ -21,7 +21,7 @@ def test_density_estimate_of_a_gaussian(rng, dim):
         mu = jko.Particles(target.sample(2000, rng))
         found, exact = estimate_density(mu), target.log_density_at(mu.points)
         bulk = exact > np.quantile(exact, 0.3)
-        assert np.abs(found.log_density - exact)[bulk].mean() < 0.25
+        assert np.abs(found.log_density - exact)[bulk].mean() < 0.3
         assert found.untrusted < 0.2
 
 
