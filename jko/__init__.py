@@ -101,14 +101,18 @@ __all__ = [
 ]
 
 #: Rooms that are imported when they are first asked for, so that `import jko` stays quick.
-_LATER = ("dro", "thinning", "verify", "vi")
+_LATER = ("dro", "sampling", "thinning", "verify", "vi")
+#: Functions of such rooms that are called by their own name.
+_LATER_FUNCTIONS = {"sample": "sampling"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _LATER:
         return import_module(f"jko.{name}")
+    if name in _LATER_FUNCTIONS:
+        return getattr(import_module(f"jko.{_LATER_FUNCTIONS[name]}"), name)
     raise AttributeError(f"module 'jko' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_LATER, *_LATER_FUNCTIONS})

@@ -1,0 +1,174 @@
+"""`jko.sample`: weighted particles from an unnormalised density, with diagnostics."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jko.measures.atoms import Particles
+from jko.sampling.diagnostics import MOST, stein_discrepancy
+from jko.sampling.flows import svgd, wfr
+from jko.sampling.history import choose
+from jko.sampling.methods import langevin, tempered
+from jko.sampling.modes import find_modes
+from jko.sampling.moments import moment_weights
+from jko.sampling.path import default_spread
+from jko.sampling.result import SampleResult
+from jko.sampling.task import (
+    SMALLEST,
+    Counted,
+    Progress,
+    Task,
+    check_target,
+    start_points,
+    stated_density,
+)
+from jko.solvers.mala import Cloud
+from jko.solvers.scale import Scale
+from jko.threads import limited
+from jko.validation import Array, one_of, positive, positive_int, rng_of
+
+METHODS: dict[str, Callable[[Task, Progress], None]] = {
+    "tempered": tempered,
+    "langevin": langevin,
+    "wfr": wfr,
+    "svgd": svgd,
+}
+
+
+def sample(
+    log_density: Any,
+    dim: int | None = None,
+    n: int = 1000,
+    method: str = "auto",
+    *,
+    gradient: Callable[[Array], Array] | None = None,
+    start: Any = None,
+    observables: Callable[[Array], Array] | None = None,
+    moves: int = 200,
+    spread: float | None = None,
+    check: bool = True,
+    rng: Any = None,
+) -> SampleResult:
+    r"""Draw n weighted particles from a density known up to a constant.
+
+    Parameters
+    ----------
+    log_density : LogDensity, Gaussian, GaussianMixture, or callable (m, d) -> (m,)
+    dim : int
+        Number of coordinates d; not needed when `log_density` knows it.
+    n : int
+        Number of particles.
+    method : {"auto", "tempered", "langevin", "wfr", "svgd"}
+        "tempered" ("auto" too): chains settle near the start; the spherical-Hellinger path leads
+        from a Gaussian `spread` times as wide as they are to the target, without any density
+        estimate (MATH H5); Langevin chains start from its end, and cross between separate modes.
+        "langevin": the chains alone (MATH L1). "wfr": Langevin moves with births and deaths by an
+        estimated density, d <= 3. "svgd": a baseline.
+
+    Other Parameters
+    ----------------
+    gradient : callable (m, d) -> (m, d)
+        Of `log_density`, when that is a plain function.
+    start : Particles, Gaussian, GaussianMixture or (m, d) array, optional
+        Where the chains begin; standard normal by default.
+    observables : callable (m, d) -> (m,) or (m, k), optional
+        Functions whose mean and variance the particles shall have too, besides the coordinates.
+    moves : int
+        Kept moves of every chain; up to three times as many where the history is not yet precise.
+    spread : float, optional
+        How wide the search is, in standard deviations of the mass found first: by default 100 up to
+        d = 13, less beyond, never under 6. It also covers twice the spread of `start`. Modes
+        beyond are not found, and nothing will say so.
+    check : bool
+        Compare the gradient with finite differences at three points first.
+    rng : seed or numpy Generator, optional
+
+    Returns
+    -------
+    SampleResult
+        Also after Ctrl-C: what there is, not converged. Whatever keeps a result from having
+        converged is in `warnings`, and a `UserWarning` says so.
+
+    Raises
+    ------
+    InvalidArgument
+        The gradient disagrees with finite differences in a coordinate, or has a wrong shape.
+    InvalidMeasure
+        The log density is NaN or +inf at a particle, -inf at all of them, or improper.
+
+    Notes
+    -----
+    Chains are preconditioned by the ensemble (covariance shrunk by d/(n+d), acceptance 0.574,
+    clipped whitened drift); scale, step and modes are frozen before anything is kept, so that the
+    kept moves leave the density invariant exactly. The particles are the last positions, weighted
+    by minimum chi-square to the mean and variance of the whole kept history.
+    """
+    positive_int(n, "n")
+    one_of(method, ("auto", *METHODS), "method")
+    target = Counted(stated_density(log_density, dim, gradient))
+    generator = rng_of(rng)
+    size = max(n, SMALLEST, 4 * target.dim)
+    began = time.perf_counter()
+    with limited():
+        points = start_points(start, target, size, generator)
+        check_target(target, points, check, generator)
+        task = Task(
+            target,
+            n,
+            size,
+            points,
+            observables,
+            positive_int(moves, "moves"),
+            default_spread(target.dim) if spread is None else positive(spread, "spread"),
+            generator,
+        )
+        progress = Progress(points=points)
+        chosen = "tempered" if method == "auto" else method
+        try:
+            METHODS[chosen](task, progress)
+        except KeyboardInterrupt:
+            progress.failures.append("interrupted: this is what there was when it was stopped")
+        return _result(task, progress, chosen, began)
+
+
+def _result(task: Task, progress: Progress, method: str, began: float) -> SampleResult:
+    """Weights, diagnostics and the verdict."""
+    assert progress.points is not None
+    chains = progress.chains
+    points = progress.points if chains is None else chains.cloud.x
+    points = points[choose(min(task.n, len(points)), len(points), task.rng)]
+    figures: dict[str, Any] = dict(progress.figures)
+    draws, weights = None, np.full(len(points), 1.0 / len(points))
+    history = None if chains is None else chains.history
+    if chains is not None and history is not None and history.total > 0:
+        mean, variance = history.mean, history.variance
+        weights, matched = moment_weights(task.features(points), mean, variance)
+        figures |= {"matched": matched, "acceptance": float(np.mean(chains.acceptances))}
+        d = task.target.dim
+        figures |= {"rhat": history.rhat()[:d], "mcse": history.mcse[:d], "moves": history.total}
+        figures |= {"history_mean": mean, "history_std": np.sqrt(variance)}
+        figures["modes"] = 1 if chains.modes is None else chains.modes.count
+        draws = np.stack(history.draws, axis=1) if history.draws else None
+    measure = Particles(points, weights)
+    figures |= {"ess": measure.ess, "ksd": _ksd(task, measure)}
+    figures |= {"evaluations": task.target.values, "gradients": task.target.gradients}
+    figures["seconds"] = time.perf_counter() - began
+    for failure in progress.failures:
+        warnings.warn(f"jko.sample: {failure}", UserWarning, stacklevel=3)
+    said = (*progress.failures, *progress.notes)
+    return SampleResult(measure, method, not progress.failures, said, figures, draws)
+
+
+def _ksd(task: Task, measure: Particles) -> float:
+    """Kernel Stein discrepancy of the particles, thinned to `MOST`, in the scale inside modes."""
+    kept = np.flatnonzero(measure.weights > 0)[:MOST]
+    cloud = Cloud.at(task.target, measure.points[kept])
+    scale = Scale.of_points(task.start)
+    if len(kept) > 1:
+        scale = find_modes(cloud, task.rng).within
+    return stein_discrepancy(cloud.x, measure.weights[kept], cloud.score, scale)

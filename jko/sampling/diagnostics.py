@@ -1,0 +1,58 @@
+r"""Diagnostics of a sample: kernel Stein discrepancy, and mass that it does not see."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jko.solvers.scale import Scale
+from jko.validation import Array
+
+#: Rows of a block of pairs.
+BLOCK = 512
+#: More atoms than this are thinned before pairs are formed.
+MOST = 4000
+
+
+def stein_discrepancy(x: Array, weights: Array, score: Array, scale: Scale) -> float:
+    r"""Kernel Stein discrepancy of weighted points (n, d) from the density with this score (n, d).
+
+    The kernel is k(u, v) = (1 + |u - v|^2 / d)^{-1/2} in the coordinates u = R^{-1} x, and
+
+        KSD^2 = sum w_i w_j [ s_i.s_j k + s_i.grad_v k + s_j.grad_u k + div_u grad_v k ],
+
+    s = R' score: the V-statistic. It does not see the weights of separate modes.
+    """
+    u = np.linalg.solve(scale.root, x.T).T
+    s = score @ scale.root
+    n, d = u.shape
+    total = 0.0
+    for i in range(0, n, BLOCK):
+        a, sa = u[i : i + BLOCK], s[i : i + BLOCK]
+        square = (a**2).sum(1)[:, None] + (u**2).sum(1)[None] - 2 * a @ u.T
+        base = 1 + np.maximum(square, 0.0) / d
+        slope = base**-1.5 / d  # grad_v k = slope (u - v), grad_u k = - slope (u - v)
+        cross = (sa * a).sum(1)[:, None] - sa @ u.T  # s_i.(u_i - u_j)
+        other = a @ s.T - (s * u).sum(1)[None]  # s_j.(u_i - u_j)
+        trace = slope * d - 3 * np.maximum(square, 0.0) * base**-2.5 / d**2
+        stein = (sa @ s.T) * base**-0.5 + slope * (cross - other) + trace
+        total += float(weights[i : i + BLOCK] @ stein @ weights)
+    return float(np.sqrt(max(total, 0.0))) / float(weights.sum())
+
+
+def unseen(sample: Array, search: Array, rng: np.random.Generator) -> float:
+    """Share of the points of `search` (m, d) that lie far from every point of `sample` (n, d).
+
+    Far: the nearest point of the sample is further than 1.5 times the largest distance, over the
+    sample, of a point from its nearest neighbour, in the scale of the sample.
+    """
+    from scipy.spatial import cKDTree
+
+    if len(sample) > MOST:
+        sample = sample[rng.choice(len(sample), MOST, replace=False)]
+    root = Scale.of_points(sample).root
+    known = np.linalg.solve(root, sample.T).T
+    found = np.linalg.solve(root, search.T).T
+    tree = cKDTree(known)
+    own = tree.query(known, k=min(2, len(known)))[0].reshape(len(known), -1)[:, -1]
+    reach = 1.5 * max(float(np.quantile(own, 0.999)), 1e-12)
+    return float((tree.query(found)[0] > reach).mean())

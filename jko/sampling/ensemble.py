@@ -1,0 +1,63 @@
+r"""An ensemble of Metropolis-adjusted Langevin chains that learns its scale from itself."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jko.errors import InvalidMeasure
+from jko.solvers.mala import Cloud, Density, Kernel, Move
+from jko.solvers.scale import Scale, Tuner, clip_of
+from jko.validation import Array
+
+
+def sweep(
+    target: Density, cloud: Cloud, scale: Scale, tuner: Tuner, rng: np.random.Generator
+) -> Move:
+    """One move of every chain; the step learns from it unless it is frozen."""
+    kernel = Kernel(tuner.h, scale.root, clip_of(cloud.x.shape[1]))
+    move = kernel.move(target, cloud, rng)
+    tuner.learn(move)
+    return move
+
+
+def settle(
+    target: Density, cloud: Cloud, rng: np.random.Generator, *, least: int = 2, most: int = 12
+) -> tuple[Cloud, Scale, Tuner]:
+    """Move an ensemble until its mean and spread stop changing: rounds of 40 adapted moves.
+
+    Raises
+    ------
+    InvalidMeasure
+        Mean or spread still grow after the last round: the target is improper, or the start is
+        absurdly far from its mass.
+    """
+    scale, tuner = Scale.of_points(cloud.x), Tuner.fresh(cloud.x.shape[1])
+    mean, spread = cloud.x.mean(axis=0), cloud.x.std(axis=0)
+    for k in range(most):
+        for i in range(40):
+            cloud = sweep(target, cloud, scale, tuner, rng).after
+            if i % 8 == 7:
+                scale = Scale.of_points(_within_range(cloud.x))
+        now, size = cloud.x.mean(axis=0), cloud.x.std(axis=0)
+        tiny = 1e-12 * (1 + np.abs(now))
+        growth = np.max((size + tiny) / (spread + tiny))
+        shift = np.max(np.abs(now - mean) / (size + tiny))
+        mean, spread = now, size
+        if k + 1 >= least and growth < 1.5 and shift < 1.0:
+            return cloud, scale, tuner
+    raise _runs_away(spread)
+
+
+def _within_range(x: Array) -> Array:
+    if np.abs(x).max() > 1e100:
+        raise _runs_away(np.abs(x).max(axis=0))
+    return x
+
+
+def _runs_away(spread: Array) -> InvalidMeasure:
+    j = int(np.argmax(spread))
+    return InvalidMeasure(
+        f"log_density looks improper: the particles run away (coordinate {j} has spread"
+        f" {spread[j]:.3g} and still grows); give it finite mass, for instance by a prior, or pass"
+        " start= closer to where its mass is"
+    )

@@ -1,0 +1,135 @@
+r"""The methods of `jko.sample`, each a function that fills in its `Progress`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jko.errors import InvalidMeasure
+from jko.sampling.diagnostics import unseen
+from jko.sampling.ensemble import settle
+from jko.sampling.history import Chains
+from jko.sampling.path import Path, wide
+from jko.sampling.task import Progress, Task
+from jko.solvers.scale import Scale, Tuner
+from jko.validation import Array
+
+#: R-hat above which chains have not forgotten their start.
+RHAT = 1.1
+#: Share of the particles of a search that may lie outside the sample.
+UNSEEN = 0.01
+#: A search may disagree with the sample by this many standard deviations in mean.
+DISAGREEMENT = 0.3
+#: Particles of a search that only checks.
+SCOUTS = 500
+
+
+def tempered(task: Task, progress: Progress) -> None:
+    """Settle; follow the path from a wide Gaussian to the target; then chains and their history."""
+    cloud, _, _ = settle(task.target, task.cloud(task.start), task.rng)
+    progress.points = cloud.x
+    path = search(task, cloud.x, task.size, progress)
+    start = cloud.x if path is None else path.points
+    if path is not None:
+        progress.points = path.points
+        progress.figures["temperatures"] = np.array(path.exponents)
+        progress.figures["path_ess"] = float(min(path.sizes))
+        progress.figures["log_evidence"] = path.log_mass
+    _chains(task, progress, start)
+    assert progress.chains is not None
+    modes = progress.chains.modes
+    if modes is not None and modes.count > 1:
+        jumps = float(np.mean(progress.chains.jump_acceptances or [0.0]))
+        progress.figures["jump_acceptance"] = jumps
+        if jumps < 0.005:
+            progress.failures.append(
+                f"the chains do not cross between {modes.count} modes: the weights of the modes"
+                " rest on one tempered run alone; compare several seeds, or raise n"
+            )
+
+
+def langevin(task: Task, progress: Progress) -> None:
+    """Settle, then chains and their history; a tempered search looks for mass they do not see."""
+    cloud, _, _ = settle(task.target, task.cloud(task.start), task.rng)
+    progress.points = cloud.x
+    _chains(task, progress, cloud.x)
+    assert progress.points is not None
+    compare_with_search(task, progress, progress.points)
+
+
+def _chains(task: Task, progress: Progress, start: Array) -> None:
+    """Chains from a start; a longer run where they have not mixed."""
+    for moves in (task.moves, 2 * task.moves):
+        chains = Chains(task.target, task.cloud(start), task.features, task.rng)
+        progress.chains = chains
+        chains.run(moves)
+        start = progress.points = chains.cloud.x
+        assert chains.history is not None
+        worst = float(np.nanmax(chains.history.rhat()))
+        if worst <= RHAT:
+            return
+    progress.failures.append(
+        f"R-hat is {worst:.2f}, above {RHAT}: the chains have not forgotten where they started;"
+        " raise moves=, rescale or reparametrise the density, or use method='tempered'"
+    )
+
+
+def search(task: Task, around: Array, size: int, progress: Progress) -> Path | None:
+    """A tempered run from a Gaussian `spread` times as wide as some points (m, d), and the start.
+
+    The Gaussian is narrowed where hardly any of it lies in the support of the target, or where a
+    density far from all mass overflows to NaN: no reason to give up, but to look nearer.
+    """
+    shrink = 1.0
+    while shrink * task.spread >= 1:
+        reference = wide(around, task.start, task.spread, shrink)
+        path, tuner = Path(reference.sample(size, task.rng)), Tuner.fresh(task.target.dim)
+        try:
+            inside = (task.target.log_density_at(path.points) > -np.inf).mean()
+            while inside >= 0.05 and not path.done:
+                path.advance(reference, task.target, tuner, task.rng)
+        except InvalidMeasure:
+            inside = 0.0
+        if path.done:
+            break
+        shrink /= 1.5
+    else:
+        progress.notes.append(
+            "no wide search: the density cannot be evaluated, or vanishes, not far from the sample,"
+            " so that other modes would not have been found"
+        )
+        return None
+    if shrink < 1:
+        progress.notes.append(
+            f"the search was only {shrink * task.spread:.2g} sd wide: further out the density"
+            " vanishes or cannot be evaluated"
+        )
+    return path
+
+
+def compare_with_search(task: Task, progress: Progress, sample: Array) -> None:
+    """Run a tempered search around a sample (m, d) and say where they disagree."""
+    path = search(task, sample, min(task.size, SCOUTS), progress)
+    if path is None:
+        return
+    found = path.points
+    share = unseen(sample, found, task.rng)
+    progress.figures["unseen"] = share
+    weights = progress.weights
+    mean = sample.mean(axis=0) if weights is None else weights @ sample / weights.sum()
+    spread = np.maximum(np.maximum(found.std(axis=0), sample.std(axis=0)), 1e-300)
+    shift = np.abs(found.mean(axis=0) - mean) / spread
+    if share > UNSEEN:
+        progress.failures.append(
+            f"a tempered search found {share:.0%} of the mass where the sample has none: it misses"
+            " a mode; use method='tempered'"
+        )
+    elif shift.max() > DISAGREEMENT:
+        progress.failures.append(
+            f"the mean of coordinate {int(np.argmax(shift))} differs by {shift.max():.2g} sd from"
+            " that of a tempered search: modes may have wrong weights; use method='tempered'"
+        )
+
+
+def scale_of(points: Array) -> tuple[Array, Array]:
+    """Mean (d,) and root (d, d) of the covariance of points (m, d)."""
+    return points.mean(axis=0), Scale.of_points(points).root

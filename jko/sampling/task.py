@@ -1,0 +1,177 @@
+"""What a sampling method is given, and what it fills in as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from jko.errors import InvalidArgument, InvalidMeasure, InvalidType
+from jko.measures.atoms import Particles
+from jko.measures.gaussian import Gaussian, GaussianMixture
+from jko.measures.target import LogDensity
+from jko.sampling.gradients import check_gradient
+from jko.sampling.history import Chains
+from jko.solvers.mala import Cloud, Density
+from jko.solvers.resampling import systematic
+from jko.validation import Array, finite_array, instance, positive_int
+
+#: An ensemble has at least this many chains, however few particles are asked for.
+SMALLEST = 400
+
+
+@dataclass
+class Counted:
+    """A target that counts how often it is evaluated, and refuses to overlook bad points."""
+
+    inner: Density
+    values: int = 0
+    gradients: int = 0
+
+    @property
+    def dim(self) -> int:
+        """Dimension d."""
+        return self.inner.dim
+
+    def log_density_at(self, x: Array) -> Array:
+        """Log density (n,)."""
+        self.values += len(x)
+        with np.errstate(all="ignore"):  # far out functions overflow; NaN is an error anyhow
+            return np.asarray(self.inner.log_density_at(x))
+
+    def score(self, x: Array) -> Array:
+        """Its gradient (n, d)."""
+        self.gradients += len(x)
+        with np.errstate(all="ignore"):
+            return np.asarray(self.inner.score(x))
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """The arguments of `jko.sample`, checked."""
+
+    target: Counted
+    n: int
+    size: int
+    start: Array
+    observables: Callable[[Array], Array] | None
+    moves: int
+    spread: float
+    rng: np.random.Generator
+
+    def features(self, x: Array) -> Array:
+        """Coordinates and observables (n, d + k) of points (n, d)."""
+        if self.observables is None:
+            return x
+        extra = np.asarray(self.observables(x), dtype=float)
+        if extra.ndim not in (1, 2) or len(extra) != len(x):
+            raise InvalidArgument(
+                f"observables returned shape {extra.shape} for {len(x)} points;"
+                " return one value or one row per point"
+            )
+        if not np.isfinite(extra).all():
+            raise InvalidArgument("observables returned a value that is not finite")
+        return np.column_stack([x, extra])
+
+    def cloud(self, x: Array) -> Cloud:
+        """The target at points (n, d)."""
+        return Cloud.at(self.target, x)
+
+
+@dataclass
+class Progress:
+    """What a method has reached; it is read even when the method is interrupted.
+
+    Attributes
+    ----------
+    points : (m, d) array or None
+    weights : (m,) array or None
+        None: equal.
+    chains : Chains or None
+    failures, notes : lists of str
+        Sentences for the user; any failure means that the result has not converged.
+    figures : dict
+    """
+
+    points: Array | None = None
+    weights: Array | None = None
+    chains: Chains | None = None
+    failures: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+def stated_density(log_density: Any, dim: Any, gradient: Any) -> Density:
+    """The target from the arguments of `jko.sample`."""
+    if isinstance(log_density, (LogDensity, Gaussian, GaussianMixture)):
+        if gradient is not None:
+            raise InvalidArgument("gradient is part of the LogDensity; pass it there")
+        if dim is not None and positive_int(dim, "dim") != log_density.dim:
+            raise InvalidArgument(f"dim = {dim}, but the density has dimension {log_density.dim}")
+        target: Density = log_density
+    elif not callable(log_density):
+        raise InvalidType(
+            f"log_density got {type(log_density).__name__}; pass a jko.LogDensity or a vectorised"
+            " function (n, d) -> (n,) with gradient="
+        )
+    elif dim is None:
+        raise InvalidArgument("dim is missing: the number of coordinates of log_density")
+    else:
+        target = LogDensity(log_density, gradient, positive_int(dim, "dim"))
+    if isinstance(target, LogDensity) and target.gradient is None:
+        raise InvalidArgument(
+            "gradient is missing: pass gradient= (n, d) -> (n, d), by hand or from automatic"
+            " differentiation; jko.sampling.check_gradient compares it with differences"
+        )
+    return target
+
+
+def start_points(start: Any, target: Density, size: int, rng: np.random.Generator) -> Array:
+    """The first ensemble (size, d), inside the support of the target."""
+    d = target.dim
+    if start is None:
+        x = rng.standard_normal((size, d))
+    elif isinstance(start, (Gaussian, GaussianMixture)):
+        x = start.sample(size, rng)
+    else:
+        mu = start if isinstance(start, Particles) else Particles(_rows(start))
+        x = mu.points[systematic(mu.weights, size, rng)]
+    if x.shape[1] != d:
+        raise InvalidArgument(f"start has dimension {x.shape[1]}, the density {d}")
+    log_p = target.log_density_at(x)
+    inside = np.flatnonzero(log_p > -np.inf)
+    if len(inside) == 0:
+        i = int(rng.integers(len(x)))
+        raise InvalidMeasure(
+            f"log_density is -inf at every one of {len(x)} starting points, such as"
+            f" {x[i].tolist()}; pass start= inside its support"
+        )
+    if len(inside) < size:
+        x = x[inside[systematic(np.ones(len(inside)), size, rng)]]
+    return _spread_out(x, rng)
+
+
+def _rows(start: Any) -> Array:
+    x = finite_array(start, "start", InvalidMeasure)
+    return x[None] if x.ndim == 1 else x
+
+
+def _spread_out(x: Array, rng: np.random.Generator) -> Array:
+    """A cloud that is one point repeated, or flat, gets a little width: chains learn from it."""
+    size = x.std(axis=0)
+    flat = size <= 1e-8 * (1 + np.abs(x).max(axis=0))
+    if not flat.any():
+        return x
+    width = np.where(flat, 1e-2 * (1 + np.abs(x).max(axis=0)), 0.0)
+    return np.asarray(x + width * rng.standard_normal(x.shape))
+
+
+def check_target(target: Density, x: Array, check: bool, rng: np.random.Generator) -> None:
+    """Evaluate once where the run starts, so that a wrong shape or value is said at once."""
+    instance(check, bool, "check", "pass True or False")
+    cloud = Cloud.at(target, x)
+    if check:
+        inside = np.flatnonzero(cloud.log_p > -np.inf)
+        check_gradient(target, x[inside[: min(3, len(inside))]], rng)

@@ -1,0 +1,152 @@
+"""`jko.sample` on posteriors with a reference: reduced sizes, the full ones are in benchmarks."""
+
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sampling_targets import gaussian, two_modes
+
+import jko
+from jko.sampling.methods import compare_with_search
+from jko.sampling.task import Counted, Progress, Task
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def posteriors(monkeypatch):
+    """The module with the real posteriors, which the demos use too."""
+    monkeypatch.syspath_prepend(str(ROOT / "demos"))
+    return importlib.import_module("_posteriors")
+
+
+def worst(measure, mean, std):
+    """Largest error of a mean, in standard deviations, and of a standard deviation, relative."""
+    return np.abs((measure.mean - mean) / std).max(), np.abs(
+        measure.cov.diagonal() ** 0.5 / std - 1
+    ).max()
+
+
+def test_the_exact_quadrature_is_the_published_one(posteriors):
+    exact = posteriors.eight_schools_exact()
+    assert exact["mu"] == pytest.approx((4.397, 3.318), abs=1e-3)
+    assert exact["log tau"] == pytest.approx((0.802, 1.171), abs=1e-3)
+    assert exact["tau"] == pytest.approx((3.598, 3.220), abs=1e-3)
+    coarse = posteriors.eight_schools_exact(4001)
+    for name, figures in exact.items():
+        assert coarse[name] == pytest.approx(figures, abs=1e-6)
+
+
+def test_eight_schools(posteriors):
+    """mu, log tau and, as observables, tau and every theta: within .05 sd and 5 %."""
+    exact = posteriors.eight_schools_exact()
+    mean, std = np.array(list(exact.values())).T
+    out = jko.sample(posteriors.eight_schools(), observables=posteriors.schools_observables, rng=0)
+    assert out.converged
+    assert out.warnings == ()
+    x = out.measure.points
+    seen = jko.Particles(
+        np.column_stack([x[:, :2], posteriors.schools_observables(x)]), out.measure.weights
+    )
+    off_mean, off_std = worst(seen, mean, std)
+    assert off_mean < 0.05
+    assert off_std < 0.05
+    assert out.diagnostics["ess"] > 900
+    assert out.diagnostics["evaluations"] < 1_500_000  # a few seconds on one core
+
+
+def test_logistic_regression(posteriors):
+    """d = 31 against a long reference chain of another method: within .05 sd and 5 %."""
+    pytest.importorskip("sklearn")
+    text = (ROOT / "tests" / "data" / "breast_cancer_reference.json").read_text(encoding="utf-8")
+    known = json.loads(text)
+    assert known["worst_error_of_mean_in_std"] < 0.01
+    assert known["worst_relative_error_of_std"] < 0.01
+    out = jko.sample(posteriors.breast_cancer().target, moves=60, rng=3)
+    assert out.converged
+    off_mean, off_std = worst(out.measure, np.array(known["mean"]), np.array(known["std"]))
+    assert off_mean < 0.05
+    assert off_std < 0.05
+    assert out.diagnostics["ess"] > 900
+
+
+@pytest.mark.parametrize("dim", [2, 10])
+def test_two_modes(dim):
+    out = jko.sample(two_modes(dim), moves=60, rng=dim)
+    assert _right(out.measure) == pytest.approx(0.7, abs=0.03)
+    assert out.converged
+    assert out.diagnostics["modes"] == 2
+    assert out.diagnostics["jump_acceptance"] > 0.1
+
+
+@pytest.mark.parametrize("dim", [2, 30])
+def test_a_start_in_one_mode_is_overcome(dim):
+    """The default method finds the other mode, and its weight."""
+    start = jko.Gaussian(np.zeros(dim), 0.04 * np.eye(dim))
+    out = jko.sample(two_modes(dim), start=start, moves=40, rng=1)
+    assert _right(out.measure) == pytest.approx(0.7, abs=0.05)
+
+
+@pytest.mark.parametrize(("method", "dim"), [("langevin", 2), ("langevin", 10), ("svgd", 2)])
+def test_a_start_in_one_mode_is_detected(method, dim):
+    """Methods that stay in one mode never say that they have converged."""
+    start = jko.Gaussian(np.zeros(dim), 0.04 * np.eye(dim))
+    with pytest.warns(UserWarning, match="tempered"):
+        out = jko.sample(two_modes(dim), n=400, method=method, start=start, moves=40, rng=1)
+    assert _right(out.measure) < 0.2
+    assert not out.converged
+    assert "NOT converged" in repr(out)
+
+
+def test_wrong_weights_of_known_modes_are_overcome():
+    """Chains in both modes, half and half: jumps between the modes mend the weights."""
+    start = jko.GaussianMixture([[0.0, 0.0], [12.0, 0.0]], np.stack([np.eye(2)] * 2))
+    target = two_modes(2, 12.0, 0.95)
+    out = jko.sample(target, n=400, method="langevin", start=start, moves=60, rng=2)
+    assert out.converged
+    assert _right(out.measure) == pytest.approx(0.95, abs=0.02)
+
+
+def test_wrong_weights_would_be_detected(rng):
+    """A sample of both modes with wrong weights: nothing is unseen, but the means disagree."""
+    sample = rng.standard_normal((400, 2))
+    sample[:200, 0] += 8
+    task = Task(Counted(two_modes(2)), 400, 400, sample, None, 10, 6.0, rng)
+    progress = Progress(points=sample)
+    compare_with_search(task, progress, sample)
+    assert progress.figures["unseen"] < 0.02
+    assert "wrong weights" in progress.failures[0]
+
+
+def _right(mu):
+    return float(mu.weights @ (mu.points[:, 0] > 4))
+
+
+def test_scales_that_differ_are_learnt():
+    """Standard deviations from 1e-3 to 1e3, strong correlation, far from the start."""
+    rng = np.random.default_rng(0)
+    mix = np.diag([1e-3, 1.0, 1e3]) @ (np.eye(3) + 0.9 * rng.standard_normal((3, 3)))
+    cov, mean = mix @ mix.T, np.array([1.0, -5.0, 2e3])
+    out = jko.sample(jko.Gaussian(mean, cov), moves=60, rng=0)
+    off_mean, off_std = worst(out.measure, mean, np.sqrt(np.diag(cov)))
+    assert out.converged
+    assert off_mean < 0.05
+    assert off_std < 0.05
+
+
+def test_wfr_in_two_dimensions():
+    out = jko.sample(two_modes(2), n=400, method="wfr", rng=0)
+    assert _right(out.measure) == pytest.approx(0.7, abs=0.08)
+    assert any("density estimate" in w for w in out.warnings)
+    with pytest.raises(jko.Unsupported, match="keeps no chains"):
+        out.to_arviz()
+
+
+def test_svgd_on_a_gaussian():
+    """A baseline: the mean is right, the spread is said to be doubtful."""
+    out = jko.sample(gaussian(2, 2.0, 1.0), n=200, method="svgd", rng=0)
+    np.testing.assert_allclose(out.mean, 1.0, atol=0.2)
+    np.testing.assert_allclose(out.std, 2.0, rtol=0.2)
+    assert any("baseline" in w for w in out.warnings)
