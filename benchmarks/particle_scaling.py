@@ -6,7 +6,7 @@
 
 A full step: transport by Armijo's rule, then projected weights, each judged by the energy;
 particles and target have n atoms each. Seconds are the least of three steps, memory the peak of the
-process over what it held before. --dim 100: value and gradient of 1/2 MMD^2, the sums XX, XY and YY.
+process over what it held before. --dim 100: value and gradient of 1/2 MMD^2, so sums XX, XY, YY.
 """
 
 from __future__ import annotations
