@@ -12,6 +12,7 @@ from jko.solvers.gaussian_fisher_rao import GaussianMirror, MomentMatching, Natu
 from jko.solvers.gaussian_flow import ExactFlow
 from jko.solvers.gaussian_mixture import MixtureTransport, MixtureWeights
 from jko.solvers.gaussian_transport import GaussianForwardBackward, GaussianImplicit
+from jko.solvers.kernelised import Kernelised
 from jko.solvers.lagrangian import Lagrangian
 from jko.solvers.langevin import Langevin
 from jko.solvers.linear_transport import LinearTransport
@@ -37,6 +38,7 @@ __all__ = [
     "DualRoot",
     "Entropic",
     "Euler",
+    "Kernelised",
     "Lagrangian",
     "Langevin",
     "ExactFlow",
