@@ -189,7 +189,10 @@ class _Search:
             guess = float(np.exp((np.log(b) * f - np.log(a) * g) / (f - g)))
         else:
             guess = float(np.sqrt(a * b))
-        return guess if a < guess < b else tangents
+        if not a < guess < b:
+            guess = tangents
+        # Rounding can turn the tangents around when the ball is tiny.
+        return guess if a < guess < b else float(np.sqrt(a * b))
 
     def widen(self) -> float:
         """One end is missing: go on by what a quadratic would say, and then some."""

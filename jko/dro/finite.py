@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -83,38 +83,85 @@ def _answer(
     if radius is None:
         return _penalised(stated, tau)
     extreme = _extreme(stated)
-    distance = np.inf if extreme is None else distance_of(stated, extreme)
-    if extreme is not None and distance <= radius:
+    distance = distance_of(stated, extreme)
+    if distance <= radius:
         value = float(extreme @ stated.loss)
         return BallAnswer(extreme, value, 0.0, value, 0), distance
-    scale = spread or 1.0
-    shift = stated.average / stated.nominal.mass
-    scaled = stated.with_loss((stated.loss - shift) / scale)
-    budget = radius if isinstance(stated.geometry, Divergence) else radius**2
-    budget = max(budget, 1e-300)
-    start = _first_price(scaled, budget) if guess is None else guess / scale
+    units = Units.of(stated)
+    budget = max(_cost(stated, radius) / units.cost, 1e-300)
+    start = _first_price(units.scaled, budget) if guess is None else guess / units.price
     # Relative to the range of the loss, and where the value is smaller than that to the value.
-    target = 0.1 * tol * float(np.clip(abs(shift) / scale, 0.01, 1.0)) * stated.nominal.mass
+    target = 0.1 * tol * float(np.clip(abs(units.shift) / units.scale, 0.01, 1.0))
     kinked = isinstance(stated.geometry, Wasserstein)
+    respond = respond_to(units.scaled)
     try:
-        found = solve_ball(respond_to(scaled), budget, target, max_iter, start=start, kinked=kinked)
+        found = solve_ball(respond, budget, target, max_iter, start=start, kinked=kinked)
     except EmptyBall as empty:
-        least = empty.cost if isinstance(stated.geometry, Divergence) else empty.cost**0.5
+        least = empty.cost * units.cost
+        least = least if isinstance(stated.geometry, Divergence) else least**0.5
         raise InvalidArgument(
             f"radius = {radius:.6g} is below {least:.6g}, the distance of the measure from the"
             " points; raise it, or let the sample in with support='union'"
         ) from None
-    upper = found.upper * scale + shift * stated.nominal.mass
-    answer = replace(found, upper=upper, multiplier=found.multiplier * scale)
-    return answer, distance_of(stated, found.weights)
+    answer = units.restored(found)
+    return answer, distance_of(stated, answer.weights)
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """The problem at mass 1 with a loss of mean 0 and range 1, and the way back.
+
+    Attributes
+    ----------
+    scaled : Ambiguity
+    mass, shift, scale : float
+        loss = shift + scale times the scaled loss; weights = mass times the scaled weights.
+    cost, price : float
+        Units of the cost (mass^2 for MMD, else mass) and of the multiplier.
+    """
+
+    scaled: Ambiguity
+    mass: float
+    shift: float
+    scale: float
+    cost: float
+    price: float
+
+    @classmethod
+    def of(cls, stated: Ambiguity) -> Units:
+        """The units of a problem."""
+        mass, scale = stated.nominal.mass, _spread(stated) or 1.0
+        shift = stated.average / mass
+        nominal = stated.nominal
+        if mass != 1:
+            nominal = nominal.with_weights(nominal.weights / mass)
+        scaled = replace(stated, nominal=nominal, loss=(stated.loss - shift) / scale)
+        cost = mass**2 if isinstance(stated.geometry, MMD) else mass
+        return cls(scaled, mass, shift, scale, cost, scale * mass / cost)
+
+    def restored(self, found: BallAnswer) -> BallAnswer:
+        """An answer in the units of the stated problem."""
+        penalised = None if found.penalised is None else self.mass * found.penalised
+        return BallAnswer(
+            self.mass * found.weights,
+            self.mass * (self.shift + self.scale * found.expectation),
+            self.price * found.multiplier,
+            self.mass * (self.shift + self.scale * found.upper),
+            found.iterations,
+            penalised,
+        )
 
 
 def _penalised(stated: Ambiguity, tau: float | None) -> tuple[BallAnswer, float]:
-    gamma = _price(stated, tau)
-    found = respond_to(stated)(gamma)
-    upper = found.expectation - gamma * found.cost + found.slack
+    units, gamma = Units.of(stated), _price(stated, tau)
+    price = gamma / units.price
+    found = respond_to(units.scaled)(price)
+    upper = found.expectation - price * found.cost + found.slack
+    answer = units.restored(
+        BallAnswer(found.weights, found.expectation, price, upper, 1, found.weights)
+    )
     power = 1.0 if isinstance(stated.geometry, Divergence) else 0.5
-    return BallAnswer(found.weights, found.expectation, gamma, upper, 1), found.cost**power
+    return replace(answer, multiplier=gamma), (found.cost * units.cost) ** power
 
 
 def _price(stated: Ambiguity, tau: float | None) -> float:
@@ -136,12 +183,12 @@ def _spread(stated: Ambiguity) -> float:
 def _first_price(scaled: Ambiguity, budget: float) -> float:
     """gamma where a quadratic cost of the order of half chi^2 spends the budget."""
     m = scaled.nominal
-    variance = float(m.weights @ scaled.loss**2) / m.mass
-    return float(np.sqrt(max(variance, 1e-4) * m.mass / (2 * budget)))
+    variance = float(m.weights @ scaled.loss**2)
+    return float(np.sqrt(max(variance, 1e-4) / (2 * budget)))
 
 
-def _extreme(stated: Ambiguity) -> Array | None:
-    """A nearest measure that puts all mass on the atoms of largest loss; None: no finite one.
+def _extreme(stated: Ambiguity) -> Array:
+    """A nearest measure that puts all mass on the atoms of largest loss.
 
     Exact for transport and divergences; for MMD and several such atoms only a candidate (the ball
     is then solved as any other).

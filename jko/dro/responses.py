@@ -12,13 +12,18 @@ from jko.dro.ball import Respond, Response
 from jko.energies.potential import Potential
 from jko.errors import Unsupported
 from jko.geometries.divergence import Divergence
+from jko.geometries.mmd import MMD
 from jko.geometries.wasserstein import MAX_PAIRS, Wasserstein
+from jko.prox.result import StepResult
+from jko.solvers.conic import Conic
 from jko.solvers.linear_transport import best_partners
 from jko.solvers.stepping import step
 from jko.validation import Array, Index
 
 #: Tolerance of the steps under a ball, a few digits below that of the ball.
 STEP_TOL = 1e-12
+#: A gap above this is a stall; below this many atoms a conic program helps out.
+STALLED, SMALL = 1e-9, 200
 
 
 def respond_to(stated: Ambiguity) -> Respond:
@@ -42,15 +47,38 @@ class StepResponse:
         self.energy = Potential(np.where(stated.opened, -stated.loss, np.inf))
 
     def __call__(self, gamma: float) -> Response:
-        geometry, nominal = self.stated.geometry, self.stated.nominal
+        geometry = self.stated.geometry
         divergence = isinstance(geometry, Divergence)
         tau = (1.0 if divergence else 0.5) / gamma
-        found = step(nominal, self.energy, geometry, tau, tol=self.tol, warm=self.warm, throw=False)
+        found = self._step(tau)
         self.warm = found.warm
         cost = found.sqdistance / 2 if divergence else found.sqdistance
         weights = found.measure.weights  # type: ignore[attr-defined]
         slack = np.inf if found.gap is None else max(found.gap, 0.0)
         return Response(weights, float(weights @ self.stated.loss), cost, slack)
+
+    def _step(self, tau: float) -> StepResult:
+        """The step; where a quadratic program stalls, again from other starts or as a cone."""
+        geometry, nominal = self.stated.geometry, self.stated.nominal
+        found = step(nominal, self.energy, geometry, tau, tol=self.tol, warm=self.warm, throw=False)
+        if not isinstance(geometry, MMD) or _closed(found):
+            return found
+        rivals: list[dict[str, Any]] = [{"warm": {"weights": nominal.weights}}]
+        rivals.append({"warm": found.warm})
+        if nominal.n <= SMALL:
+            rivals.append({"solver": Conic("CLARABEL")})
+        for options in rivals:
+            rival = step(nominal, self.energy, geometry, tau, tol=self.tol, throw=False, **options)
+            if rival.gap is not None and (found.gap is None or rival.gap < found.gap):
+                found = rival
+            if _closed(found):
+                break
+        return found
+
+
+def _closed(found: StepResult) -> bool:
+    """Whether a step's gap is small for an objective of order 1."""
+    return found.gap is not None and found.gap <= STALLED * max(1.0, abs(found.objective))
 
 
 @dataclass(eq=False)

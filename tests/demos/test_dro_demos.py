@@ -35,8 +35,8 @@ def table(printed: str, first: str) -> np.ndarray:
 
 
 def test_robust_least_squares(demo):
-    """At the largest shift the robust fit loses at least 20 % less than ERM, mean of ten seeds."""
-    printed = demo("robust_least_squares")
+    """The robust fit loses less at the largest shift (tests/dro takes the mean of ten seeds)."""
+    printed = demo("robust_least_squares", "--seeds", "2")
     rows = table(printed, "shift ")
     assert rows[:, 0].tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
     assert rows[-1, 2] <= 0.8 * rows[-1, 1]

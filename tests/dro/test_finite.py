@@ -212,3 +212,14 @@ def test_five_hundred_atoms(name):
     mu = jko.Particles(np.random.default_rng(0).normal(size=(500, 2)))
     found = worst_case(wave, mu, SETS[name], radius=0.1)
     assert found.gap <= 1e-8 * abs(found.value)
+
+
+def test_tied_losses_in_mmd_sets():
+    """Integer losses, where single quadratic programs stall: certified all the same."""
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        n = int(rng.integers(5, 40))
+        mu = jko.Histogram(rng.normal(size=(n, 2)), rng.dirichlet(np.full(n, 0.5)) * 3)
+        loss = np.round(rng.normal(size=n))
+        size = {"tau": 10 ** rng.uniform(-1, 2)} if n % 2 else {"radius": 0.3}
+        assert worst_case(loss, mu, jko.MMD(LAPLACE), **size).success
