@@ -27,6 +27,8 @@ MARGIN = 1e-2
 LIGHT, LINEAR_LIGHT = 1e-12, 1e-9
 #: Scaling iterations before Newton's method, where there is none, and after it.
 SHORT, LONG, POLISH = 150, 1000, 60
+#: On large supports scaling goes first for quadratic terms up to this r = 2 tau/eps: it is cheap.
+MILD = 10.0
 #: Iterations in all when the caller sets no limit.
 UNLIMITED = 3000
 
@@ -150,7 +152,7 @@ class EntropicRun:
         """Scaling from the warm and the cold start, Newton's method, scaling from its answer.
 
         Quadratic terms make every scaling iteration a Newton solve of its own: there Newton's
-        method comes first, as long as its dense systems are small enough.
+        method comes first, as long as its dense systems are small and the prox is not mild.
         """
         small = self.stated.previous.n <= NEWTON_LIMIT
         most = SHORT if self.stated.previous.n <= LARGE else LONG
@@ -158,6 +160,8 @@ class EntropicRun:
         if begin is not None:
             yield lambda _: self.scale_from(begin, most)
         if small and self.stated.form.quadratics:
+            if self.stated.previous.n > LARGE and self.stated.rate <= MILD:
+                yield lambda _: self.scale_from(self.cold(), SHORT)
             yield lambda _: self.newton()
         if begin is None or small:
             yield lambda _: self.scale_from(self.cold(), most)
@@ -165,7 +169,8 @@ class EntropicRun:
             yield lambda _: self.newton()
         if begin is not None and not small:
             yield lambda _: self.scale_from(self.cold(), LONG)
-        yield lambda best: self.scale_from(best.state(), POLISH)
+        last = POLISH if self.stated.form.quadratics else LONG
+        yield lambda best: self.scale_from(best.state(), last)
 
     def scale_from(self, start: Array, most: int) -> _Found | None:
         """Accelerated scaling."""
