@@ -63,6 +63,11 @@ class Event:
     records: dict[str, list[Any]] = field(default_factory=dict, repr=False)
     clock: Any = field(default=None, repr=False)
 
+    @property
+    def ess(self) -> float | None:
+        """Effective sample size of the measure, None where it has no weights."""
+        return getattr(self.measure, "ess", None)
+
     def record(self, name: str, value: Any) -> None:
         """Keep a number, string, array or measure under `name` with the current time."""
         if not isinstance(name, str):

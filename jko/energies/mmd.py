@@ -43,6 +43,7 @@ class MMDEnergy(FormEnergy):
             )
         self.statistic = one_of(statistic, ("V", "U"), "statistic")
         self.sums, self._fast = sums, None
+        self._last: tuple[Measure, float] | None = None
         if sums is not None:
             instance(sums, FastSums, "sums", "pass jko.kernels.FastSums(tol=1e-8) or None")
             self._require_v("fast sums")
@@ -51,7 +52,10 @@ class MMDEnergy(FormEnergy):
     def value(self, mu: Measure) -> float:
         if self._fast is not None and isinstance(mu, Discrete):
             return self._fast.value(mu)
-        return 0.5 * self.kernel.mmd2(mu, self.target, statistic=self.statistic)
+        # A step ends where the next one begins and asks again; measures do not change.
+        if self._last is None or self._last[0] is not mu:
+            self._last = mu, 0.5 * self.kernel.mmd2(mu, self.target, statistic=self.statistic)
+        return self._last[1]
 
     def first_variation(self, mu: Discrete) -> Array:
         self._require_v("first variation")

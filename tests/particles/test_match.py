@@ -51,7 +51,9 @@ def test_energy_never_rises(weights, accelerate):
 
 def test_every_record_has_the_effective_sample_size(tmp_path):
     start, target = clouds()
-    sol = jko.match(start, target, K, steps=5)
+    seen = []
+    sol = jko.match(start, target, K, steps=5, callbacks=lambda event: seen.append(event.ess))
+    assert seen == [s.ess for s in sol.steps]
     assert [s.ess for s in sol.steps] == [m.ess for m in sol.measures[1:]]
     sol.save(tmp_path / "run.npz")
     again = jko.Trajectory.load(tmp_path / "run.npz")
