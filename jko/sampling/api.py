@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from jko.errors import JkoWarning
 from jko.measures.atoms import Particles
 from jko.sampling.diagnostics import MOST, stein_discrepancy
 from jko.sampling.flows import svgd, wfr
-from jko.sampling.history import choose
+from jko.sampling.history import History, choose
 from jko.sampling.methods import langevin, tempered
 from jko.sampling.modes import find_modes
 from jko.sampling.moments import moment_weights
@@ -28,6 +29,7 @@ from jko.sampling.task import (
     stated_density,
 )
 from jko.solvers.mala import Cloud
+from jko.solvers.resampling import effective_size
 from jko.solvers.scale import Scale
 from jko.threads import limited
 from jko.validation import Array, one_of, positive, positive_int, rng_of
@@ -92,7 +94,7 @@ def sample(
     -------
     SampleResult
         Also after Ctrl-C: what there is, not converged. Whatever keeps a result from having
-        converged is in `warnings`, and a `UserWarning` says so.
+        converged is in `warnings`, and a `JkoWarning` says so.
 
     Raises
     ------
@@ -105,8 +107,9 @@ def sample(
     -----
     Chains are preconditioned by the ensemble (covariance shrunk by d/(n+d), acceptance 0.574,
     clipped whitened drift); scale, step and modes are frozen before anything is kept, so that the
-    kept moves leave the density invariant exactly. The particles are the last positions, weighted
-    by minimum chi-square to the mean and variance of the whole kept history.
+    kept moves leave the density invariant exactly. The particles are one of the last clouds of the
+    chains, weighted by minimum chi-square to the mean and variance of the whole kept history: the
+    one whose weights are the most even.
     """
     positive_int(n, "n")
     one_of(method, ("auto", *METHODS), "method")
@@ -141,13 +144,15 @@ def _result(task: Task, progress: Progress, method: str, began: float) -> Sample
     assert progress.points is not None
     chains = progress.chains
     points = progress.points if chains is None else chains.cloud.x
-    points = points[choose(min(task.n, len(points)), len(points), task.rng)]
+    chosen = choose(min(task.n, len(points)), len(points), task.rng)
+    points = points[chosen]
     figures: dict[str, Any] = dict(progress.figures)
     draws, weights = None, np.full(len(points), 1.0 / len(points))
     history = None if chains is None else chains.history
     if chains is not None and history is not None and history.total > 0:
         mean, variance = history.mean, history.variance
-        weights, matched = moment_weights(task.features(points), mean, variance)
+        clouds = [x[chosen] for x in (chains.cloud.x, *history.draws)]
+        points, weights, matched = _most_even(task, clouds, history)
         figures |= {"matched": matched, "acceptance": float(np.mean(chains.acceptances))}
         d = task.target.dim
         figures |= {"rhat": history.rhat()[:d], "mcse": history.mcse[:d], "moves": history.total}
@@ -159,9 +164,21 @@ def _result(task: Task, progress: Progress, method: str, began: float) -> Sample
     figures |= {"evaluations": task.target.values, "gradients": task.target.gradients}
     figures["seconds"] = time.perf_counter() - began
     for failure in progress.failures:
-        warnings.warn(f"jko.sample: {failure}", UserWarning, stacklevel=3)
+        warnings.warn(f"jko.sample: {failure}", JkoWarning, stacklevel=3)
     said = (*progress.failures, *progress.notes)
     return SampleResult(measure, method, not progress.failures, said, figures, draws)
+
+
+def _most_even(task: Task, clouds: list[Array], history: History) -> tuple[Array, Array, str]:
+    """The cloud (n, d) that needs the least weighting to have the moments of the history."""
+    best: tuple[float, Array, Array, str] | None = None
+    for x in clouds:
+        weights, matched = moment_weights(task.features(x), history.mean, history.variance)
+        even = effective_size(weights) if matched != "nothing" else 0.0
+        if best is None or even > best[0]:
+            best = (even, x, weights, matched)
+    assert best is not None
+    return best[1:]
 
 
 def _ksd(task: Task, measure: Particles) -> float:

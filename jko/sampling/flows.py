@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from jko.energies import KL
-from jko.errors import Unsupported
+from jko.errors import JkoWarning, Unsupported
 from jko.flow import flow
 from jko.geometries import SphericalHellinger, Wasserstein
 from jko.measures.atoms import Particles
@@ -54,7 +54,7 @@ def wfr(task: Task, progress: Progress) -> None:
     inside = task.target.log_density_at(mean + start.points @ root.T) > -np.inf
     start = Particles(start.points[inside]) if inside.any() else Particles(np.zeros((1, len(mean))))
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
+        warnings.simplefilter("always", JkoWarning)
         sol = flow(
             start,
             KL(whitened(task.target, mean, root)),

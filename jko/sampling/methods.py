@@ -7,14 +7,16 @@ import numpy as np
 from jko.errors import InvalidMeasure
 from jko.sampling.diagnostics import unseen
 from jko.sampling.ensemble import settle
-from jko.sampling.history import Chains
+from jko.sampling.history import Chains, History
 from jko.sampling.path import Path, wide
 from jko.sampling.task import Progress, Task
 from jko.solvers.scale import Scale, Tuner
 from jko.validation import Array
 
 #: R-hat above which chains have not forgotten their start.
-RHAT = 1.1
+RHAT = 1.05
+#: Errors beyond this, in standard deviations or relative to them, are worth a note.
+ROUGH = 0.02
 #: Share of the particles of a search that may lie outside the sample.
 UNSEEN = 0.01
 #: A search may disagree with the sample by this many standard deviations in mean.
@@ -66,11 +68,23 @@ def _chains(task: Task, progress: Progress, start: Array) -> None:
         assert chains.history is not None
         worst = float(np.nanmax(chains.history.rhat()))
         if worst <= RHAT:
+            _say_errors(chains.history, progress)
             return
     progress.failures.append(
         f"R-hat is {worst:.2f}, above {RHAT}: the chains have not forgotten where they started;"
         " raise moves=, rescale or reparametrise the density, or use method='tempered'"
     )
+
+
+def _say_errors(history: History, progress: Progress) -> None:
+    """A note where the history ended before it was precise."""
+    spread = np.sqrt(np.maximum(history.variance, 1e-300))
+    off, off_std = float((history.mcse / spread).max()), float(history.mcse_std.max())
+    if max(off, off_std) > ROUGH:
+        progress.notes.append(
+            f"after {history.total} moves the means are known to {off:.2g} sd and the standard"
+            f" deviations to {off_std:.1%} only (one standard error): raise moves= for more"
+        )
 
 
 def search(task: Task, around: Array, size: int, progress: Progress) -> Path | None:

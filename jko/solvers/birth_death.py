@@ -10,7 +10,7 @@ import numpy as np
 
 from jko.energies.divergence import KL
 from jko.energies.recorded import recorded
-from jko.errors import InvalidMeasure
+from jko.errors import InvalidMeasure, JkoWarning
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.measures.atoms import Particles
 from jko.prox.problem import ProxProblem
@@ -74,7 +74,7 @@ class Reweighting(ProxSolver):
                 f"the density estimate rests on fewer than 10 particles for"
                 f" {estimate.untrusted:.0%} of the mass: do not trust the weights of this step;"
                 " take more particles, or use jko.sample(method='tempered')",
-                UserWarning,
+                JkoWarning,
                 stacklevel=2,
             )
         log_ratio = target.log_density_at(previous.points) - estimate.log_density

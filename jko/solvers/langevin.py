@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from jko.energies.recorded import density_target, recorded
-from jko.errors import InvalidMeasure
+from jko.errors import InvalidMeasure, JkoWarning
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
 from jko.measures.target import LogDensity
@@ -106,7 +106,7 @@ class Langevin(ProxSolver):
             warnings.warn(
                 f"Langevin accepts {acceptance:.1%} of its moves: the particles hardly move;"
                 f" reduce tau, or raise moves = {self.moves}",
-                UserWarning,
+                JkoWarning,
                 stacklevel=2,
             )
         return {"acceptance": acceptance}

@@ -1,0 +1,191 @@
+"""The parts of `jko.sample`: moment weights, modes and jumps, diagnostics, the path."""
+
+import numpy as np
+import pytest
+from sampling_targets import gaussian, two_modes
+
+import jko
+from jko.sampling.diagnostics import stein_discrepancy, unseen
+from jko.sampling.history import History
+from jko.sampling.modes import find_modes
+from jko.sampling.moments import moment_weights, project
+from jko.sampling.path import Path, longest_power, wide
+from jko.solvers.mala import Cloud
+from jko.solvers.resampling import effective_size
+from jko.solvers.scale import Scale, Tuner
+
+
+def test_moment_weights_are_the_nearest_ones(rng):
+    """The moments hold, and no rival with the same moments is nearer to uniform."""
+    x = rng.standard_normal((300, 4))
+    mean, variance = np.full(4, 0.1), np.full(4, 1.1)
+    w, matched = moment_weights(x, mean, variance)
+    assert matched == "mean and variance"
+    assert w.min() >= 0
+    np.testing.assert_allclose(w @ x, mean, atol=1e-8)
+    np.testing.assert_allclose(w @ (x - mean) ** 2, variance, atol=1e-8)
+    constraints = np.column_stack([np.ones(300), x, (x - mean) ** 2])
+    inside = np.linalg.qr(constraints)[0]
+    for _ in range(30):
+        move = rng.standard_normal(300)
+        move -= inside @ (inside.T @ move)
+        move[w == 0] = 0
+        rival = np.maximum(w + 1e-4 * move, 0)
+        if np.abs(constraints.T @ (rival - w)).max() < 1e-9:
+            assert ((300 * rival - 1) ** 2).sum() >= ((300 * w - 1) ** 2).sum() - 1e-9
+
+
+def test_moment_weights_with_an_active_bound(rng):
+    """Far targets make weights zero; conditions of optimality hold there (a conic reference)."""
+    cp = pytest.importorskip("cvxpy")
+    x = rng.standard_normal((60, 1))
+    features = x - 1.2
+    w = project(features)
+    assert (w == 0).any()
+    v = cp.Variable(60, nonneg=True)
+    goal = [cp.sum(v) == 1, features.T @ v == 0]
+    cp.Problem(cp.Minimize(cp.sum_squares(60 * v - 1)), goal).solve(solver=cp.CLARABEL)
+    np.testing.assert_allclose(w, v.value, atol=1e-5)
+
+
+def test_impossible_moments_are_left_alone(rng):
+    """Outside the hull nothing can be matched: uniform weights, and the word for it."""
+    x = rng.standard_normal((100, 2))
+    assert project(x - 50) is None
+    w, matched = moment_weights(x, np.full(2, 50.0), np.ones(2))
+    assert matched == "nothing"
+    assert np.ptp(w) == 0
+    w, matched = moment_weights(np.ones((50, 1)), np.ones(1), np.zeros(1))
+    assert matched == "nothing"
+
+
+@pytest.mark.parametrize("dim", [1, 2, 10, 30])
+def test_modes_are_told_apart(rng, dim):
+    """One Gaussian is one mode, heavy tails and a banana too; two far ones are two."""
+    x = rng.standard_normal((800, dim))
+    assert find_modes(Cloud.at(gaussian(dim), x), rng).count == 1
+    x[:560, 0] += 8
+    found = find_modes(Cloud.at(two_modes(dim), x), rng)
+    assert found.count == 2
+    np.testing.assert_allclose(np.sort(found.shares), [0.3, 0.7], atol=0.01)
+    labels = found.labels(x)
+    assert len(set(labels[:560])) == len(set(labels[560:])) == 1
+
+
+def test_three_modes(rng):
+    means = np.array([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]])
+    mixture = jko.GaussianMixture(means, np.stack([np.eye(2), 0.2 * np.eye(2), np.eye(2)]))
+    found = find_modes(Cloud.at(mixture, mixture.sample(900, rng)), rng)
+    assert found.count == 3
+
+
+def test_jumps_keep_the_target(rng):
+    """From draws of an uneven mixture jumps alone keep shares and spreads, whatever the pictures.
+
+    The pictures are made wrong on purpose: only the Metropolis test makes them harmless.
+    """
+    covs = np.stack([np.eye(2), np.diag([0.25, 4.0])])
+    mixture = jko.GaussianMixture([[0.0, 0.0], [10.0, 1.0]], covs, [0.3, 0.7])
+    x = mixture.sample(20_000, rng)
+    cloud = Cloud.at(mixture, x)
+    found = find_modes(cloud, rng)
+    wrong = type(found)(found.shares[::-1] * 0.5 + 0.25, found.means + 0.3, 1.2 * found.roots)
+    moved = 0.0
+    for _ in range(15):
+        cloud, accepted = wrong.jump(mixture, cloud, rng)
+        moved += accepted
+    assert moved > 1
+    share = (cloud.x[:, 0] > 5).mean()
+    assert share == pytest.approx(0.7, abs=0.015)
+    right = cloud.x[cloud.x[:, 0] > 5]
+    np.testing.assert_allclose(right.mean(axis=0), [10, 1], atol=0.1)
+    np.testing.assert_allclose(np.cov(right.T), covs[1], atol=0.2)
+
+
+def test_stein_discrepancy_formula(rng):
+    """Against the definition with derivatives of the kernel taken by differences."""
+    x, d = rng.standard_normal((4, 2)), 2
+    score, w = -x + 0.3, np.array([0.1, 0.2, 0.3, 0.4])
+    kernel = lambda u, v: (1 + ((u - v) ** 2).sum() / d) ** -0.5
+    eye, h = np.eye(d), 1e-4
+    total = 0.0
+    for i in range(4):
+        for j in range(4):
+            u, v = x[i], x[j]
+            du = [(kernel(u + h * e, v) - kernel(u - h * e, v)) / (2 * h) for e in eye]
+            dv = [(kernel(u, v + h * e) - kernel(u, v - h * e)) / (2 * h) for e in eye]
+            trace = sum(
+                (kernel(u + h * e, v + h * e) - kernel(u + h * e, v - h * e)
+                 - kernel(u - h * e, v + h * e) + kernel(u - h * e, v - h * e)) / (4 * h**2)
+                for e in eye
+            )  # fmt: skip
+            stein = score[i] @ score[j] * kernel(u, v) + score[i] @ dv + score[j] @ du + trace
+            total += w[i] * w[j] * stein
+    found = stein_discrepancy(x, w, score, Scale(np.eye(2)))
+    assert found**2 == pytest.approx(total, rel=1e-6)
+
+
+def test_stein_discrepancy_sees_a_wrong_mean_and_spread(rng):
+    x, w = rng.standard_normal((500, 3)), np.full(500, 1 / 500)
+    good = stein_discrepancy(x, w, -x, Scale(np.eye(3)))
+    for wrong in (x + 0.5, 0.6 * x):
+        assert stein_discrepancy(wrong, w, -wrong, Scale(np.eye(3))) > 2 * good
+
+
+def test_unseen_mass(rng):
+    sample = rng.standard_normal((500, 5))
+    search = rng.standard_normal((400, 5))
+    assert unseen(sample, search, rng) < 0.01
+    search[:100, 0] += 10
+    assert unseen(sample, search, rng) == pytest.approx(0.25, abs=0.01)
+
+
+def test_rhat_tells_stuck_and_drifting_chains(rng):
+    def rhat(draws):
+        history = History.begin(draws[0])
+        for k, x in enumerate(draws):
+            if k % (len(draws) // 2) == 0:
+                history.new_block()
+            history.keep(x)
+        return history.rhat()[0]
+
+    mixing = rng.standard_normal((40, 200, 1))
+    stuck = mixing + 4 * (np.arange(200)[:, None] % 2)
+    drift = mixing + np.linspace(0, 3, 40)[:, None, None]
+    assert rhat(mixing) < 1.02
+    assert rhat(stuck) > 1.5
+    assert rhat(drift) > 1.2
+
+
+def test_history_moments(rng):
+    """Mean and variance over chains and moves, by the direct formula; far from zero too."""
+    draws = 1e6 + rng.standard_normal((10, 50, 2))
+    history = History.begin(draws[0])
+    history.new_block()
+    for x in draws:
+        history.keep(x)
+    np.testing.assert_allclose(history.mean, draws.mean(axis=(0, 1)), rtol=1e-14)
+    np.testing.assert_allclose(history.variance, draws.var(axis=(0, 1)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e40, 1e200])
+def test_the_longest_power_keeps_the_effective_size(rng, scale):
+    log_ratio = scale * rng.standard_normal(200)
+    log_ratio[:20] = -np.inf
+    step, weights = longest_power(log_ratio, 1.0, 0.7)
+    assert (weights[:20] == 0).all()
+    assert effective_size(weights) >= 0.7 * 180 * (1 - 1e-6)
+    assert step == 1 or effective_size(weights) < 0.71 * 180
+
+
+def test_the_path_estimates_the_evidence(rng):
+    """log int exp(-|x|^2/2) = (d/2) log(2 pi): the normalised weights of the stages add up."""
+    target = gaussian(5)
+    reference = wide(rng.standard_normal((500, 5)), np.zeros((1, 5)), 5.0)
+    path, tuner = Path(reference.sample(2000, rng)), Tuner.fresh(5)
+    while not path.done:
+        path.advance(reference, target, tuner, rng)
+    assert path.log_mass == pytest.approx(2.5 * np.log(2 * np.pi), abs=0.2)
+    assert np.abs(path.points.mean(axis=0)).max() < 0.15
+    assert all(0 < s <= 1 for s in path.sizes)
+    assert path.exponents == sorted(path.exponents)
