@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     found = {}
     for method in ("langevin", "wfr", "tempered"):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # printed below
+            warnings.simplefilter("ignore", jko.JkoWarning)  # printed below
             out = jko.sample(
                 target, n=chosen.particles, method=method, start=start, rng=chosen.seed
             )
@@ -90,9 +90,11 @@ def main(argv: list[str] | None = None) -> int:
     fig, ax = plot.figure([list(found)], (12.0, 4.3))
     for method, out in found.items():
         plot.density(ax[method], truth)
+        level = truth.density.max() * np.exp(-2.0)
+        ax[method].contour(*truth.grid.axes, truth.density.T, [level], colors="white", zorder=4)
         x, w = out.measure.points, out.measure.weights
         ax[method].scatter(
-            x[:, 0], x[:, 1], s=6e3 * w / w.sum(), color=plot.COLORS[4], alpha=0.5, lw=0
+            x[:, 0], x[:, 1], s=3e3 * w / w.sum(), color=plot.COLORS[4], alpha=0.5, lw=0
         )
         ax[method].set(xlim=(7, 26), ylim=(7, 26))
         verdict = "converged" if out.converged else "NOT converged"
