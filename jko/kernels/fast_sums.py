@@ -97,9 +97,8 @@ class FastSums:
         return self.transform.backward(box.angles(a), box.slopes(modes)).T
 
     def _modes(self, kernel: Kernel, x: Array, y: Array, v: Array) -> tuple[Box, Complex]:
-        low = np.minimum(x.min(axis=0), y.min(axis=0))
-        high = np.maximum(x.max(axis=0), y.max(axis=0))
-        box = self.box(kernel, low, high)
+        (low, high), (below, above) = _extent(x), _extent(y)
+        box = self.box(kernel, np.minimum(low, below), np.maximum(high, above))
         return box, box.kernel * self.transform.forward(box.angles(y), v, box.most)
 
     @cached_property
@@ -244,8 +243,9 @@ class SpectralMMD:
                 f"the measure has dimension {mu.points.shape[1]}, the target {len(self._low)}"
             )
         q = self._quantum
-        low = np.floor(np.minimum(self._low, mu.points.min(axis=0)) / q) * q
-        high = np.ceil(np.maximum(self._high, mu.points.max(axis=0)) / q) * q
+        low, high = _extent(mu.points)
+        low = np.floor(np.minimum(self._low, low) / q) * q
+        high = np.ceil(np.maximum(self._high, high) / q) * q
         box, target = self._boxed(self.sums.box(self.kernel, low, high))
         modes = self.sums.transform.forward(box.angles(mu.points), mu.weights, box.most)
         modes -= target
@@ -268,6 +268,12 @@ class SpectralMMD:
         return box, modes
 
 
+def _extent(x: Array) -> tuple[Array, Array]:
+    """Least and largest coordinates; axis by axis, since NumPy is slow along short rows."""
+    columns = [x[:, k] for k in range(x.shape[1])]
+    return np.array([c.min() for c in columns]), np.array([c.max() for c in columns])
+
+
 def _corners(target: Parts, sums: FastSums) -> tuple[Array, Array]:
     """A box around the atoms, and around the Gaussians as far as they weigh anything."""
     rows = [target.points]
@@ -275,5 +281,4 @@ def _corners(target: Parts, sums: FastSums) -> tuple[Array, Array]:
     for m, s in zip(target.means, target.covs, strict=True):
         tail = reach * np.sqrt(np.diag(s))
         rows.append(np.stack([m - tail, m + tail]))
-    every = np.concatenate(rows)
-    return every.min(axis=0), every.max(axis=0)
+    return _extent(np.concatenate(rows))

@@ -20,6 +20,8 @@ from jko.validation import Array
 Complex = NDArray[np.complex128]
 #: Entries of the spreading matrix built at a time: about 64 MB.
 ENTRIES = 2**22
+#: Points that finufft gets at a time: their coordinates and sums fill some megabytes.
+PIECE = 2**16
 
 
 class Transform(ABC):
@@ -46,27 +48,39 @@ class Finufft(Transform):
 
         function = getattr(finufft, f"nufft{len(most)}d1")
         shape = tuple(2 * m + 1 for m in most)
-        out: Complex = function(
-            *_columns(angles),
-            v.astype(np.complex128),
-            n_modes=shape[0] if len(shape) == 1 else shape,
-            isign=-1,
-            **self._options,
-        )
+        out = np.zeros(shape, dtype=np.complex128)
+        for rows in _pieces(len(angles), out.size):
+            out += function(
+                *_columns(angles[rows]),
+                v[rows].astype(np.complex128),
+                n_modes=shape[0] if len(shape) == 1 else shape,
+                isign=-1,
+                **self._options,
+            )
         return out
 
     def backward(self, angles: Array, modes: Sequence[Complex]) -> Array:
         import finufft
 
         function = getattr(finufft, f"nufft{angles.shape[1]}d2")
-        columns = _columns(angles)
-        # One at a time: the fine grid of all of them would be held together otherwise.
-        rows = [function(*columns, c, isign=1, **self._options).real for c in modes]
-        return np.stack(rows)
+        out = np.empty((len(modes), len(angles)))
+        for rows in _pieces(len(angles), modes[0].size):
+            columns = _columns(angles[rows])
+            # One at a time: the fine grid of all of them would be held together otherwise.
+            for k, c in enumerate(modes):
+                out[k, rows] = function(*columns, c, isign=1, **self._options).real
+        return out
 
     @property
     def _options(self) -> dict[str, Any]:
         return {"eps": max(self.eps, 1e-14), "nthreads": self.threads}
+
+
+def _pieces(n: int, modes: int) -> Iterator[slice]:
+    """Runs of points that stay in cache, but long enough that their FFT costs less than they do."""
+    width = max(PIECE, 8 * modes)
+    for start in range(0, n, width):
+        yield slice(start, min(start + width, n))
 
 
 def _columns(angles: Array) -> list[Array]:

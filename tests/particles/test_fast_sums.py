@@ -165,3 +165,16 @@ def test_embeddings_take_them():
     k, sums = Gaussian(0.5), FastSums(1e-9)
     assert k.embed(mu, x, sums) == pytest.approx(k.embed(mu, x), abs=1e-9)
     assert k.embed_gradient(mu, x, sums) == pytest.approx(k.embed_gradient(mu, x), abs=2e-9)
+
+
+@pytest.mark.skipif(not HAVE, reason="finufft is not installed")
+def test_pieces_add_up(monkeypatch):
+    """Many points go to finufft in pieces: the same sums."""
+    rng = np.random.default_rng(2)
+    angles, v, most = rng.uniform(-np.pi, np.pi, (500, 1)), rng.normal(size=500), (4,)
+    transform = Finufft(1e-12)
+    whole = transform.forward(angles, v, most)
+    back = transform.backward(angles, [whole])
+    monkeypatch.setattr("jko.kernels.nonuniform.PIECE", 16)
+    assert transform.forward(angles, v, most) == pytest.approx(whole, abs=1e-10)
+    assert transform.backward(angles, [whole]) == pytest.approx(back, abs=1e-10)
