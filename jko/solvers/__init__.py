@@ -8,6 +8,7 @@ from jko.solvers.conic import Conic
 from jko.solvers.dual_root import DualRoot
 from jko.solvers.entropic import Entropic
 from jko.solvers.euler import Euler
+from jko.solvers.finite_volume import FiniteVolume
 from jko.solvers.gaussian_fisher_rao import GaussianMirror, MomentMatching, NaturalGradient
 from jko.solvers.gaussian_flow import ExactFlow
 from jko.solvers.gaussian_mixture import MixtureTransport, MixtureWeights
@@ -37,6 +38,7 @@ __all__ = [
     "Controls",
     "DualRoot",
     "Entropic",
+    "FiniteVolume",
     "Euler",
     "Kernelised",
     "Lagrangian",
