@@ -14,9 +14,10 @@ from jko.energies.separable import Separable
 from jko.errors import InvalidMeasure, Unsupported
 from jko.expectations import Rule
 from jko.geometries.gaussian import gaussian_kl
+from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
-from jko.measures.target import LogDensity, Target, restrict
+from jko.measures.target import DENSITIES, LogDensity, Target, restrict
 from jko.validation import Array, instance, real
 
 
@@ -103,6 +104,14 @@ class KL(PhiDivergence):
 
     def gaussian_form(self) -> GaussianForm:
         return self._gaussian_form
+
+    def wasserstein_gradient(self, mu: Discrete) -> Array:
+        if isinstance(mu, Particles) and isinstance(self.target, DENSITIES):
+            raise Unsupported(
+                "KL from particles to a density has no gradient without the density of their law;"
+                " take random steps with solver=jko.solvers.Langevin(), or call jko.sample"
+            )
+        return super().wasserstein_gradient(mu)
 
     def convexity(self, geometry: Any) -> float | None:
         # Displacement convexity modulus of KL(.|N(m, S)): the smallest eigenvalue of S^{-1}.

@@ -169,3 +169,38 @@ def test_an_unadjusted_move_out_of_the_support_breaks_down(rng):
     mu = jko.Particles(rng.exponential(size=(500, 1)))
     with pytest.raises(jko.StepFailed, match="left the support"):
         step(mu, half, 1.0, solver=Langevin(adjusted=False), rng=rng)
+
+
+def test_auto_points_to_the_random_steps(rng):
+    """Nothing random is chosen unasked; the refusal says what there is."""
+    mu = jko.Particles(rng.standard_normal((10, 2)))
+    with pytest.raises(jko.Unsupported, match=r"jko.solvers.Langevin\(\), or call jko.sample"):
+        jko.step(mu, jko.KL(gaussian(2)), jko.Wasserstein(), 0.1)
+
+
+BAD = {
+    "NaN": (lambda x: np.where(x[:, 0] > 1, np.nan, 0.0), lambda x: -x, "nan at point"),
+    "values": (lambda x: x, lambda x: -x, "one value per point"),
+    "gradient": (lambda x: -(x[:, 0] ** 2), lambda x: -x[:, :1], "gradient returned shape"),
+    "infinite": (lambda x: -(x[:, 0] ** 2), lambda x: x / 0.0, "gradient is not finite"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_bad_functions_are_named(rng, case):
+    value, slope, message = BAD[case]
+    mu = jko.Particles(rng.standard_normal((50, 2)))
+    with pytest.raises(jko.InvalidMeasure, match=message):
+        step(mu, jko.LogDensity(value, slope, 2), 0.1, rng=rng)
+
+
+def test_one_particle_and_copies_move(rng):
+    """Copies of one point are particles of their own; a weightless one moves with the others."""
+    one = step(jko.Particles([[1.0, 2.0]]), gaussian(2), 0.1, rng=rng)
+    assert one.success
+    copies = jko.Particles(np.ones((30, 2)), np.r_[0.0, np.full(29, 1 / 29)])
+    result = step(copies, gaussian(2), 0.1, rng=rng)
+    assert result.success
+    assert len(np.unique(result.measure.points, axis=0)) > 20
+    assert result.measure.weights[0] == 0
