@@ -218,6 +218,8 @@ def _finish(
     throw: bool,
 ) -> Fit:
     """Judge the measure on fresh nodes, and the Laplace approximation on the same."""
+    if base is None and isinstance(found["measure"], Gaussian):
+        base = laplace_or_none(target, found["measure"])  # a second try, in the right scales
     energy = KL(target, _fresh(rule, target.dim, rng))
     elbo, error = elbo_of(found["measure"], energy)
     laplace_elbo = float("nan") if base is None else elbo_of(base, energy)[0]

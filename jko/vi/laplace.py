@@ -10,7 +10,7 @@ from jko.measures.gaussian import Gaussian
 from jko.measures.target import LogDensity
 from jko.validation import Array, instance
 
-#: Steps of at most this many units of the current frame.
+#: First steps have at most this many units of the frame; ten times more after each full one.
 RADIUS = 10.0
 #: Beyond this distance from the start, in units of its standard deviations, there is no mode.
 FAR = 1e9
@@ -46,15 +46,17 @@ def laplace(target: LogDensity, start: Gaussian | None = None, max_iter: int = 2
     field = Field(lambda x: -target.log_density_at(x), score, dim=target.dim)
     mean, frame = np.array(start.mean), np.asarray(np.linalg.cholesky(start.cov), dtype=float)
     home, scale = start.mean, float(np.sqrt(np.trace(start.cov)))
+    radius = RADIUS
     for _ in range(max_iter):
         slope, hessian = _derivatives(field, mean, frame)
         values, basis = np.linalg.eigh(hessian)
-        size = np.maximum(np.abs(values), 1e-8 * max(1.0, float(np.abs(values).max())))
+        size = np.maximum(np.abs(values), 1e-11 * max(1.0, float(np.abs(values).max())))
         frame = frame @ (basis / np.sqrt(size))
         slope = (basis.T @ slope) / np.sqrt(size)
         if float(np.linalg.norm(slope)) < 1e-8 and values[0] > 0:
             return _gaussian(field, mean, frame)
-        moved = _search(field, mean, frame, slope)
+        moved, theta = _search(field, mean, frame, slope, radius)
+        radius = 10 * radius if theta == 1 else max(radius / 4, RADIUS)
         if moved is None:  # no descent left at this precision
             if values[0] > 0 and float(np.linalg.norm(slope)) < 1e-3:
                 return _gaussian(field, mean, frame)
@@ -79,19 +81,21 @@ def _derivatives(field: Field, mean: Array, frame: Array) -> tuple[Array, Array]
     return out[0], (hessian + hessian.T) / 2
 
 
-def _search(field: Field, mean: Array, frame: Array, slope: Array) -> Array | None:
-    """The first of the Newton steps 1, 1/2, 1/4... that makes V smaller."""
+def _search(
+    field: Field, mean: Array, frame: Array, slope: Array, radius: float
+) -> tuple[Array | None, float]:
+    """The first of the Newton steps 1, 1/2, 1/4... that makes V smaller, and which."""
     length = float(np.linalg.norm(slope))
-    direction = -(slope if length <= RADIUS else slope * (RADIUS / length))
+    direction = -(slope if length <= radius else slope * (radius / length))
     now = float(field.values(mean[None])[0])
     rate = float(-slope @ direction)
     theta = 1.0
     while theta > 1e-8:
         moved = mean + theta * (frame @ direction)
         if float(field.values(moved[None])[0]) < now - 1e-4 * theta * rate:
-            return np.asarray(moved)
+            return np.asarray(moved), theta
         theta /= 2
-    return None
+    return None, 0.0
 
 
 def _gaussian(field: Field, mean: Array, frame: Array) -> Gaussian:

@@ -153,8 +153,8 @@ def test_gaussian_distances_against_a_grid():
 
 
 def test_indefinite_model_is_refused_with_the_remedy():
+    hill = jko.LogDensity(lambda x: np.cosh(x[:, 0]) - (x**2).sum(axis=1), dim=2)
     with pytest.raises(jko.StepFailed, match="not log-concave here; reduce tau"):
-        hill = jko.LogDensity(lambda x: np.cosh(x[:, 0]) - (x**2).sum(axis=1), dim=2)
         jko.step(jko.Gaussian([3.0, 0.0], np.eye(2)), jko.KL(hill), SHE, 5.0)
 
 
