@@ -10,7 +10,7 @@ from jko.flow import flow
 from jko.geometries import SphericalHellinger, Wasserstein
 from jko.geometries.base import Geometry, GeometrySum
 from jko.kernels import Kernel
-from jko.kernels.fast_sums import FastSums
+from jko.kernels.fast_sums import FastSums, TooManyModes
 from jko.measures.atoms import Particles
 from jko.measures.base import Measure
 from jko.solvers.base import ProxSolver
@@ -69,7 +69,8 @@ def match(
         h (the smallest in a sum), else the squared median distance.
     sums : FastSums, None or "auto"
         How kernel sums are computed. "auto": `FastSums(tol=1e-8)` for Gaussian kernels in 1 to 3
-        dimensions above some thousand atoms, exact otherwise.
+        dimensions above some thousand atoms, exact otherwise (also where a few points are so far
+        off that the fast sums refuse).
     **options
         Passed on to `jko.flow`: save, callbacks, progress, checkpoint, every, tol, rng, throw.
 
@@ -104,9 +105,15 @@ def match(
 
 def _sums(particles: Particles, target: Measure, kernel: Kernel) -> FastSums | None:
     """Fast sums where they pay and apply."""
-    n = particles.n + getattr(target, "n", 0)
     fast = FastSums()
-    return fast if n > FAST_ABOVE and fast.refusal(kernel, particles.dim) is None else None
+    few = particles.n + getattr(target, "n", 0) <= FAST_ABOVE
+    if few or fast.refusal(kernel, particles.dim) is not None:
+        return None
+    try:
+        MMDEnergy(target, kernel, sums=fast).value(particles)
+    except TooManyModes:
+        return None
+    return fast
 
 
 def _first_step(particles: Particles, kernel: Kernel) -> float:

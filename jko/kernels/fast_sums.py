@@ -35,6 +35,10 @@ from .stationary import Gaussian
 QUANTUM = 0.125
 
 
+class TooManyModes(Unsupported):
+    """Points are spread too far, in bandwidths, for the Fourier modes allowed."""
+
+
 @dataclass(frozen=True)
 class FastSums:
     r"""How Gaussian-kernel sums are computed in O(n), and to what error.
@@ -124,8 +128,8 @@ class FastSums:
         length = high - low + reach * max(h for _, h in terms)
         most = np.ceil(reach * length / (2 * np.pi * min(h for _, h in terms)))
         count = float(np.prod(2 * most + 1))
-        if count > self.max_modes:
-            raise Unsupported(
+        if not count <= self.max_modes:
+            raise TooManyModes(
                 f"fast sums need {count:.2g} Fourier modes for points spread over"
                 f" {np.round(high - low, 3).tolist()} at bandwidth {min(h for _, h in terms):.3g},"
                 f" more than max_modes = {self.max_modes}; remove far-off points, raise max_modes"
@@ -244,9 +248,11 @@ class SpectralMMD:
             )
         q = self._quantum
         low, high = _extent(mu.points)
-        low = np.floor(np.minimum(self._low, low) / q) * q
-        high = np.ceil(np.maximum(self._high, high) / q) * q
-        box, target = self._boxed(self.sums.box(self.kernel, low, high))
+        with np.errstate(over="ignore", invalid="ignore"):  # too far off in any case
+            low = np.floor(np.minimum(self._low, low) / q) * q
+            high = np.ceil(np.maximum(self._high, high) / q) * q
+            wanted = self.sums.box(self.kernel, low, high)
+        box, target = self._boxed(wanted)
         modes = self.sums.transform.forward(box.angles(mu.points), mu.weights, box.most)
         modes -= target
         if not (mu.points.flags.writeable or mu.weights.flags.writeable):

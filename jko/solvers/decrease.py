@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jko.energies.base import Energy
+from jko.kernels.fast_sums import TooManyModes
 from jko.measures.base import Discrete
 from jko.numerics import EPS
 from jko.prox.problem import ProxProblem
@@ -97,13 +98,20 @@ class Search:
             first = promised if count == 1 else first
             if count > 1 and self.before - promised == self.before:
                 break  # lost in the last digit of F: shorter lengths tell nothing
-            value = self.energy.value(measure)
+            value = self._value(measure)
             if value <= self.before - promised:
                 return Trial(measure, value, promised, length), count, False
             length *= 0.5
             tried = count
         kept = first if first > self.rounding else 0.0
         return Trial(self.start, self.before, kept, 0.0), tried, True
+
+    def _value(self, nu: Discrete) -> float:
+        """F at a trial, infinite where the step went too far to compute it."""
+        try:
+            return self.energy.value(nu)
+        except TooManyModes:
+            return np.inf
 
     @property
     def rounding(self) -> float:

@@ -134,8 +134,11 @@ class Euler(ProxSolver):
         square = _square(base.weights, slope)
 
         def propose(length: float) -> tuple[Particles, float]:
-            moved = base.with_points(base.points - length * slope)
-            return moved, self.sufficient * length * square
+            with np.errstate(over="ignore"):
+                points = base.points - length * slope
+            if not np.isfinite(points).all():
+                return base, np.inf  # no such step can be taken: the search halves it
+            return base.with_points(points), self.sufficient * length * square
 
         value = energy.value(base) if before is None else before
         return Search(energy, base, value, propose), float(np.sqrt(square))

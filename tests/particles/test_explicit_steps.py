@@ -271,3 +271,13 @@ def test_auto_never_chooses_an_explicit_step():
     from jko.solvers.select import AUTO
 
     assert not any(isinstance(s, (Euler, Multiplicative, ProjectedWeights)) for s in AUTO)
+
+
+@pytest.mark.parametrize("length", [1e8, 1e300])
+def test_a_first_step_out_of_all_proportion_is_halved(length):
+    """Where F cannot be computed, or no number is left: that is no decrease."""
+    mu, pi = clouds()
+    energy = 1e10 * jko.MMDEnergy(pi, K, sums=jko.kernels.FastSums(backend="grid"))
+    out = jko.step(mu, energy, W2, length, solver=Euler(), max_iter=2000)
+    assert out.success
+    assert out.energy < energy.value(mu)

@@ -251,3 +251,13 @@ def test_match_chooses_them_when_they_pay():
     assert peak < 200e6
     few = jko.match(mu, pi, Laplace(0.5) * 0.5 + Gaussian(0.5), steps=1, save="last", sums=None)
     assert "FastSums" not in few.description["energy"][0]
+
+
+def test_far_points_fall_back_to_exact_sums():
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(2500, 2))
+    points[0] = 1e7
+    pi = jko.Particles(rng.normal(size=(1600, 2)))
+    sol = jko.match(jko.Particles(points), pi, Gaussian(0.5), steps=1, save="last")
+    assert "FastSums" not in sol.description["energy"][0]
+    assert sol.success
