@@ -34,7 +34,8 @@ def main(argv: list[str] | None = None) -> int:
     k = jko.kernels.Gaussian(bandwidth=1.0)
     energy = jko.MMDEnergy(target, k)
     geometry = 3 * jko.Wasserstein() + jko.MMD(k)
-    pot = jko.solvers.Entropic(reg=REG, backend="pot", debias=False)
+    reg = max(REG, float(grid.spacing[0]) ** 2 / 2)  # the cells must resolve the kernel
+    pot = jko.solvers.Entropic(reg=reg, backend="pot", debias=False)
     clarabel = jko.solvers.Conic("CLARABEL")
     started = time.perf_counter()
     sol = jko.flow(start, energy, geometry, tau=ETA, steps=chosen.steps, solver=(pot, clarabel))

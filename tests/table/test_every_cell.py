@@ -59,8 +59,11 @@ def test_cell(measure: str, geometry: str, energy: str, with_zeros: bool) -> Non
         result = jko.step(
             problem.previous, problem.energy, problem.geometry, problem.tau, solver=solver
         )
-        if result.gap is not None and result.bias is None:
-            exact.append((solver.name, problem.objective(result.measure), result.gap))
+        value = problem.objective(result.measure)
+        same = abs(result.objective - value) <= 1e-9 * max(1.0, abs(value))
+        # Regularised solvers and exact flows state another problem than the proximal step.
+        if result.gap is not None and result.bias is None and same:
+            exact.append((solver.name, value, result.gap))
     # Solvers of the same, unregularised problem agree in objective, within their own gaps.
     if exact:
         least = min(value for _, value, _ in exact)
