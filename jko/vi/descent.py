@@ -98,7 +98,7 @@ def _descend(
             status = "converged"
             break
         result = split_step(mu, energy, settings.geometry, tau, rng=settings.rng, throw=False)
-        if not result.success or not result.energy <= value + 1e-11 * (1 + abs(value)):
+        if not (result.success and _improves(result, energy, value, residual)):
             if tau < 1e-5 * settings.tau:
                 _check_runaway(mu, scale, unbounded=_unbounded(result))
                 status = f"no step lowers the energy; the last said: {result.message}"
@@ -156,6 +156,15 @@ def _elbo_row(value: float, mu: Gaussian | GaussianMixture, energy: KL) -> tuple
 
 def _extent(mu: Gaussian | GaussianMixture) -> float:
     return float(np.trace(mu.cov) + mu.mean @ mu.mean) + 1.0
+
+
+def _improves(result: SplitResult, energy: KL, value: float, residual: float) -> bool:
+    """Whether the energy falls; within its rounding, whether the gradient does."""
+    rise, size = result.energy - value, 1 + abs(value)
+    if not rise <= 1e-7 * size:
+        return False
+    assert isinstance(result.measure, (Gaussian, GaussianMixture))
+    return rise <= 1e-11 * size or residual_of(result.measure, energy)[0] < residual
 
 
 def _unbounded(result: SplitResult) -> bool:
