@@ -1,8 +1,8 @@
 """The shell: what it prints, its exit codes, and errors in one line."""
 
 import json
-import re
 import os
+import re
 import signal
 import subprocess
 import sys

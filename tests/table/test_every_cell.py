@@ -59,7 +59,10 @@ def test_cell(measure: str, geometry: str, energy: str, with_zeros: bool) -> Non
         result = jko.step(
             problem.previous, problem.energy, problem.geometry, problem.tau, solver=solver
         )
-        value = problem.objective(result.measure)
+        try:
+            value = problem.objective(result.measure)
+        except jko.Unsupported:  # an exact flow in a geometry without a distance on Gaussians
+            continue
         same = abs(result.objective - value) <= 1e-9 * max(1.0, abs(value))
         # Regularised solvers and exact flows state another problem than the proximal step.
         if result.gap is not None and result.bias is None and same:
