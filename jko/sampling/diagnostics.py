@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from jko.solvers.scale import Scale
-from jko.validation import Array
+from jko.validation import Array, Mask
 
 #: Rows of a block of pairs.
 BLOCK = 512
@@ -40,7 +40,12 @@ def stein_discrepancy(x: Array, weights: Array, score: Array, scale: Scale) -> f
 
 
 def unseen(sample: Array, search: Array, rng: np.random.Generator) -> float:
-    """Share of the points of `search` (m, d) that lie far from every point of `sample` (n, d).
+    """Share of the points of `search` (m, d) that lie far from every point of `sample` (n, d)."""
+    return float(far_points(sample, search, rng).mean())
+
+
+def far_points(sample: Array, search: Array, rng: np.random.Generator) -> Mask:
+    """Which points of `search` (m, d) lie far from every point of `sample` (n, d).
 
     Far: the nearest point of the sample is further than 1.5 times the largest distance, over the
     sample, of a point from its nearest neighbour, in the scale of the sample.
@@ -50,9 +55,11 @@ def unseen(sample: Array, search: Array, rng: np.random.Generator) -> float:
     if len(sample) > MOST:
         sample = sample[rng.choice(len(sample), MOST, replace=False)]
     root = Scale.of_points(sample).root
+    if len(search) == 0:
+        return np.zeros(0, dtype=bool)
     known = np.linalg.solve(root, sample.T).T
     found = np.linalg.solve(root, search.T).T
     tree = cKDTree(known)
     own = tree.query(known, k=min(2, len(known)))[0].reshape(len(known), -1)[:, -1]
     reach = 1.5 * max(float(np.quantile(own, 0.999)), 1e-12)
-    return float((tree.query(found)[0] > reach).mean())
+    return np.asarray(tree.query(found)[0] > reach)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from jko.errors import InvalidMeasure
-from jko.sampling.diagnostics import unseen
-from jko.sampling.ensemble import settle
-from jko.sampling.history import Chains, History
+from jko.sampling.diagnostics import far_points, unseen
+from jko.sampling.ensemble import settle, sweep
+from jko.sampling.history import Chains, History, choose
+from jko.sampling.modes import find_modes
 from jko.sampling.path import Path, wide
 from jko.sampling.task import Progress, Task
 from jko.solvers.scale import Scale, Tuner
@@ -23,6 +24,10 @@ UNSEEN = 0.01
 DISAGREEMENT = 0.3
 #: Particles of a search that only checks.
 SCOUTS = 500
+#: Further searches at most, and how wide they are in the scale of what was found.
+SEARCHES, AGAIN = 4, 3.0
+#: Moves that lead points from far away into modes.
+CLIMB = 100
 
 
 def tempered(task: Task, progress: Progress) -> None:
@@ -30,9 +35,10 @@ def tempered(task: Task, progress: Progress) -> None:
     cloud, _, _ = settle(task.target, task.cloud(task.start), task.rng)
     progress.points = cloud.x
     path = search(task, cloud.x, task.size, progress)
-    start = cloud.x if path is None else path.points
+    start = cloud.x
     if path is not None:
         progress.points = path.points
+        start = search_again(task, path.points, progress)
         progress.figures["temperatures"] = np.array(path.exponents)
         progress.figures["path_ess"] = float(min(path.sizes))
         progress.figures["log_evidence"] = path.log_mass
@@ -47,6 +53,53 @@ def tempered(task: Task, progress: Progress) -> None:
                 f"the chains do not cross between {modes.count} modes: the weights of the modes"
                 " rest on one tempered run alone; compare several seeds, or raise n"
             )
+
+
+def search_again(task: Task, found: Array, progress: Progress) -> Array:
+    """Search around what a search found (m, d), until nothing new turns up; points to start from.
+
+    One run may lose a narrow mode on its way. The next one starts from a Gaussian in the scale of
+    the modes found; all that was found together is where the chains begin, as their jumps between
+    modes settle the weights.
+    """
+    share = 0.0
+    for _ in range(SEARCHES):
+        path = search(task, found, min(task.size, SCOUTS), progress, AGAIN)
+        if path is None:
+            return found
+        climbed = climb(task, found)
+        far = climbed[far_points(found, climbed, task.rng)]
+        new = np.concatenate([path.points, far])
+        share = unseen(found, new, task.rng)
+        # A mode that few reached gets enough chains to be told apart; jumps settle its weight.
+        copies = max(1, len(found) // (20 * max(1, len(far))))
+        found = np.concatenate([found, path.points, np.repeat(far, copies, axis=0)])
+        if share <= UNSEEN:
+            break
+    else:
+        progress.failures.append(
+            f"the last of {SEARCHES} further searches still found {share:.0%} of the mass where the"
+            " others had none: there may be more; raise n, or pass start= where the modes are"
+        )
+    progress.figures["unseen"] = share
+    return found[choose(min(task.size, len(found)), len(found), task.rng)]
+
+
+def climb(task: Task, found: Array) -> Array:
+    """Where points from all around several modes (m, d) are led by Langevin moves; none for one.
+
+    Tempering loses modes that are much narrower than others: at high temperatures they hold next
+    to nothing. Moves at the target reach them from their basins.
+    """
+    modes = find_modes(task.cloud(found), task.rng)
+    if modes.count == 1:
+        return found[:0]
+    x = wide(found, task.start, AGAIN).sample(min(task.size, SCOUTS), task.rng)
+    cloud, tuner = task.cloud(x), Tuner.fresh(task.target.dim)
+    cloud = cloud.take(np.flatnonzero(cloud.log_p > -np.inf))
+    for _ in range(CLIMB if len(cloud.x) else 0):
+        cloud = sweep(task.target, cloud, modes.within, tuner, task.rng).after
+    return cloud.x
 
 
 def langevin(task: Task, progress: Progress) -> None:
@@ -77,25 +130,28 @@ def _chains(task: Task, progress: Progress, start: Array) -> None:
 
 
 def _say_errors(history: History, progress: Progress) -> None:
-    """A note where the history ended before it was precise."""
+    """A note where the history ended before it was precise, a failure where it is useless."""
     spread = np.sqrt(np.maximum(history.variance, 1e-300))
     off, off_std = float((history.mcse / spread).max()), float(history.mcse_std.max())
     if max(off, off_std) > ROUGH:
-        progress.notes.append(
+        said = progress.failures if max(off, off_std) > 5 * ROUGH else progress.notes
+        said.append(
             f"after {history.total} moves the means are known to {off:.2g} sd and the standard"
             f" deviations to {off_std:.1%} only (one standard error): raise moves= for more"
         )
 
 
-def search(task: Task, around: Array, size: int, progress: Progress) -> Path | None:
+def search(
+    task: Task, around: Array, size: int, progress: Progress, spread: float | None = None
+) -> Path | None:
     """A tempered run from a Gaussian `spread` times as wide as some points (m, d), and the start.
 
     The Gaussian is narrowed where hardly any of it lies in the support of the target, or where a
     density far from all mass overflows to NaN: no reason to give up, but to look nearer.
     """
-    shrink = 1.0
-    while shrink * task.spread >= 1:
-        reference = wide(around, task.start, task.spread, shrink)
+    shrink, spread = 1.0, task.spread if spread is None else spread
+    while shrink * spread >= 1:
+        reference = wide(around, task.start, spread, shrink)
         path, tuner = Path(reference.sample(size, task.rng)), Tuner.fresh(task.target.dim)
         try:
             inside = (task.target.log_density_at(path.points) > -np.inf).mean()
@@ -114,7 +170,7 @@ def search(task: Task, around: Array, size: int, progress: Progress) -> Path | N
         return None
     if shrink < 1:
         progress.notes.append(
-            f"the search was only {shrink * task.spread:.2g} sd wide: further out the density"
+            f"a search was only {shrink * spread:.2g} sd wide: further out the density"
             " vanishes or cannot be evaluated"
         )
     return path

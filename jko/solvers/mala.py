@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from jko.validation import Array, Mask
+from jko.validation import Array, Index, Mask
 
 
 class Density(Protocol):
@@ -90,7 +90,7 @@ class Cloud:
             np.where(mask[:, None], other.score, self.score),
         )
 
-    def take(self, index: Array) -> Cloud:
+    def take(self, index: Index) -> Cloud:
         """Some of the points, with repetitions."""
         return Cloud(self.x[index], self.log_p[index], self.score[index])
 
