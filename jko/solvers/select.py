@@ -13,6 +13,7 @@ from jko.solvers.closed_form import ClosedForm
 from jko.solvers.conic import Conic
 from jko.solvers.dual_root import DualRoot
 from jko.solvers.entropic import Entropic
+from jko.solvers.finite_volume import FiniteVolume
 from jko.solvers.gaussian_fisher_rao import GaussianMirror, MomentMatching, NaturalGradient
 from jko.solvers.gaussian_flow import ExactFlow
 from jko.solvers.gaussian_mixture import MixtureTransport, MixtureWeights
@@ -50,6 +51,7 @@ AUTO: tuple[ProxSolver, ...] = (
     Quantile(),
     Lagrangian(),
     LinearTransport(),
+    FiniteVolume(limit=0.02),
     Entropic(),
     Entropic(debias=False),
     UnbalancedScaling(),

@@ -163,9 +163,28 @@ def test_the_bias_has_the_size_of_what_the_wasserstein_objective_says():
 
 def test_limit_refuses_what_the_linearisation_cannot_do():
     mu = measures.grid_density((20,), seed=1, zeros=0)
+    careful, porous = FiniteVolume(limit=0.004), jko.PorousMedium(2.0)
     with pytest.raises(jko.Unsupported, match=r"model error q = .* is above 0\.004"):
-        jko.step(mu, jko.Entropy(), W, 1.0, solver=FiniteVolume(limit=0.004))
-    assert jko.step(mu, jko.Entropy(), W, 1e-6, solver=FiniteVolume(limit=0.004)).success
+        jko.step(mu, porous, W, 1.0, solver=careful)
+    slope = jko.Potential(lambda x: 300.0 * x[:, 0])
+    with pytest.raises(jko.Unsupported, match=r"moves mass by .* cells"):
+        jko.step(mu, 1e-3 * porous + slope, W, 1e-3, solver=careful)
+    with pytest.raises(jko.Unsupported, match="entropic step is the closer one"):
+        jko.step(mu, jko.Entropy(), W, 1e-6, solver=careful)
+    with pytest.raises(jko.Unsupported, match="smears"):
+        jko.step(mu, slope, W, 1e-6, solver=careful)
+    assert jko.step(mu, porous, W, 1e-4, solver=careful).success
+
+
+def test_auto_takes_it_for_fronts_in_short_steps_only():
+    grid = jko.Grid(-0.5, 0.5, 128)
+    solution = reference.Barenblatt(1, 2.0, 0.5, 15.0, 1e-3)
+    density = lambda x: solution.density(x, solution.flow(solution.start, 1.0))
+    mu = jko.GridDensity.from_function(density, grid, mass=0.5)
+    energy = 1e-3 * jko.PorousMedium(2.0)
+    assert jko.step(mu, energy, W, 1e-3).solver == "FiniteVolume"
+    assert jko.solvers_for(mu, energy, W, 0.4)[0].name == "Entropic"
+    assert jko.solvers_for(mu, jko.Entropy(), W, 1e-3)[0].name == "Entropic"
 
 
 @pytest.mark.parametrize(

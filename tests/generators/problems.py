@@ -305,3 +305,20 @@ RESIDUAL_ONLY = {
     ("GaussianImplicit", "bent"),
     ("GaussianImplicit", "well"),
 }
+
+
+def rippled(energy_of, tau, shape=(24,)) -> ProxProblem:
+    """A density that is positive everywhere, in steps far below a cell."""
+    grid = jko.Grid([-1.0] * len(shape), [1.0] * len(shape), shape)
+    mu = jko.GridDensity.from_function(lambda x: 1.5 + np.cos(3 * x).prod(axis=1), grid, mass=1.5)
+    pi = jko.GridDensity.from_function(lambda x: np.exp(-(x**2).sum(axis=1)), grid, mass=1.5)
+    return ProxProblem(energy_of(pi), 0.5 * jko.Wasserstein(), mu, tau)
+
+
+PROBLEMS["FiniteVolume"] = {
+    "porous": rippled(lambda pi: jko.PorousMedium(2.0), 5e-4),
+    "plane": rippled(lambda pi: 0.1 * jko.PorousMedium(4.0), 5e-4, (6, 5)),
+    "drift": rippled(lambda pi: jko.PorousMedium(3.0) + quadratic_well(), 2e-4),
+    "chi2": rippled(phi(2), 5e-4),
+    "mmd": rippled(lambda pi: jko.MMDEnergy(pi, GAUSS) + 0.1 * jko.PorousMedium(2.0), 1e-3),
+}
