@@ -12,6 +12,7 @@ import numpy as np
 from jko.energies.form import WeightForm
 from jko.energies.gaussian_form import GaussianForm
 from jko.errors import Unsupported
+from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.validation import Array, instance, positive
@@ -67,7 +68,15 @@ class Energy(ABC):
         return self.restrict(mu).conic(w)
 
     def convexity(self, geometry: Any) -> float | None:
-        """Modulus of geodesic convexity in a geometry, None when unknown."""
+        """Modulus of geodesic convexity in a geometry, None when unknown.
+
+        A step of length tau has one minimiser when 1/tau + modulus > 0; `jko.step` warns otherwise.
+        """
+        modulus = self._displacement_convexity() if isinstance(geometry, Wasserstein) else None
+        return None if modulus is None else modulus * geometry.rate
+
+    def _displacement_convexity(self) -> float | None:
+        """Modulus along Wasserstein geodesics (generalised ones too), None when unknown."""
         return None
 
     @property

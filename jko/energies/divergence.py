@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -113,11 +112,11 @@ class KL(PhiDivergence):
             )
         return super().wasserstein_gradient(mu)
 
-    def convexity(self, geometry: Any) -> float | None:
-        # Displacement convexity modulus of KL(.|N(m, S)): the smallest eigenvalue of S^{-1}.
-        if type(geometry).__name__ == "Wasserstein" and isinstance(self.target, Gaussian):
-            return float(geometry.rate) / float(np.linalg.eigvalsh(self.target.cov)[-1])
-        return None
+    def _displacement_convexity(self) -> float | None:
+        if isinstance(self.target, Gaussian):
+            return 1.0 / float(np.linalg.eigvalsh(self.target.cov)[-1])
+        concave = isinstance(self.target, LogDensity) and self.target.log_concave
+        return 0.0 if concave else None
 
     def __repr__(self) -> str:
         return f"KL({self.target!r})"

@@ -74,6 +74,11 @@ class Interaction(FormEnergy):
         quadratic = Quadratic(kernel, kernel.operator(mu))
         return WeightForm(Separable(np.zeros(mu.n)), (quadratic,))
 
+    def _displacement_convexity(self) -> float | None:
+        kernel = self.kernel
+        convex = isinstance(kernel, PowerLaw) and kernel.a >= 1 and kernel.sign > 0
+        return 0.0 if convex else None
+
     def wasserstein_gradient(self, mu: Discrete) -> Array:
         return self.kernel.embed_gradient(mu, mu.points)
 

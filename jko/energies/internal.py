@@ -99,6 +99,9 @@ class Entropy(Internal):
         # w log(w/ref) = psi_1(w) + w (1 - log ref)
         return WeightForm(Separable(1.0 - np.log(self.base(mu)), {1.0: np.ones(mu.n)}))
 
+    def _displacement_convexity(self) -> float | None:
+        return 0.0 if self._reference is None else None
+
     def energy_density(self, density: Array) -> Array:
         return xlogy(density, density)
 
@@ -133,6 +136,10 @@ class PorousMedium(Internal):
         coefficient = self.m * self.base(mu) ** (1 - self.m)
         return WeightForm(Separable(np.zeros(mu.n), {self.m: coefficient}))
 
+    def _displacement_convexity(self) -> float | None:
+        # McCann's condition is m >= 1 - 1/d; the dimension is not known here.
+        return 0.0 if self.m > 1 and self._reference is None else None
+
     def energy_density(self, density: Array) -> Array:
         return density**self.m / (self.m - 1)
 
@@ -162,6 +169,9 @@ class BoxConstraint(Internal):
 
     def restrict(self, mu: Discrete) -> WeightForm:
         return WeightForm(Separable(np.zeros(mu.n), {}, self.bound * self.base(mu)))
+
+    def _displacement_convexity(self) -> float | None:
+        return 0.0 if self._reference is None else None
 
     def energy_density(self, density: Array) -> Array:
         return np.where(density <= self.bound * (1 + 1e-9), 0.0, np.inf)

@@ -15,7 +15,7 @@ from jko.energies.gaussian_form import Field, GaussianForm
 from jko.energies.separable import Separable
 from jko.errors import InvalidMeasure, InvalidType, Unsupported
 from jko.measures.base import Discrete
-from jko.validation import Array, float_array
+from jko.validation import Array, float_array, real
 
 Function = Callable[[Array], Any]
 
@@ -29,9 +29,18 @@ class Potential(FormEnergy):
         +inf closes an atom (a wall); NaN and -inf are errors.
     gradient : callable (n, d) -> (n, d), optional
         Gradient of V, needed by steps that move particles.
+    convexity : float, optional
+        Least curvature of V, negative where V is not convex: `jko.step` warns when a Wasserstein
+        step is too long to have one minimiser.
     """
 
-    def __init__(self, V: Function | ArrayLike, gradient: Function | None = None) -> None:
+    def __init__(
+        self,
+        V: Function | ArrayLike,
+        gradient: Function | None = None,
+        convexity: float | None = None,
+    ) -> None:
+        self._convexity = None if convexity is None else real(convexity, "convexity")
         self._values: Array | None = None
         if callable(V):
             self._function: Function | None = V
@@ -77,6 +86,9 @@ class Potential(FormEnergy):
 
     def gaussian_form(self) -> GaussianForm:
         return self._gaussian_form
+
+    def _displacement_convexity(self) -> float | None:
+        return self._convexity
 
     def wasserstein_gradient(self, mu: Discrete) -> Array:
         if self._gradient is None:

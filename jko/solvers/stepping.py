@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+import warnings
 from typing import Any
 
 import numpy as np
 
 from jko.energies.base import Energy
 from jko.energies.recorded import recorded
-from jko.errors import StepFailed
+from jko.errors import JkoWarning, StepFailed
 from jko.geometries.base import Geometry
 from jko.measures.base import Discrete, Measure
 from jko.prox.problem import ProxProblem
@@ -71,6 +72,7 @@ def step(
         The step missed its tolerance and `throw` is true.
     """
     problem = ProxProblem(energy, geometry, measure, tau)
+    _warn_if_not_unique(problem)
     chosen = select(problem, solver)
     controls = Controls(
         tol=chosen.default_tol if tol is None else positive(tol, "tol"),
@@ -88,6 +90,18 @@ def step(
     if throw and not result.success:
         raise StepFailed(result.message, result)
     return result
+
+
+def _warn_if_not_unique(problem: ProxProblem) -> None:
+    """A step in a modulus-convex energy has one minimiser when 1/tau + modulus > 0."""
+    modulus = problem.energy.convexity(problem.geometry)
+    if modulus is not None and 1 / problem.tau + modulus <= 0:
+        warnings.warn(
+            f"tau = {problem.tau:g} is too long for a unique step: the energy is {modulus:g}-convex"
+            f" in {problem.geometry!r}; use tau < {-1 / modulus:g}",
+            JkoWarning,
+            stacklevel=3,
+        )
 
 
 def judge(

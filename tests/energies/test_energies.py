@@ -368,7 +368,7 @@ def test_convexity_moduli():
     assert KL(g).convexity(Wasserstein()) == pytest.approx(0.5)
     assert (3 * KL(g)).convexity(2 * Wasserstein()) == pytest.approx(3.0)
     assert KL(g).convexity(Hellinger()) is None
-    assert (KL(g) + Entropy()).convexity(Wasserstein()) is None
+    assert (KL(g) + Entropy()).convexity(Wasserstein()) == pytest.approx(0.5)
 
 
 def test_a_new_energy_needs_its_value_only():
