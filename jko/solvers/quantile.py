@@ -104,9 +104,9 @@ class Quantile(ProxSolver):
             x, dual, iterations = spread_out(line, controls.tol, limit)
         else:
             x, iterations = prox(line), 1
-        baseline = problem.energy.value(problem.previous)
+        baseline = line.energy(line.previous)
         nu = line.measure(x)
-        energy = problem.energy.value(nu)
+        energy = line.energy(nu)
         if line.modulus is None and energy + line.cost(x) > baseline + 1e-10 * abs(baseline):
             x, nu, energy = line.start, line.previous, baseline  # the wrong local minimum
         return Answer(

@@ -8,6 +8,7 @@ from line_cases import WELL, W, affine, profile, uneven
 import jko
 from jko import reference
 from jko.solvers import Entropic, Lagrangian, Quantile, TransportProgram
+from jko.solvers.quantile_line import Line, Parts
 
 ENERGY = jko.kernels.Energy()
 CONVEX = Quantile(curvature=1.0)
@@ -89,6 +90,15 @@ def test_attraction_by_distance_makes_clumps():
     places = np.unique(found.measure.points[mu.weights > 0])
     assert 1 < len(places) < int((mu.weights > 0).sum())
     np.testing.assert_allclose(found.measure.mean, mu.mean, atol=1e-14)
+
+
+def test_energies_by_sorting_are_those_by_pairs():
+    mu = measures.particles(23, dim=1, seed=3, mass=2.0)
+    target = measures.particles(17, dim=1, seed=4, mass=2.0)
+    energy = 0.7 * jko.MMDEnergy(target, 2.0 * ENERGY) + 1.3 * jko.Interaction.power(1.0) + WELL
+    problem = jko.ProxProblem(energy, W, mu, 0.1)
+    line = Line(problem, Parts.of(energy), None)
+    assert line.energy(mu) == pytest.approx(energy.value(mu), rel=1e-12)
 
 
 # -- optimality and other solvers ------------------------------------------------------------------
