@@ -7,10 +7,11 @@ import numpy as np
 from jko.errors import InvalidMeasure
 from jko.sampling.diagnostics import far_points, unseen
 from jko.sampling.ensemble import settle, sweep
-from jko.sampling.history import Chains, History, choose
+from jko.sampling.history import Chains, History
 from jko.sampling.modes import find_modes
 from jko.sampling.path import Path, wide
 from jko.sampling.task import Progress, Task
+from jko.solvers.resampling import systematic
 from jko.solvers.scale import Scale, Tuner
 from jko.validation import Array
 
@@ -26,6 +27,8 @@ DISAGREEMENT = 0.3
 SCOUTS = 500
 #: Further searches at most, and how wide they are in the scale of what was found.
 SEARCHES, AGAIN = 4, 3.0
+#: Share of the chains that every mode found begins with, at least.
+FEW = 0.04
 #: Moves that lead points from far away into modes.
 CLIMB = 100
 
@@ -71,9 +74,7 @@ def search_again(task: Task, found: Array, progress: Progress) -> Array:
         far = climbed[far_points(found, climbed, task.rng)]
         new = np.concatenate([path.points, far])
         share = unseen(found, new, task.rng)
-        # A mode that few reached gets enough chains to be told apart; jumps settle its weight.
-        copies = max(1, len(found) // (20 * max(1, len(far))))
-        found = np.concatenate([found, path.points, np.repeat(far, copies, axis=0)])
+        found = np.concatenate([found, new])
         if share <= UNSEEN:
             break
     else:
@@ -82,7 +83,12 @@ def search_again(task: Task, found: Array, progress: Progress) -> Array:
             " others had none: there may be more; raise n, or pass start= where the modes are"
         )
     progress.figures["unseen"] = share
-    return found[choose(min(task.size, len(found)), len(found), task.rng)]
+    found = np.concatenate([found, climbed])
+    modes = find_modes(task.cloud(found), task.rng)
+    # A mode that few have reached gets enough chains to be told apart; jumps settle its weight.
+    share_of = np.bincount(modes.labels(found), minlength=modes.count) / len(found)
+    even = np.maximum(1.0, FEW / np.maximum(share_of, 1e-9))[modes.labels(found)]
+    return found[systematic(even, min(task.size, len(found)), task.rng)]
 
 
 def climb(task: Task, found: Array) -> Array:

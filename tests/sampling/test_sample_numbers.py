@@ -136,6 +136,38 @@ def test_scales_that_differ_are_learnt():
     assert off_std < 0.05
 
 
+def test_a_narrow_mode_among_wide_ones_is_not_lost():
+    """Five modes of uneven volume, d = 10: tempering alone loses the narrow ones."""
+    rng = np.random.default_rng(1)
+    means, weights = rng.uniform(-20, 20, (5, 10)), np.array([0.1, 0.15, 0.2, 0.25, 0.3])
+    roots = 0.5 * rng.standard_normal((5, 10, 10))
+    covs = roots @ roots.transpose(0, 2, 1) + 0.1 * np.eye(10)
+    out = jko.sample(jko.GaussianMixture(means, covs, weights), moves=100, rng=0)
+    assert out.converged
+    mu = out.measure
+    nearest = np.argmin(((mu.points[:, None] - means) ** 2).sum(axis=2), axis=1)
+    shares = np.bincount(nearest, mu.weights, minlength=5)
+    np.testing.assert_allclose(shares, weights, atol=0.03)
+
+
+def test_a_funnel_is_not_called_converged():
+    """Neal's funnel: one scale does not fit it, and the result says so."""
+
+    def log_density(x):
+        return (
+            -(x[:, 0] ** 2) / 18 - 0.5 * (x[:, 1:] ** 2).sum(1) * np.exp(-x[:, 0]) - 4.5 * x[:, 0]
+        )
+
+    def gradient(x):
+        e = np.exp(-x[:, 0])
+        first = -x[:, 0] / 9 + 0.5 * (x[:, 1:] ** 2).sum(1) * e - 4.5
+        return np.column_stack([first, -x[:, 1:] * e[:, None]])
+
+    with pytest.warns(jko.JkoWarning, match="raise moves"):
+        out = jko.sample(log_density, 10, n=400, gradient=gradient, moves=60, rng=0)
+    assert not out.converged
+
+
 def test_wfr_in_two_dimensions():
     out = jko.sample(two_modes(2), n=400, method="wfr", rng=0)
     assert _right(out.measure) == pytest.approx(0.7, abs=0.08)
