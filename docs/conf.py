@@ -74,7 +74,8 @@ def _write_solvers(app):
     from jko import survey
     from jko.solvers.select import AUTO
 
-    entries = [f".. autoclass:: jko.solvers.{type(solver).__name__}" for solver in AUTO]
+    classes = dict.fromkeys(type(solver).__name__ for solver in AUTO)  # one solver, two settings
+    entries = [f".. autoclass:: jko.solvers.{name}" for name in classes]
     pages = {
         "solvers.txt": survey.matrix(survey.table()),
         "solvers.rst.txt": "\n".join(entries),
