@@ -117,7 +117,7 @@ class AdaptiveStep:
     fall with tau (solver tolerances above tol * tau) ends the flow with `StepFailed`.
     """
 
-    tol: float = 1e-3
+    tol: float = 1e-2
     tau0: float | None = None
     error: str = "state"
     longest: float | None = None

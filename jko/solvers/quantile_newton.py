@@ -116,17 +116,13 @@ class _Newton:
 
     def direction(self, at: Point, gradient: Array) -> Array:
         """The Newton direction; with kernels, by conjugate gradients on the bands' system."""
-        from scipy.linalg import solveh_banded
-
         bands = self.bands(at)
         if not self.line.parts.smooth:
-            return np.asarray(-solveh_banded(bands, gradient))
+            return -_solve(bands, gradient)
         return self._conjugate(at.x, gradient, bands)
 
     def _conjugate(self, x: Array, gradient: Array, bands: Array) -> Array:
-        from scipy.linalg import solveh_banded
-
-        p_inv = lambda r: np.asarray(solveh_banded(bands, r))
+        p_inv = lambda r: _solve(bands, r)
         out, rest = np.zeros_like(x), -gradient
         z = p_inv(rest)
         way, rho = z, float(rest @ z)
@@ -177,3 +173,10 @@ class _Newton:
 
     def _flatter(self, at: Point, gradient: Array) -> bool:
         return self._size(self.gradient(at)) < self._size(gradient)
+
+
+def _solve(bands: Array, b: Array) -> Array:
+    """The solution of a tridiagonal positive system (LAPACK has none of one unknown)."""
+    from scipy.linalg import solveh_banded
+
+    return b / bands[1] if b.size == 1 else np.asarray(solveh_banded(bands, b))

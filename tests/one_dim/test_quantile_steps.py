@@ -168,6 +168,15 @@ def test_grids_agree():
         assert abs(float(np.sqrt(found.cov[0, 0]) - np.sqrt(exact.cov[0, 0]))) < std_error
 
 
+def test_one_and_two_particles():
+    # Alone it feels the potential only; two at one place spread to s = sqrt(2 tau), by hand.
+    alone = jko.step(jko.Particles([[1.0]]), jko.Entropy() + WELL, W, 0.3, solver=CONVEX)
+    assert alone.measure.points[0, 0] == pytest.approx(1 / 1.3)
+    pair = jko.step(jko.Particles([[1.0], [1.0]]), jko.Entropy(), W, 0.3, solver=Quantile())
+    spacing = float(np.diff(positions(pair.measure))[0])
+    assert spacing**2 == pytest.approx(2 * 0.3, rel=1e-9)
+
+
 def test_empty_particles_follow_the_map():
     y = profile(1.0)
     weights = np.append(y.weights, [0.0, 0.0])
