@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import jko
 from jko.errors import InvalidArgument, JkoError, Unsupported
+from jko.flow import interrupts_passed_on
 
 
 class _Parser(argparse.ArgumentParser):
@@ -161,7 +162,8 @@ def _demo(name: str, arguments: list[str]) -> int:
         raise InvalidArgument(f"there is no demo named {name!r}; nearest: {', '.join(near)}")
     try:
         module = _load(demos[name])
-        return int(module.main(arguments) or 0)
+        with interrupts_passed_on():
+            return int(module.main(arguments) or 0)
     except ModuleNotFoundError as missing:
         if (missing.name or "").split(".")[0] in ("", "jko"):
             raise

@@ -72,7 +72,11 @@ def weights_array(value: ArrayLike, n: int, name: str = "weights") -> Array:
         raise InvalidMeasure(
             f"{name}[{worst}] = {weights[worst]:.6g} is negative; measures need weights >= 0"
         )
-    if not weights.sum() > 0:
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not np.isfinite(total):
+        raise InvalidMeasure(f"{name} sum to infinity; rescale them to a finite mass")
+    if not total > 0:
         raise InvalidMeasure(f"{name} sum to zero; a measure needs positive mass")
     return frozen(weights)
 

@@ -20,6 +20,9 @@ from jko.prox.certificates import certify
 from jko.prox.result import Certificate
 from jko.validation import instance, positive
 
+#: Shorter steps lose every digit of the penalty.
+LEAST_TAU = 1e-300
+
 
 @dataclass(frozen=True, eq=False)
 class ProxProblem:
@@ -61,8 +64,20 @@ class ProxProblem:
                 f" positive definite), but {self.geometry!r} lets the mass vary; use mass='fixed'"
                 " or another kernel"
             )
+        for _, term in self.energy.terms:
+            dim = getattr(getattr(term, "target", None), "dim", self.previous.dim)
+            if dim != self.previous.dim:
+                raise InvalidArgument(
+                    f"target lives in dimension {dim}, the measure in dimension"
+                    f" {self.previous.dim}; {term!r} needs them to agree"
+                )
         remedy = "a step length is a positive number"
         object.__setattr__(self, "tau", positive(self.tau, "tau", remedy))
+        if self.step < LEAST_TAU:
+            raise InvalidArgument(
+                f"tau = {self.tau:g} (times the rate of the geometry) is below {LEAST_TAU:g}, where"
+                " double precision cannot take a step; change the unit of time"
+            )
 
     @property
     def step(self) -> float:

@@ -13,6 +13,7 @@ from jko.prox.gibbs import DENSE_LIMIT
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.entropic_reg import choose_reg, warn_if_unresolved
+from jko.solvers.hellinger_atoms import infeasible
 from jko.validation import one_of, positive, positive_int
 
 
@@ -89,6 +90,9 @@ class Entropic(ProxSolver):
 
     def _energy_reason(self, problem: ProxProblem) -> str | None:
         form = problem.form  # raises Unsupported, a reason too, when there is none
+        why = infeasible(problem)
+        if why is not None:
+            return why
         if any(q.kernel.definiteness != "positive" for q in form.quadratics):
             return "needs quadratic terms with a positive-definite kernel"
         curved = form.separable.powers or form.quadratics

@@ -26,7 +26,16 @@ def choose_reg(problem: ProxProblem, debias: bool) -> float:
     previous, tau = problem.discrete, problem.step
     spread = _least_variance(previous)
     natural = tau if spread <= 0 else min(tau, spread / 5)
-    return max(2 * _spacing(previous) ** 2, natural if debias else natural / 10)
+    needed = 2 * _spacing(previous) ** 2
+    if not isinstance(previous, GridDensity) and needed > spread > 0:
+        warnings.warn(
+            f"reg = {needed:.3g}, needed by atoms this far apart, exceeds the variance {spread:.3g}"
+            " of the measure: the entropic step is far from the exact one and its bias no estimate;"
+            " use jko.solvers.TransportProgram(max_atoms=...), or pass reg=",
+            JkoWarning,
+            stacklevel=2,
+        )
+    return max(needed, natural if debias else natural / 10)
 
 
 def warn_if_unresolved(problem: ProxProblem, reg: float) -> None:

@@ -117,11 +117,15 @@ class _Flow:
         """Means less m* (k, d) and covariances (k, d, d) in the eigenbasis, at k fractions."""
         p, s = self.precisions, parts[:, None]
         alpha, beta = s * self.alpha, s * self.beta
+        if self.alpha == 0:  # e^{-600} of the start is no longer there
+            beta = np.minimum(beta, 600.0)
         rate = alpha * p + beta / 2
         grown = -np.expm1(-2 * rate) / (2 * rate)  # e^{-rate} sinh(rate)/rate
         # B, C, D of exp [[beta/2 - alpha p, 2 alpha], [beta p, alpha p - beta/2]], times e^{-rate}
         b, c = 2 * alpha * grown, beta * p * grown
         d = 0.5 * (1 + np.exp(-2 * rate)) + (alpha * p - beta / 2) * grown
+        if self.alpha == 0:
+            d = np.exp(-beta) * np.ones_like(p)  # the difference above would cancel to nothing
         root = self.basis.T @ np.linalg.cholesky(start.cov)
         inner = np.eye(start.dim) + np.einsum("ia,ki,ib->kab", root, c / d, root)
         inner = np.linalg.cholesky(inner)

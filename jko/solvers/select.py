@@ -52,6 +52,7 @@ AUTO: tuple[ProxSolver, ...] = (
     Lagrangian(),
     LinearTransport(),
     FiniteVolume(limit=0.02),
+    TransportProgram(grids=False),
     Entropic(),
     Entropic(debias=False),
     UnbalancedScaling(),

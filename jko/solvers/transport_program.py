@@ -19,6 +19,7 @@ from jko.prox.result import Breakdown, Certificate, Status
 from jko.prox.weight_dual import fixed_gap, median_multiplier
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.conic import rescaled
+from jko.solvers.hellinger_atoms import infeasible
 from jko.solvers.multiplier import rescale
 from jko.validation import Array, positive_int
 
@@ -38,9 +39,13 @@ class TransportProgram(ProxSolver):
     ----------
     max_atoms : int
         Larger supports are refused: the program has one variable per pair of atoms.
+    grids : bool
+        Whether to take grid densities. `auto` asks this solver first for small histograms, whose
+        atoms mean themselves, and last for grids, whose cells stand for a density.
     """
 
     max_atoms: int = 80
+    grids: bool = True
 
     guarantee: ClassVar[str] = (
         "exact on the support: a conic program with its transport duality gap; small supports"
@@ -59,11 +64,16 @@ class TransportProgram(ProxSolver):
                 f"needs a fixed support (GridDensity or Histogram), not {type(previous).__name__};"
                 " move particles with jko.solvers.Lagrangian"
             )
+        if isinstance(previous, GridDensity) and not self.grids:
+            return "is set to leave grid densities to others"
         if previous.n > self.max_atoms:
             return (
                 f"takes at most {self.max_atoms} atoms, this measure has {previous.n};"
                 " use jko.solvers.Entropic, or raise max_atoms"
             )
+        why = infeasible(problem)
+        if why is not None:
+            return why
         for q in problem.form.quadratics:
             if q.kernel.definiteness == "indefinite":
                 return f"{q.kernel!r} is not convex in the weights: there is no conic form"

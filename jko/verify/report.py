@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from jko.errors import InvalidArgument, JkoError
+from jko.flow import interrupts_passed_on
 from jko.identity import Identity, Report
 from jko.verify.catalogue import CHECKS
 
@@ -46,10 +47,12 @@ def run_all(names: str | Iterable[str] | None = None) -> Report:
     Report
         A check that cannot run is an identity that does not hold; its statement says why.
     """
-    return Report(tuple(_run(name) for name in select(names)))
+    with interrupts_passed_on():
+        return Report(tuple(_run(name) for name in select(names)))
 
 
 def _matching(pattern: str) -> list[str]:
+    pattern = pattern.replace("_", "-")  # the name of a Python function serves too
     if pattern in CHECKS:
         return [pattern]
     stem = pattern.removesuffix("*")

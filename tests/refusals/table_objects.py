@@ -143,6 +143,8 @@ ENERGIES = [
     ("potential-gradient-shape",
      lambda: jko.Potential(lambda x: x[:, 0], lambda x: x[:, 0]).wasserstein_gradient(HIST),
      InvalidMeasure, (r"gradient of V has shape \(3,\)", r"\(3, 1\)")),
+    ("infinite-mass", lambda: jko.Histogram(X, [1e308, 1e308, 0.0]), InvalidMeasure,
+     ("weights sum to infinity", "rescale")),
     ("entropy-reference", lambda: jko.Entropy(reference=[1.0, 0.0, 1.0]), InvalidMeasure,
      ("reference has minimum 0", "positive")),
     ("entropy-shape", lambda: jko.Entropy(reference=[1.0]).value(HIST), InvalidMeasure,

@@ -51,6 +51,7 @@ ARGUMENTS = [
     ("tau-negative", step(tau=-0.5), InvalidArgument, ("tau = -0.5 must be positive",)),
     ("tau-nan", step(tau=NAN), InvalidArgument, ("tau = nan is not finite", "finite number")),
     ("tau-inf", step(tau=INF), InvalidArgument, ("tau = inf is not finite", "finite number")),
+    ("tau-denormal", step(tau=1e-320), InvalidArgument, ("tau = 9.99989e-321", "unit of time")),
     ("tau-text", step(tau="0.1"), InvalidType, ("tau must be a number", "'0.1'")),
     ("tau-array", step(tau=np.array([0.1])), InvalidType, ("tau must be a number",)),
     ("tau-none", step(tau=None), InvalidType, ("tau must be a number", "None")),

@@ -141,7 +141,6 @@ def test_few_accepted_moves_are_said(rng):
 
 REFUSED = {
     "histogram": (lambda x: jko.Histogram(x, np.full(len(x), 0.1)), gaussian(2), "Particles"),
-    "dimension": (jko.Particles, gaussian(3), "dimension 3"),
     "no gradient": (jko.Particles, jko.LogDensity(lambda x: x[:, 0], dim=2), "gradient"),
     "samples": (jko.Particles, jko.Particles([[0.0, 0.0]]), "density as the target"),
 }

@@ -209,7 +209,6 @@ def test_reaction_of_weights_is_the_convex_minimiser():
         (START, "atoms", W, GaussianImplicit(), "KL from a Gaussian to a Particles"),
         (START, "well", W, GaussianForwardBackward(), "the energy has no entropy"),
         (START, "inclusive-log", jko.Divergence(p=0), MomentMatching(), "importance_sample"),
-        (START, "inclusive-3", jko.Divergence(p=0), MomentMatching(), "dimension 3"),
         (START, "kl", jko.Divergence(p=0), MomentMatching(), "no jko.InclusiveKL"),
         (START, "kl", W, MixtureTransport(), "it moves a jko.GaussianMixture"),
         (MIXED, "kl", SHE, MixtureTransport(), "steps in jko.Wasserstein"),

@@ -231,7 +231,12 @@ def test_a_thousand_particles():
     [
         (MMDEnergy(jko.Particles([[0.0]]), K), Hellinger(), "particles", "jko.Wasserstein"),
         (MMDEnergy(jko.Particles([[0.0]]), K), W, "histogram", "moves jko.Particles"),
-        (KL(jko.Gaussian([0.0], [[1.0]])), W, "particles", "no Wasserstein gradient"),
+        (
+            KL(jko.Gaussian([0.0], [[1.0]])),
+            W,
+            "particles",
+            "take random steps with solver=jko.solvers.Langevin",
+        ),
         (Potential(lambda x: x[:, 0]), W, "particles", "gradient="),
     ],
 )

@@ -132,11 +132,11 @@ def test_columns_that_run_out_are_a_sentence(monkeypatch):
 
 
 def test_what_counts_as_large():
-    few, many = jko.Particles(np.zeros((9000, 1))), jko.Particles(np.ones((9000, 1)))
+    few = jko.Particles(np.zeros((9000, 1)))
     grid = measures.grid_density((9, 8), seed=1)
 
     def large(previous, kernel=GAUSS, geometry=GAUSS):
-        energy = jko.MMDEnergy(many, kernel)
+        energy = jko.MMDEnergy(jko.Particles(np.ones((9000, previous.dim))), kernel)
         return is_large(ProxProblem(energy, jko.MMD(geometry), previous, 1.0))
 
     assert large(few)

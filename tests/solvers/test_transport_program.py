@@ -145,7 +145,7 @@ def test_refusals_name_the_remedy():
     with pytest.raises(jko.JkoError, match="max_atoms"):
         TransportProgram(max_atoms=0)
     mu = measures.histogram(10, seed=1, mass=2.0)
-    with pytest.raises(jko.StepFailed, match="carry the mass"):
+    with pytest.raises(jko.Unsupported, match="less than the mass 2"):
         jko.step(mu, jko.BoxConstraint(0.1) + potential, W, 0.1, solver=ORACLE)
 
 
