@@ -72,6 +72,17 @@ class Factored:
         )
 
 
+def _leading_columns(rows: Array, n: int) -> Array:
+    """The first n columns as a contiguous array, in the memory of `rows`, which is used up.
+
+    A copy of hundreds of megabytes would cost as much as the iterations that follow.
+    """
+    flat = rows.reshape(-1)
+    for i in range(len(rows)):
+        flat[i * n : (i + 1) * n] = rows[i, :n]
+    return flat[: len(rows) * n].reshape(len(rows), n)
+
+
 def is_large(problem: ProxProblem) -> bool:
     """Whether the step has too many scattered atoms for products with the kernel matrix."""
     previous, geometry = problem.previous, problem.geometry
@@ -96,17 +107,20 @@ def factored(problem: ProxProblem, tol: float) -> Factored:
     low = pivoted_cholesky(kernel, points, wanted, max_rank=max(1, int(ENTRIES / len(points))))
     rounding = 16 * np.finfo(np.float64).eps * kernel.diagonal(points)
     spread = np.sqrt(low.residual_diagonal + rounding)
-    rows = np.ascontiguousarray(low.factor.T[:, : previous.n])
+    means, position = [], previous.n
+    for atom in atoms:
+        part = slice(position, position + atom.n)
+        position += atom.n
+        means.append((low.factor.T[:, part] @ atom.weights, float(spread[part] @ atom.weights)))
+    rows = _leading_columns(low.factor.T, previous.n)
     operator = LowRankOperator(kernel, previous.points, rows)
-    forms, bounds, position = [], [], previous.n
+    forms, bounds = [], []
     for c, term in targets:
         target = term.target
         if isinstance(target, Discrete):
-            part = slice(position, position + target.n)
-            position += target.n
-            mean = low.factor.T[:, part] @ target.weights
+            mean, bound = means.pop(0)
             pull, constant = mean @ rows, 0.5 * float(mean @ mean)
-            bounds.append((c, float(spread[part] @ target.weights)))
+            bounds.append((c, bound))
         else:  # closed forms, exact
             pull = kernel.embed(target, previous.points)
             constant = 0.5 * kernel.inner(target, target)
