@@ -73,10 +73,17 @@ class ExactFlow(ProxSolver):
             measure,
             Nearest(twin, value),
             iterations=1,
-            sqdistance=problem.tau * (start - value) if unsplit else None,
+            sqdistance=_distance_bound(problem, measure, start - value) if unsplit else None,
             baseline=start,
             info={"kind": FLOW},
         )
+
+
+def _distance_bound(problem: ProxProblem, after: Gaussian, decrease: float) -> float:
+    """WFR^2 at most: the action of the flow, tau (F_0 - F), or vanishing and being born anew."""
+    geometry: Any = problem.geometry
+    reborn = 4 / geometry.beta * (problem.previous.mass + after.mass) / geometry.rate
+    return min(problem.tau * decrease, reborn)
 
 
 @dataclass(frozen=True, eq=False)

@@ -129,6 +129,7 @@ def judge(
         residual=certificate.residual,
         status=status,
         message=_message(solver, status, certificate, objective, controls.tol)
+        + (f"; {answer.info['kind']}" if "kind" in answer.info else "")
         + (f"; {answer.remark}" if answer.remark and status is not Status.CERTIFIED else ""),
         solver=solver.name,
         iterations=answer.iterations,

@@ -194,3 +194,14 @@ def test_bures_step_against_brute_force(d):
 def test_refusals(energy, geometry, measure, sentence):
     with pytest.raises(jko.Unsupported, match=sentence):
         jko.step(measure, energy, geometry, 0.1, solver=ExactFlow())
+
+
+def test_a_long_flow_says_what_it_is_and_ends_at_the_equilibrium() -> None:
+    start = jko.Gaussian([3, 0], [[2, 0.5], [0.5, 1]])
+    goal = jko.Gaussian([0, 0], np.eye(2))
+    for geometry in (jko.Hellinger(), jko.SphericalHellinger(), jko.WassersteinFisherRao(1, 1)):
+        result = jko.step(start, jko.KL(goal), geometry, 100.0)
+        assert "exact flow of length tau, not a proximal step" in result.message
+        assert np.allclose(result.measure.mean, 0, atol=1e-12)
+        assert np.allclose(result.measure.cov, np.eye(2), atol=1e-12)
+        assert 0 < result.sqdistance <= max(8.0, np.pi**2)
