@@ -246,7 +246,10 @@ def test_a_real_signal_hands_back_the_trajectory(tmp_path):
             sol = jko.flow(mu, F, jko.Wasserstein(), tau=0.1, steps=100_000, callbacks=interrupt,
                            checkpoint=sys.argv[1], save="last")
         behind = len(sol.steps) - len(jko.Trajectory.load(sys.argv[1]).steps)
-        print(sol.status, len(sol.steps) > 1 and behind in (0, 1), len(said))
+        # Where Ctrl-C lands between open() and its `with`, CPython closes the file with a
+        # ResourceWarning of its own; of ours there is one.
+        ours = [w for w in said if w.category is not ResourceWarning]
+        print(sol.status, len(sol.steps) > 1 and behind in (0, 1), len(ours))
         """
     )
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
