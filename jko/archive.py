@@ -105,6 +105,8 @@ class _Encoder:
                 "lower": self.array(grid.lower),
                 "upper": self.array(grid.upper),
                 "shape": list(grid.shape),
+                "periodic": list(grid.periodic),
+                "mask": None if grid.mask is None else self.array(grid.mask),
                 "weights": self.array(mu.weights),
             }
         elif type(mu) in (Histogram, Particles):
@@ -159,19 +161,30 @@ class _Decoder:
             return Gaussian(self.array(parts["mean"]), self.array(parts["cov"]), parts["mass"])
         weights = self.array(parts["weights"])
         if kind == "GridDensity":
+            mask = parts.get("mask") and parts["mask"]["array"]
             key: Any = (parts["lower"]["array"], parts["upper"]["array"], tuple(parts["shape"]))
+            key = (*key, tuple(parts.get("periodic", ())), mask)
         else:
             key = (kind, parts["points"]["array"])
         if key in self._supports:  # measures of one support share its points again
             return self._supports[key].with_weights(weights)
         if kind == "GridDensity":
-            corners = self.array(parts["lower"]), self.array(parts["upper"])
-            out: Discrete = GridDensity(Grid(*corners, parts["shape"]), weights)
+            out: Discrete = GridDensity(self._grid(parts), weights)
         else:
             cls = {"Histogram": Histogram, "Particles": Particles}[kind]
             out = cls(self.array(parts["points"]), weights)
         self._supports[key] = out
         return out
+
+    def _grid(self, parts: dict[str, Any]) -> Grid:
+        mask = parts.get("mask")
+        return Grid(
+            self.array(parts["lower"]),
+            self.array(parts["upper"]),
+            parts["shape"],
+            periodic=parts.get("periodic", False),
+            mask=None if mask is None else self.array(mask),
+        )
 
 
 def storable(value: Any) -> bool:

@@ -12,6 +12,7 @@ from jko.geometries.base import Geometry, check_masses, check_pair, check_time, 
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
+from jko.measures.grid import bent_paths
 from jko.validation import Array
 
 #: Above this many pairs of charged atoms the exact linear program is refused.
@@ -121,6 +122,9 @@ def _gaussian_geodesic(a: Gaussian, b: Gaussian, t: float) -> Gaussian:
 
 def _charged(a: Measure, b: Measure) -> tuple[Array, Array, Array, Array]:
     """Atoms with positive weight, the second mass rescaled to the first to the last digit."""
+    bent = bent_paths(a, b)
+    if bent is not None:
+        raise Unsupported(bent)
     if not isinstance(a, Discrete) or not isinstance(b, Discrete):
         raise Unsupported(
             f"no exact Wasserstein distance between {type(a).__name__} and {type(b).__name__};"

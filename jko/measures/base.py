@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import InvalidMeasure, Unsupported
-from jko.validation import Array
+from jko.validation import Array, Mask
 
 
 class Measure(ABC):
@@ -69,6 +69,11 @@ class Discrete(Measure):
     def reference(self) -> Array:
         """Base measure (n,) that densities refer to: counting, or cell volumes on a grid."""
         return np.ones(self.n)
+
+    @property
+    def free(self) -> Mask | None:
+        """Atoms (n,) that may carry mass; None when all may."""
+        return None
 
     @property
     def ess(self) -> float:

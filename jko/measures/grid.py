@@ -14,6 +14,8 @@ from jko.errors import InvalidArgument, InvalidMeasure
 from jko.measures.base import Discrete
 from jko.validation import (
     Array,
+    Index,
+    Mask,
     finite_array,
     frozen,
     instance,
@@ -34,13 +36,29 @@ class Grid:
         Corners of the box, lower < upper in every coordinate.
     shape : sequence of int
         Number of cells along each axis.
+    periodic : bool or sequence of bool, default False
+        Axes along which transport goes round: the first cell neighbours the last. The other walls
+        let nothing through. Kernels, potentials and means see the unrolled box.
+    mask : array of bool of shape `shape`, optional
+        True where a cell is free, False where an obstacle stands. Transport goes around obstacles,
+        and no step puts mass on them.
     """
 
     lower: Array
     upper: Array
     shape: tuple[int, ...]
+    periodic: tuple[bool, ...]
+    mask: Mask | None
 
-    def __init__(self, lower: ArrayLike, upper: ArrayLike, shape: Sequence[int] | int) -> None:
+    def __init__(
+        self,
+        lower: ArrayLike,
+        upper: ArrayLike,
+        shape: Sequence[int] | int,
+        *,
+        periodic: bool | Sequence[bool] = False,
+        mask: ArrayLike | None = None,
+    ) -> None:
         # + 0.0 turns -0.0 into 0.0: equal grids must have equal hashes.
         low, up = frozen(vector(lower, "lower") + 0.0), frozen(vector(upper, "upper") + 0.0)
         cells = tuple(shape) if isinstance(shape, Iterable) else (shape,)
@@ -55,6 +73,8 @@ class Grid:
         object.__setattr__(self, "lower", low)
         object.__setattr__(self, "upper", up)
         object.__setattr__(self, "shape", counts)
+        object.__setattr__(self, "periodic", _per_axis(periodic, len(counts)))
+        object.__setattr__(self, "mask", None if mask is None else _free_cells(mask, counts))
 
     @property
     def dim(self) -> int:
@@ -90,20 +110,75 @@ class Grid:
         mesh = np.meshgrid(*self.axes, indexing="ij")
         return frozen(np.stack([m.ravel() for m in mesh], axis=1))
 
+    @property
+    def straight(self) -> bool:
+        """Whether mass moves along straight lines: no periodic axis and no obstacle."""
+        return self.mask is None and not any(self.periodic)
+
+    @cached_property
+    def regions(self) -> Index:
+        """Number (size,) of the connected region of every cell, from 1 on; 0 on obstacles."""
+        if self.mask is None:
+            return np.ones(self.size, dtype=np.intp)
+        from scipy.ndimage import label
+
+        labels, count = label(self.mask.reshape(self.shape))
+        merged = np.arange(count + 1)
+        for axis in np.flatnonzero(self.periodic):
+            ends = np.take(labels, 0, axis).ravel(), np.take(labels, -1, axis).ravel()
+            for a, b in set(zip(*ends, strict=True)):
+                if a and b:
+                    merged[merged == merged[a]] = merged[b]
+        return np.asarray(merged[labels].ravel(), dtype=np.intp)
+
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Grid)
             and self.shape == other.shape
             and np.array_equal(self.lower, other.lower)
             and np.array_equal(self.upper, other.upper)
+            and self.periodic == other.periodic
+            and _same_mask(self.mask, other.mask)
         )
 
     def __hash__(self) -> int:
-        return hash((self.shape, self.lower.tobytes(), self.upper.tobytes()))
+        free = None if self.mask is None else self.mask.tobytes()
+        return hash((self.shape, self.lower.tobytes(), self.upper.tobytes(), self.periodic, free))
 
     def __repr__(self) -> str:
         low, up = self.lower.tolist(), self.upper.tolist()
-        return f"Grid(lower={low}, upper={up}, shape={list(self.shape)})"
+        more = f", periodic={list(self.periodic)}" if any(self.periodic) else ""
+        if self.mask is not None:
+            more += f", mask=<{int(self.mask.sum())} of {self.size} cells free>"
+        return f"Grid(lower={low}, upper={up}, shape={list(self.shape)}{more})"
+
+
+def _per_axis(periodic: bool | Sequence[bool], dim: int) -> tuple[bool, ...]:
+    flags = tuple(periodic) if isinstance(periodic, Iterable) else (periodic,) * dim
+    if len(flags) != dim or not all(isinstance(f, (bool, np.bool_)) for f in flags):
+        raise InvalidArgument(
+            f"periodic = {periodic!r} must be True, False or one of them per axis ({dim} axes)"
+        )
+    return tuple(bool(f) for f in flags)
+
+
+def _free_cells(mask: ArrayLike, shape: tuple[int, ...]) -> Mask | None:
+    free = np.array(mask)
+    size = int(np.prod(shape))
+    if free.dtype != bool or free.shape not in (shape, (size,)):
+        raise InvalidArgument(
+            f"mask has dtype {free.dtype} and shape {free.shape}; pass booleans of shape {shape},"
+            " True where a cell is free"
+        )
+    if not free.any():
+        raise InvalidArgument("mask leaves no cell free; it is True where a cell is free")
+    free = free.ravel()
+    free.setflags(write=False)
+    return None if free.all() else free
+
+
+def _same_mask(a: Mask | None, b: Mask | None) -> bool:
+    return a is b or (a is not None and b is not None and np.array_equal(a, b))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -126,18 +201,28 @@ class GridDensity(Discrete):
         weights = finite_array(self.weights, "weights", InvalidMeasure)
         if weights.shape == self.grid.shape:
             weights = weights.ravel()
-        object.__setattr__(self, "weights", weights_array(weights, self.grid.size))
+        weights = weights_array(weights, self.grid.size)
+        object.__setattr__(self, "weights", weights)
+        blocked = self.grid.mask is not None and float(weights[~self.grid.mask].sum())
+        if blocked:
+            raise InvalidMeasure(
+                f"weights put mass {blocked:.6g} on cells that grid.mask blocks; give those cells"
+                " weight 0, or free them in the mask"
+            )
 
     @classmethod
     def from_function(
         cls, density: Callable[[Array], ArrayLike], grid: Grid, *, mass: float | None = None
     ) -> Self:
-        """Sample a vectorised density `(n, d) -> (n,)` at the cell centres.
+        """Sample a vectorised density `(n, d) -> (n,)` at the cell centres; 0 on obstacles.
 
         With `mass` the result is rescaled to that total mass; otherwise the midpoint rule decides.
         """
         instance(grid, Grid, "grid", "pass a jko.Grid(lower, upper, shape)")
-        values = finite_array(density(grid.points), "density(points)", InvalidMeasure)
+        values = np.asarray(density(grid.points))
+        if grid.mask is not None and values.shape == (grid.size,):
+            values = np.where(grid.mask, values, 0.0)
+        values = finite_array(values, "density(points)", InvalidMeasure)
         return cls.from_density(values, grid, mass=mass)
 
     @classmethod
@@ -167,6 +252,10 @@ class GridDensity(Discrete):
     def reference(self) -> Array:
         return np.full(self.n, self.grid.cell_volume)
 
+    @property
+    def free(self) -> Mask | None:
+        return self.grid.mask
+
     def same_support(self, other: object) -> bool:
         if isinstance(other, GridDensity):
             return self.grid == other.grid
@@ -177,3 +266,16 @@ class GridDensity(Discrete):
 
     def __repr__(self) -> str:
         return f"GridDensity({self.grid!r}, mass={self.mass:.6g})"
+
+
+def bent_paths(*measures: object) -> str | None:
+    """Why |x - y|^2 is not the cost of transport between these measures, if it is not."""
+    for mu in measures:
+        if isinstance(mu, GridDensity) and not mu.grid.straight:
+            what = "obstacles" if mu.grid.mask is not None else "periodic axes"
+            return (
+                f"the grid has {what}, and this computation moves mass along straight lines;"
+                " take steps with jko.solvers.Entropic or jko.solvers.FiniteVolume, or use a plain"
+                " jko.Grid"
+            )
+    return None

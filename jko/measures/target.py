@@ -121,6 +121,8 @@ def restrict(target: Target, support: Discrete) -> Restriction:
             " give the target as a jko.Histogram on these points, or use a jko.GridDensity"
         )
     log_density = target.log_density_at(support.points)  # type: ignore[union-attr]
+    if support.free is not None:
+        log_density = np.where(support.free, log_density, -np.inf)
     return Restriction(log_density + np.log(support.grid.cell_volume), 0.0)
 
 

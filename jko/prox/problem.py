@@ -6,19 +6,24 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from jko.energies.base import Energy
 from jko.energies.divergence import PhiDivergence
 from jko.energies.form import WeightForm
 from jko.energies.mmd import MMDEnergy
-from jko.errors import InvalidArgument, Unsupported
+from jko.energies.separable import Separable
+from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
 from jko.geometries.base import Geometry, GeometrySum
 from jko.geometries.divergence import Divergence
 from jko.geometries.hellinger import Hellinger
 from jko.geometries.mmd import MMD
+from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Discrete, Measure
+from jko.measures.grid import GridDensity
 from jko.prox.certificates import certify
 from jko.prox.result import Certificate
-from jko.validation import instance, positive
+from jko.validation import Mask, instance, positive
 
 #: Shorter steps lose every digit of the penalty.
 LEAST_TAU = 1e-300
@@ -93,8 +98,32 @@ class ProxProblem:
 
     @cached_property
     def form(self) -> WeightForm:
-        """The energy on the fixed support of the previous measure."""
-        return self.energy.restrict(self.discrete)
+        """The energy on the fixed support of the previous measure, closed where no mass can go."""
+        form = self.energy.restrict(self.discrete)
+        free = self._reachable()
+        if free is None:
+            return form
+        walls = Separable(np.zeros(free.size), {}, np.where(free, np.inf, 0.0))
+        return form + WeightForm(walls)
+
+    def _reachable(self) -> Mask | None:
+        """Atoms that a step may charge: no obstacles and, in transport, no other region."""
+        mu = self.discrete
+        if not (isinstance(mu, GridDensity) and isinstance(self.geometry, Wasserstein)):
+            return mu.free
+        if mu.free is None:
+            return None
+        regions = mu.grid.regions
+        shares = np.bincount(regions, mu.weights)
+        charged = np.flatnonzero(shares > 0)
+        if charged.size > 1:
+            shown = ", ".join(f"{shares[k]:.4g}" for k in charged[:5])
+            raise InvalidMeasure(
+                f"grid.mask cuts the measure into {charged.size} regions of mass {shown}, and"
+                " transport cannot cross obstacles; open a passage in the mask, or step each"
+                " region on a grid of its own"
+            )
+        return np.asarray(regions == charged[0])
 
     @cached_property
     def total_form(self) -> WeightForm:

@@ -9,7 +9,7 @@ import numpy as np
 
 from jko.geometries.wasserstein import MAX_PAIRS, Wasserstein
 from jko.measures.atoms import Histogram
-from jko.measures.grid import GridDensity
+from jko.measures.grid import GridDensity, bent_paths
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.transport_program import TransportStep
@@ -42,6 +42,9 @@ class LinearTransport(ProxSolver):
                 f"needs a fixed support (GridDensity or Histogram), not {type(previous).__name__};"
                 " move particles with jko.solvers.Lagrangian"
             )
+        bent = bent_paths(previous)
+        if bent is not None:
+            return bent
         h = problem.form.separable
         if problem.form.quadratics or any((c > 0).any() for c in h.powers.values()):
             return f"takes energies that are linear in the weights, and {problem.energy!r} is not"

@@ -12,7 +12,7 @@ from jko.energies.form import Quadratic
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Histogram
 from jko.measures.base import Discrete
-from jko.measures.grid import GridDensity
+from jko.measures.grid import GridDensity, bent_paths
 from jko.numerics import gram_root
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Breakdown, Certificate, Status
@@ -64,6 +64,9 @@ class TransportProgram(ProxSolver):
                 f"needs a fixed support (GridDensity or Histogram), not {type(previous).__name__};"
                 " move particles with jko.solvers.Lagrangian"
             )
+        bent = bent_paths(previous)
+        if bent is not None:
+            return bent
         if isinstance(previous, GridDensity) and not self.grids:
             return "is set to leave grid densities to others"
         if previous.n > self.max_atoms:

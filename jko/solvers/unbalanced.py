@@ -10,7 +10,7 @@ import numpy as np
 
 from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.measures.atoms import Histogram, Particles
-from jko.measures.grid import GridDensity
+from jko.measures.grid import GridDensity, bent_paths
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Breakdown, Status
 from jko.prox.scaling import Scaling, anderson
@@ -79,6 +79,9 @@ class UnbalancedScaling(ProxSolver):
             )
         if not isinstance(previous, (GridDensity, Histogram)):
             return f"needs a GridDensity or a Histogram, not a {type(previous).__name__}"
+        bent = bent_paths(previous)
+        if bent is not None:
+            return bent
         if previous.n > MAX_ATOMS:
             return (
                 f"takes at most {MAX_ATOMS} atoms (a dense kernel), this measure has {previous.n};"
