@@ -2,11 +2,10 @@
 
     python benchmarks/particle_scaling.py                 # 2-D, h = .3, tol 1e-8, n up to 1e6
     python benchmarks/particle_scaling.py --backend grid  # without finufft
-    python benchmarks/particle_scaling.py --dim 100       # exact blocked sums, n = 1e4
 
 A full step: transport by Armijo's rule, then projected weights, each judged by the energy;
 particles and target have n atoms each. Seconds are the least of three steps, memory the peak of the
-process over what it held before. --dim 100: value and gradient of 1/2 MMD^2, so sums XX, XY, YY.
+process over what it held before. benchmarks/exact_sums.py measures sums beyond three dimensions.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import argparse
 import resource
 import subprocess
 import sys
-import time
 
 import numpy as np
 
@@ -42,21 +40,6 @@ def step(n: int, backend: str, tol: float, bandwidth: float) -> tuple[float, flo
     return min(sum(s.seconds for s in k.substeps) for k in sol.steps), memory() - before
 
 
-def exact(n: int, dim: int) -> tuple[float, float]:
-    """Least seconds of three evaluations of the energy and its gradient in high dimension."""
-    rng = np.random.default_rng(0)
-    mu = jko.Particles(rng.standard_normal((n, dim)))
-    pi = jko.Particles(rng.standard_normal((n, dim)) + 0.1)
-    energy = jko.MMDEnergy(pi, Gaussian(float(np.sqrt(dim))))
-    before, seconds = memory(), []
-    for _ in range(3):
-        started = time.perf_counter()
-        energy.value(mu)
-        energy.wasserstein_gradient(mu)
-        seconds.append(time.perf_counter() - started)
-    return min(seconds), memory() - before
-
-
 def alone(*arguments: object) -> tuple[float, float]:
     """One measurement in a process of its own, for its memory."""
     command = [sys.executable, __file__, "--one", *map(str, arguments)]
@@ -68,19 +51,14 @@ def alone(*arguments: object) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("sizes", nargs="*", type=float, default=[1e3, 1e4, 1e5, 1e6])
-    parser.add_argument("--dim", type=int, default=2)
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--tol", type=float, default=1e-8)
     parser.add_argument("--bandwidth", type=float, default=0.3)
     chosen = parser.parse_args()
-    if chosen.dim > 3:
-        seconds, gigabytes = alone("exact", 10_000, chosen.dim)
-        print(f"n = 10000, dim {chosen.dim}: {seconds:.2f} s, {gigabytes:.2f} GB")
-        return
     print(f"{'n':>9}{'seconds':>10}{'GB':>8}{'slope':>8}")
     last: tuple[float, float] | None = None
     for n in map(int, chosen.sizes):
-        seconds, gigabytes = alone("step", n, chosen.backend, chosen.tol, chosen.bandwidth)
+        seconds, gigabytes = alone(n, chosen.backend, chosen.tol, chosen.bandwidth)
         slope = "" if last is None else f"{np.log(seconds / last[1]) / np.log(n / last[0]):8.2f}"
         print(f"{n:9d}{seconds:10.3f}{gigabytes:8.2f}{slope}", flush=True)
         last = n, seconds
@@ -88,10 +66,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
-        kind, n, *rest = sys.argv[2:]
-        if kind == "step":
-            print(*step(int(n), rest[0], float(rest[1]), float(rest[2])))
-        else:
-            print(*exact(int(n), int(rest[0])))
+        n, backend, tol, bandwidth = sys.argv[2:]
+        print(*step(int(n), backend, float(tol), float(bandwidth)))
     else:
         main()

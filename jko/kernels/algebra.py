@@ -91,9 +91,9 @@ class _Compound(RadialKernel):
         values = [p._gram(x, y)[:, :, None] for p in self.parts]
         return self._combine_derivative(values, [p._gradient(x, y) for p in self.parts])
 
-    def _gradient_block(self, x: Array, y: Array, v: Array) -> Array:
-        block = RadialKernel._gradient_block if self.radial else Kernel._gradient_block
-        return block(self, x, y, v)
+    def _gradient_sums(self, x: Array, y: Array, v: Array) -> Array:
+        sums = RadialKernel._gradient_sums if self.radial else Kernel._gradient_sums
+        return sums(self, x, y, v)
 
     def diagonal(self, x: ArrayLike) -> Array:
         """The values k(x_i, x_i), shape (n,)."""

@@ -14,6 +14,7 @@ from jko.errors import Unsupported
 from jko.validation import Array
 
 from .pairwise import (
+    BLOCK_ENTRIES,
     GramBlock,
     block_sums,
     blocks,
@@ -187,16 +188,12 @@ class Kernel(ABC):
         array (n, d)
         """
         a, b = check_pair(x, y)
-        c = check_coefficients(v, len(b))
-        out = np.zeros_like(a)
-        for i, j in blocks(len(a), len(b)):
-            out[i] += self._gradient_block(a[i], b[j], c[j])
-        return out
+        return self._gradient_sums(a, b, check_coefficients(v, len(b)))
 
-    def _gradient_block(self, x: Array, y: Array, v: Array) -> Array:
-        """One block of `gradient_apply`."""
+    def _gradient_sums(self, x: Array, y: Array, v: Array) -> Array:
+        """`gradient_apply` of checked arguments, from blocks of the (n, m, d) array."""
         out = np.zeros_like(x)
-        for i, j in blocks(len(x), len(y), max(1, len(x) * len(y) // x.shape[1])):
+        for i, j in blocks(len(x), len(y), max(1, BLOCK_ENTRIES // x.shape[1])):
             out[i] += np.einsum("ijk,j->ik", self._gradient(x[i], y[j]), v[j])
         return out
 

@@ -97,9 +97,11 @@ def parts(mu: Any, name: str = "mu") -> Parts:
         )
     w = np.asarray(mu.weights, dtype=np.float64).ravel()
     keep = w != 0.0
-    x = np.asarray(mu.points, dtype=np.float64)[keep]
+    x = np.asarray(mu.points, dtype=np.float64)
     d = x.shape[1]
-    return Parts(x, w[keep], np.zeros(0), np.zeros((0, d)), np.zeros((0, d, d)))
+    if not keep.all():  # else the points stay the same object: sums over pairs take one triangle
+        x, w = x[keep], w[keep]
+    return Parts(x, w, np.zeros(0), np.zeros((0, d)), np.zeros((0, d, d)))
 
 
 def _merge(rows: Array, weights: Array) -> tuple[Array, Array]:

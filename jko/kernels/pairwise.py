@@ -121,11 +121,11 @@ def rectangles(n: int, m: int) -> Iterator[tuple[slice, slice]]:
             yield slice(i, min(i + TILE // 3, n)), slice(j, min(j + 3 * TILE, m))
 
 
-def tiles(n: int, width: int = TILE) -> Iterator[tuple[slice, slice]]:
+def tiles(n: int) -> Iterator[tuple[slice, slice]]:
     """Cut the upper triangle of an (n, n) matrix into squares; the diagonal ones come whole."""
-    for i in range(0, n, width):
-        for j in range(i, n, width):
-            yield slice(i, min(i + width, n)), slice(j, min(j + width, n))
+    for i in range(0, n, TILE):
+        for j in range(i, n, TILE):
+            yield slice(i, min(i + TILE, n)), slice(j, min(j + TILE, n))
 
 
 def block_sums(gram: GramBlock, x: Array, y: Array, v: Array) -> Array:
@@ -169,31 +169,52 @@ class Augmented:
         return self.left[i] @ self.right[:, j]
 
 
-def weighted_differences(weights: Array, x: Array, y: Array, near: Array | None) -> Array:
-    """Sum over j of weights_ij (x_i - y_j), without the (n, m, d) array of differences.
+def difference_sums(slope: GramBlock, x: Array, y: Array, v: Array) -> Array:
+    """Sum over j of s_ij v_j (x_i - y_j) from rectangles of s, never an (n, m, d) array.
 
-    The sum is x_i (W 1)_i - (W y)_i, two matrix products. Weights that blow up at coincident
-    points (Laplace, Energy) would turn the rounding of that subtraction into an error, so
-    the pairs marked `near` are taken out and summed by direct difference.
+    The sum is x_i (S v)_i - (S diag(v) y)_i: one product with d + 1 columns, over one triangle of
+    S when y is x.
 
     Parameters
     ----------
-    weights : array (n, m)
-        Overwritten where `near` is true.
+    slope : function of two slices
+        Rectangles of s, symmetric when y is x.
     x, y : arrays (n, d), (m, d)
-    near : array (n, m) of bool, or None when the weights are bounded
+    v : array (m,)
 
     Returns
     -------
     array (n, d)
     """
-    centre = y.mean(axis=0)
-    out = np.zeros_like(x)
-    if near is not None:
-        rows, cols = np.nonzero(near)
-        direct = weights[rows, cols][:, None] * (x[rows] - y[cols])
-        for k in range(x.shape[1]):
-            out[:, k] = np.bincount(rows, weights=direct[:, k], minlength=len(x))
-        weights[near] = 0.0
-    out += weights.sum(axis=1)[:, None] * (x - centre) - weights @ (y - centre)
+    if not len(x) or not len(y):
+        return np.zeros_like(x)
+    centre = y.mean(axis=0)  # differences do not see a shift, cancellation does
+    b = y - centre
+    a = b if y is x else x - centre
+    sums = block_sums(slope, x, y, np.column_stack([v, v[:, None] * b]))
+    out: Array = a * sums[:, :1] - sums[:, 1:]
     return out
+
+
+class ApartSlopes:
+    """Rectangles of slopes that blow up at coincident points (Laplace, Energy): no close pairs.
+
+    There the subtraction of `difference_sums` would turn rounding into an error, so the share
+    of close pairs is summed by direct difference into `close` (n, d) on the way.
+    """
+
+    def __init__(self, slope: Callable[[Array], Array], x: Array, y: Array, v: Array) -> None:
+        self.slope, self.x, self.y, self.v = slope, x, y, v
+        self.close = np.zeros_like(x)
+
+    def __call__(self, i: slice, j: slice) -> Array:
+        x, y = self.x[i], self.y[j]
+        sq = sqdistances(x, y)
+        rows, cols = np.nonzero(sq < NEAR**2 * sq.max(initial=0.0))
+        out = self.slope(sq)
+        force = out[rows, cols][:, None] * (x[rows] - y[cols])
+        out[rows, cols] = 0.0
+        np.add.at(self.close[i], rows, self.v[j][cols][:, None] * force)
+        if self.y is self.x and i != j:  # this rectangle stands for its mirror image too
+            np.add.at(self.close[j], cols, -self.v[i][rows][:, None] * force)
+        return out

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from jko.validation import Array
 
 from .base import Kernel
-from .pairwise import NEAR, check_points, sqdistances, weighted_differences
+from .pairwise import ApartSlopes, GramBlock, check_points, difference_sums, sqdistances
 
 
 class RadialKernel(Kernel):
@@ -39,9 +39,12 @@ class RadialKernel(Kernel):
         """The values k(x_i, x_i), shape (n,)."""
         return self._profile(np.zeros(len(check_points(x))))
 
-    def _gradient_block(self, x: Array, y: Array, v: Array) -> Array:
-        sq = sqdistances(x, y)
-        near = sq < NEAR**2 * sq.max(initial=0.0) if self.singular else None
-        weights = self._slope(sq)
-        weights *= v
-        return weighted_differences(weights, x, y, near)
+    def _gradient_sums(self, x: Array, y: Array, v: Array) -> Array:
+        if not self.singular:
+            return difference_sums(self._slope_blocks(x, y), x, y, v)
+        apart = ApartSlopes(self._slope, x, y, v)
+        return difference_sums(apart, x, y, v) + apart.close
+
+    def _slope_blocks(self, x: Array, y: Array) -> GramBlock:
+        """A function of two slices: rectangles of the slopes between two whole clouds."""
+        return lambda i, j: self._slope(sqdistances(x[i], y[j]))

@@ -88,6 +88,16 @@ class Gaussian(_Radial):
 
         return block
 
+    def _slope_blocks(self, x: Array, y: Array) -> GramBlock:
+        gram, scale = self._gram_blocks(x, y), -1.0 / self.bandwidth / self.bandwidth
+
+        def block(i: slice, j: slice) -> Array:
+            out = gram(i, j)
+            out *= scale
+            return out
+
+        return block
+
     def axis_grams(self, axes: Sequence[Array]) -> list[Array]:
         """One Gram matrix (n_k, n_k) per axis; their Kronecker product is the grid's."""
         columns = [np.asarray(axis, dtype=np.float64).reshape(-1, 1) for axis in axes]

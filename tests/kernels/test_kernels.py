@@ -11,6 +11,7 @@ from jko.kernels import (
     InverseMultiquadric,
     Laplace,
     Matern,
+    base,
     median_bandwidth,
     pairwise,
     stationary,
@@ -86,7 +87,8 @@ def test_gradient_vanishes_at_coincident_points(k):
 @pytest.mark.parametrize("d", [2, 25])
 @all_kernels
 def test_blocked_sums_are_the_dense_ones(k, d, monkeypatch):
-    monkeypatch.setattr(pairwise.blocks, "__defaults__", (17,))
+    monkeypatch.setattr(base, "BLOCK_ENTRIES", 17 * d)
+    monkeypatch.setattr(pairwise, "TILE", 6)
     x = cloud(23, d)
     y = np.vstack([cloud(11, d, seed=1), x[:3], x[5:7] + 1e-9])  # coincident and close pairs
     v = np.random.default_rng(2).normal(size=len(y))
@@ -184,6 +186,18 @@ def test_half_a_symmetric_sweep_is_the_whole_sum(k, n):
     gram = k._self_gram(x)
     assert np.array_equal(gram, gram.T)
     np.testing.assert_allclose(gram, k(x), rtol=1e-13)
+
+
+@pytest.mark.parametrize("n", [191, 193, 600])
+@pytest.mark.parametrize("k", [Gaussian(0.7), Matern(1.0), Laplace(), Energy()], ids=repr)
+def test_half_a_symmetric_sweep_is_the_whole_gradient(k, n):
+    x, v = cloud(n, 2), np.random.default_rng(n).normal(size=n)
+    x[5], x[n - 3] = x[2] + 1e-9, x[1] + 1e-9  # close pairs inside a tile and across tiles
+    pairs = k.gradient(x, x)
+    expected = np.einsum("ijk,j->ik", pairs, v)
+    bound = 1e-12 * np.einsum("ijk,j->ik", np.abs(pairs), np.abs(v)).max()
+    assert np.abs(k.gradient_apply(x, x, v) - expected).max() <= bound
+    assert np.abs(k.gradient_apply(x.copy(), x, v) - expected).max() <= bound
 
 
 @pytest.mark.parametrize("shift", [0.0, 1e6])
