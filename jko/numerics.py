@@ -106,13 +106,15 @@ def _newton_bisect(state: list[Array], terms: Sequence[Term]) -> tuple[Mask, lis
     above = plus > minus
     hi = np.where(above, z, hi)
     lo = np.where(above, lo, z)
-    step = (np.log(minus) - np.log(plus)) / (dplus / plus + dminus / minus)
+    slope_of_logs = dplus / plus + dminus / minus
+    step = (np.log(minus) - np.log(plus)) / slope_of_logs
     candidate = z + step
     inside = (candidate > lo) & (candidate < hi) & np.isfinite(candidate)
     size = np.maximum(1.0, np.abs(z))
     # Newton squares the error: a step this short ends at the root to rounding. Its sign may be
     # that of a rounding error, so that it must not send the iteration back to bisection.
-    short = np.abs(step) <= 1e-9 * size
+    # Where only the derivative overflowed a step of 0 says nothing.
+    short = (np.abs(step) <= 1e-9 * size) & np.isfinite(slope_of_logs)
     new = np.where(inside | short, candidate, 0.5 * (lo + hi))
     scale = 2 * EPS * size
     total = plus + minus
