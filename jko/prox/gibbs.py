@@ -1,7 +1,7 @@
 r"""Gibbs kernels K = exp(-|x-y|^2 / eps) of a fixed support, applied in the log domain.
 
 Entropic steps only ever need log(K e^v). On grids K is a product over the axes: it is applied in
-the exponential domain after one shift, and line by line with blockwise shifts where that
+the exponential domain after one shift, and line by line (`jko.prox.log_lines`) where that
 underflows. On scattered points the potentials are absorbed into a dense matrix, so that most
 products are plain matrix-vector products.
 """
@@ -15,13 +15,9 @@ import numpy as np
 from jko.errors import Unsupported
 from jko.measures.base import Discrete
 from jko.measures.grid import Grid, GridDensity
-from jko.numerics import log_or_minus_inf
+from jko.prox.log_lines import SAFE, LineKernel
 from jko.validation import Array
 
-#: Results above this lost nothing that matters to underflow (products stay above 2.2e-308).
-SAFE = 1e-280
-#: Largest range of log K inside one pair of blocks; exp(-650) is far from underflow.
-RANGE = 650.0
 #: Potentials may drift this far (in log) from those absorbed into a dense kernel.
 DRIFT = 60.0
 #: A dense kernel keeps up to five (n, n) matrices: 134 MB each at this size.
@@ -51,8 +47,11 @@ class Gibbs(ABC):
         """<C, P> of the plan P = diag(a) K diag(b), C the squared distances."""
 
     @abstractmethod
-    def displacement(self, log_a: Array) -> Array:
-        """Barycentric map minus identity (n, d): sum_j K_ij a_j (x_j - x_i) / (K a)_i."""
+    def displacement(self, log_a: Array, log_sum: Array | None = None) -> Array:
+        """Barycentric map minus identity (n, d): sum_j K_ij a_j (x_j - x_i) / (K a)_i.
+
+        `log_sum` is log(K a), where it is known.
+        """
 
 
 def gibbs(support: Discrete, eps: float) -> Gibbs:
@@ -67,137 +66,71 @@ class GridGibbs(Gibbs):
 
     def __init__(self, grid: Grid, eps: float) -> None:
         super().__init__(eps)
-        self.shape = grid.shape
-        self.axes = grid.axes
-        self._squares = [(x[:, None] - x[None]) ** 2 for x in grid.axes]
-        self._grams = [np.exp(-s / eps) for s in self._squares]
-        self._points = grid.points
+        if grid.mask is not None:
+            raise Unsupported(
+                "a separable kernel goes through obstacles; use jko.solvers.FiniteVolume"
+            )
+        self.grid = grid
+        self._lines = [
+            LineKernel(n, float(h), eps, periodic)
+            for n, h, periodic in zip(grid.shape, grid.spacing, grid.periodic, strict=True)
+        ]
 
     def log_apply(self, v: Array, slot: str = "") -> Array:
         self.count += 1
-        return self._product(v, self._grams, -1)
+        return self._product(v, -1)
 
     def cost(self, log_a: Array, log_b: Array) -> float:
         total = 0.0
-        for k, square in enumerate(self._squares):
-            if self.shape[k] == 1:
-                continue
-            self.count += 1
-            grams = list(self._grams)
-            grams[k] = square * grams[k]
-            total += float(np.exp(self._product(log_a, grams, k) + log_b).sum())
+        for k, cells in enumerate(self.grid.shape):
+            if cells > 1:
+                self.count += 1
+                total += float(np.exp(self._product(log_a, k) + log_b).sum())
         return total
 
-    def displacement(self, log_a: Array) -> Array:
-        base = self.log_apply(log_a)
-        out = np.zeros((log_a.size, len(self.shape)))
-        for k, x in enumerate(self.axes):
-            if self.shape[k] == 1:
+    def displacement(self, log_a: Array, log_sum: Array | None = None) -> Array:
+        base = self.log_apply(log_a) if log_sum is None else log_sum
+        out = np.zeros((log_a.size, self.grid.dim))
+        for k, x in enumerate(self.grid.axes):
+            if x.size == 1:
+                continue
+            if self.grid.periodic[k]:
+                out[:, k] = 0.5 * self.eps * self._slope(base, k)
                 continue
             # Measured from one cell outside the box the coordinates are positive.
-            origin = 2 * x[0] - x[1]
-            moment = self.log_apply(log_a + np.log(self._points[:, k] - origin))
-            out[:, k] = np.exp(moment - base) - (self._points[:, k] - origin)
+            place = self.grid.points[:, k] - (2 * x[0] - x[1])
+            moment = self.log_apply(log_a + np.log(place))
+            out[:, k] = np.exp(moment - base) - place
         return out
 
-    def _product(self, v: Array, grams: list[Array], squared: int) -> Array:
-        """log of the tensor product of `grams` applied to e^v; axis `squared` carries |x-y|^2."""
+    def _slope(self, log_sum: Array, axis: int) -> Array:
+        """d log(K a)/dx along a periodic axis: 2/eps times the displacement."""
+        field = log_sum.reshape(self.grid.shape)
+        rise = np.roll(field, -1, axis) - np.roll(field, 1, axis)
+        return np.asarray(rise.ravel() / (2 * float(self.grid.spacing[axis])))
+
+    def _product(self, v: Array, squared: int) -> Array:
+        """log of the tensor product applied to e^v; axis `squared` carries |x-y|^2."""
         top = float(v.max())
         if top == -np.inf:
             return np.full(v.shape, -np.inf)
         with np.errstate(under="ignore", divide="ignore"):
-            out = np.exp(v - top).reshape(self.shape)
-            for gram in grams:
+            out = np.exp(v - top).reshape(self.grid.shape)
+            for k, line in enumerate(self._lines):
                 # Contracting the first axis puts the result last: after d rounds all is in place.
+                gram = line.squared_gram if k == squared else line.gram
                 out = np.tensordot(out, gram, axes=(0, 0))
             if out.min() > SAFE:
                 return np.asarray(np.log(out).ravel() + top)
-            return self._by_lines(v, grams, squared)
+            return self._by_lines(v, squared)
 
-    def _by_lines(self, v: Array, grams: list[Array], squared: int) -> Array:
-        out = v.reshape(self.shape)
-        for k, gram in enumerate(grams):
+    def _by_lines(self, v: Array, squared: int) -> Array:
+        out = v.reshape(self.grid.shape)
+        for k, line in enumerate(self._lines):
             rows = np.moveaxis(out, 0, -1)
-            lines = rows.reshape(-1, self.shape[k])
-            done = log_lines(lines, gram, self.axes[k], self.eps, k == squared)
+            done = line.log_apply(rows.reshape(-1, line.n), k == squared)
             out = done.reshape(rows.shape)
         return out.ravel()
-
-
-def log_lines(lines: Array, gram: Array, x: Array, eps: float, squared: bool = False) -> Array:
-    """log(e^lines @ gram) for lines (m, n) along one axis, exact whatever their range.
-
-    Each line is shifted by its own maximum; those that still underflow are done block by block.
-    """
-    top = lines.max(axis=1, keepdims=True)
-    shift = np.where(np.isfinite(top), top, 0.0)
-    plain = np.exp(lines - shift) @ gram
-    out = log_or_minus_inf(plain) + shift
-    failed = (plain.min(axis=1) <= SAFE) & np.isfinite(top[:, 0])
-    if failed.any():
-        out[failed] = _log_exact(lines[failed], x, eps, squared)
-    return out
-
-
-def _log_exact(lines: Array, x: Array, eps: float, squared: bool) -> Array:
-    """Log-sum-exp of lines that underflow: entry by entry, or in blocks when that is cheaper."""
-    m, n = lines.shape
-    size = int(RANGE * eps / (4 * float(x[-1] - x[0]) * float(x[1] - x[0])))
-    size = max(1, min(n, size))
-    count = -(-n // size)
-    # Measured: 8 ns an exponential entry by entry; in blocks about 8 sources matter to a target,
-    # each for 50 us, 40 ns an entry and 2 ns a line and block to find them.
-    pair = 5e-5 + 4e-8 * m * size + 2e-9 * m * count
-    if 8e-9 * m * n * n <= count * min(count, 8) * pair:
-        return _log_entries(lines, x, eps, squared)
-    return _log_blocks(lines, x, eps, squared, size)
-
-
-def _log_entries(lines: Array, x: Array, eps: float, squared: bool) -> Array:
-    square = (x[:, None] - x[None]) ** 2
-    log_gram = square / -eps
-    if squared:
-        log_gram = log_gram + log_or_minus_inf(square)
-    out = np.empty_like(lines)
-    for i, line in enumerate(lines):
-        work = log_gram + line[:, None]
-        top = work.max(axis=0)
-        np.exp(np.subtract(work, top, out=work), out=work)
-        out[i] = np.log(work.sum(axis=0)) + top
-    return out
-
-
-def _log_blocks(lines: Array, x: Array, eps: float, squared: bool, size: int) -> Array:
-    """Blockwise log-sum-exp: inside a pair of blocks log K varies by at most RANGE.
-
-    Pairs that cannot add to what the others gave (40 in log, 4e-18) are skipped.
-    """
-    top = lines.max(axis=1, keepdims=True)
-    lines = lines - top  # lines of one shape and other heights then need the same pairs
-    n, span, spacing = x.size, float(x[-1] - x[0]), float(x[1] - x[0])
-    blocks = [slice(i, min(i + size, n)) for i in range(0, n, size)]
-    tops = np.stack([lines[:, b].max(axis=1) for b in blocks])
-    shifts = np.where(np.isfinite(tops), tops, 0.0)
-    values = [np.exp(lines[:, b] - s[:, None]) for b, s in zip(blocks, shifts, strict=True)]
-    first, last = (np.array([x[b][end] for b in blocks]) for end in (0, -1))
-    slack = 40.0 + np.log(n) + (2 * np.log(span / spacing) if squared else 0.0)
-    out = np.empty_like(lines)
-    for i, target in enumerate(blocks):
-        gap = np.maximum(0.0, np.maximum(first - last[i], first[i] - last))
-        bounds = tops - (gap**2 / eps)[:, None]
-        rank = bounds.max(axis=1)
-        acc = np.full((lines.shape[0], x[target].size), -np.inf)
-        while (rank > -np.inf).any():
-            j = int(rank.argmax())
-            rank[j] = -np.inf
-            square = (x[blocks[j]][:, None] - x[target][None]) ** 2
-            gram = np.exp((gap[j] ** 2 - square) / eps)
-            part = log_or_minus_inf(values[j] @ (square * gram if squared else gram))
-            acc = np.logaddexp(acc, part + (shifts[j] - gap[j] ** 2 / eps)[:, None])
-            useful = (bounds >= acc.min(axis=1) - slack).any(axis=1)
-            rank[~useful] = -np.inf
-        out[:, target] = acc
-    return out + top
 
 
 class DenseGibbs(Gibbs):
@@ -250,8 +183,9 @@ class DenseGibbs(Gibbs):
     def cost(self, log_a: Array, log_b: Array) -> float:
         return -self.eps * float((self._plan(log_a, log_b) * self._log).sum())
 
-    def displacement(self, log_a: Array) -> Array:
-        share = self._plan(-self.log_apply(log_a), log_a)
+    def displacement(self, log_a: Array, log_sum: Array | None = None) -> Array:
+        base = self.log_apply(log_a) if log_sum is None else log_sum
+        share = self._plan(-base, log_a)
         return np.asarray(share @ self.points - self.points)
 
 

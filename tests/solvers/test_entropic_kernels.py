@@ -6,6 +6,7 @@ import pytest
 import jko
 from jko.prox import gibbs as module
 from jko.prox.gibbs import DenseGibbs, GridGibbs, gibbs
+from jko.prox.log_lines import LineKernel
 from jko.prox.scaling import anderson, pair_scaling, self_scaling
 
 
@@ -35,16 +36,44 @@ def test_products_on_grids_survive_any_range(shape, eps, holes):
     np.testing.assert_allclose(DenseGibbs(g.points, eps).log_apply(v), expected, rtol=1e-13)
 
 
-@pytest.mark.parametrize("squared", [False, True])
-def test_blocks_agree_with_entry_by_entry(squared):
+def steep_lines(kind, n, unit):
+    """Lines whose best sources are far from their targets, or everywhere at once."""
     rng = np.random.default_rng(2)
-    x = np.linspace(-3, 3, 200)
-    lines = 200 * rng.standard_normal((5, 200))
+    x = np.arange(n, dtype=float) - n / 2
+    if kind == "spread":  # maps that expand and contract, up to the limit of convexity
+        return -unit * x**2 * rng.uniform(-0.95, 4, size=(12, 1)) + rng.normal(size=(12, n))
+    if kind == "flat":  # every source reaches the middle alike
+        return unit * x**2 + np.zeros((3, 1))
+    if kind == "two":  # two peaks compete
+        return np.where(np.abs(np.abs(x) - 0.4 * n) < 3, 0.0, -1e4) + rng.normal(size=(5, n))
+    lines = 200 * rng.standard_normal((5, n))
     lines[:, ::3] = -np.inf
-    slow = module._log_entries(lines, x, 0.05, squared)
-    for size in (3, 20):
-        fast = module._log_blocks(lines, x, 0.05, squared, size)
-        np.testing.assert_allclose(fast, slow, rtol=1e-14)
+    lines[2] = -np.inf
+    return lines
+
+
+@pytest.mark.parametrize("kind", ["spread", "flat", "two", "rough"])
+@pytest.mark.parametrize("unit", [2.0, 0.25, 0.02])
+@pytest.mark.parametrize("periodic", [False, True])
+@pytest.mark.parametrize("squared", [False, True])
+def test_lines_agree_with_entry_by_entry(kind, unit, periodic, squared):
+    n, h = 200, 0.03
+    kernel = LineKernel(n, h, h**2 / unit, periodic)
+    lines = steep_lines(kind, n, unit)
+    with np.errstate(all="ignore"):
+        slow = kernel._entry_by_entry(lines, squared)
+        fast = kernel.log_apply(lines, squared)
+    slow[np.isnan(slow)] = -np.inf
+    np.testing.assert_allclose(fast, slow, rtol=1e-13, atol=1e-12)
+
+
+def test_periodic_lines_sum_over_images():
+    n, h, eps = 12, 0.5, 30.0  # a kernel wider than the period
+    x = h * np.arange(n)
+    images = h * n * np.arange(-20, 21)
+    gap = x[:, None, None] - x[None, :, None] + images
+    expected = np.exp(-(gap**2) / eps).sum(axis=2)
+    np.testing.assert_allclose(LineKernel(n, h, eps, True).gram, expected, rtol=1e-13)
 
 
 @pytest.mark.parametrize("make", [GridGibbs, lambda g, eps: DenseGibbs(g.points, eps)])
