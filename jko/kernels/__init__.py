@@ -7,11 +7,12 @@
 """
 
 from .base import Definiteness, Kernel
+from .energy_distance import Energy
 from .fast_sums import FastSums
 from .lowrank import LowRank, median_bandwidth, pivoted_cholesky
 from .operators import KernelOperator
 from .radial import RadialKernel
-from .stationary import Energy, Gaussian, InverseMultiquadric, Laplace, Matern
+from .stationary import Gaussian, InverseMultiquadric, Laplace, Matern
 
 __all__ = [
     "Kernel",

@@ -98,9 +98,9 @@ def parts(mu: Any, name: str = "mu") -> Parts:
     w = np.asarray(mu.weights, dtype=np.float64).ravel()
     keep = w != 0.0
     x = np.asarray(mu.points, dtype=np.float64)
-    d = x.shape[1]
     if not keep.all():  # else the points stay the same object: sums over pairs take one triangle
         x, w = x[keep], w[keep]
+    d = x.shape[1]
     return Parts(x, w, np.zeros(0), np.zeros((0, d)), np.zeros((0, d, d)))
 
 

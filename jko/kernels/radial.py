@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import cache
+from importlib.util import find_spec
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,6 +14,31 @@ from jko.validation import Array
 
 from .base import Kernel
 from .pairwise import ApartSlopes, GramBlock, check_points, difference_sums, sqdistances
+
+#: Fewer pairs are not worth the second that numba takes to compile a formula.
+COMPILED_PAIRS = 2**22
+#: Beyond these dimensions the matrix products of NumPy win (benchmarks/compiled_sums.py).
+COMPILED_DIMENSION = {"gaussian": 3}
+OTHERS_DIMENSION = 20
+
+
+def compiled(formula: str | None, x: Array, y: Array) -> ModuleType | None:
+    """The compiled loops where they are the faster way, None elsewhere or without numba.
+
+    The choice depends on sizes alone, so that a run gives the same bits again.
+    """
+    if formula is None or len(x) * len(y) < COMPILED_PAIRS:
+        return None
+    if x.shape[1] > COMPILED_DIMENSION.get(formula, OTHERS_DIMENSION) or not _has_numba():
+        return None
+    from jko.kernels import compiled as loops
+
+    return loops
+
+
+@cache
+def _has_numba() -> bool:
+    return find_spec("numba") is not None
 
 
 class RadialKernel(Kernel):
@@ -39,7 +67,23 @@ class RadialKernel(Kernel):
         """The values k(x_i, x_i), shape (n,)."""
         return self._profile(np.zeros(len(check_points(x))))
 
+    @property
+    def _formula(self) -> tuple[str | None, float]:
+        """The name of the profile in `jko.kernels.compiled`, if it has one, and its rate."""
+        return None, 0.0
+
+    def _sums(self, x: Array, y: Array, v: Array) -> Array:
+        formula, rate = self._formula
+        loops = compiled(formula, x, y)
+        if loops is None:
+            return super()._sums(x, y, v)
+        return np.asarray(loops.sums(formula, rate, x, y, v))
+
     def _gradient_sums(self, x: Array, y: Array, v: Array) -> Array:
+        formula, rate = self._formula
+        loops = compiled(formula, x, y)
+        if loops is not None:
+            return np.asarray(loops.gradient_sums(formula, rate, x, y, v))
         if not self.singular:
             return difference_sums(self._slope_blocks(x, y), x, y, v)
         apart = ApartSlopes(self._slope, x, y, v)

@@ -1,4 +1,4 @@
-"""The kernels that depend on |x - y| only. r = |x - y| throughout, h the bandwidth, a length."""
+"""The bounded kernels of r = |x - y| only; h, the bandwidth, is a length throughout."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from jko.errors import InvalidArgument
 from jko.validation import Array, positive
 
-from .base import Definiteness, Kernel
+from .base import Kernel
 from .embedding import gaussian_convolution, gaussian_convolution_gradient
-from .pairwise import PRODUCT_PAIRS, Augmented, GramBlock, check_points, sqdistances
+from .pairwise import PRODUCT_PAIRS, Augmented, GramBlock
 from .radial import RadialKernel
 
 _BANDWIDTH = "pass a length > 0, for example jko.kernels.median_bandwidth(x)"
@@ -29,12 +28,17 @@ class _Radial(RadialKernel):
         return 1.0
 
 
-def _set(kernel: Kernel, name: str, value: Any) -> None:
+def set_parameter(kernel: Kernel, name: str, value: Any) -> None:
     """Store a validated parameter in a frozen dataclass."""
     object.__setattr__(kernel, name, value)
 
 
-def _inverse_power(r: Array, power: float) -> Array:
+def _rated(name: str, rate: float) -> tuple[str | None, float]:
+    """A compiled formula and its rate; none where a tiny or huge bandwidth is out of range."""
+    return (name, rate) if 1e-150 < rate < 1e150 else (None, 0.0)
+
+
+def inverse_power(r: Array, power: float) -> Array:
     """r^(-power) with 0 at r = 0: the subgradient convention at coincident points."""
     out = np.zeros_like(r)
     np.power(r, -power, out=out, where=r > 0)
@@ -59,7 +63,7 @@ class Gaussian(_Radial):
     separable = True
 
     def __post_init__(self) -> None:
-        _set(self, "bandwidth", positive(self.bandwidth, "bandwidth", _BANDWIDTH))
+        set_parameter(self, "bandwidth", positive(self.bandwidth, "bandwidth", _BANDWIDTH))
 
     @classmethod
     def from_gamma(cls, gamma: float) -> Gaussian:
@@ -74,6 +78,10 @@ class Gaussian(_Radial):
 
     def _slope(self, sq: Array) -> Array:
         return self._profile(sq) / -(self.bandwidth**2)
+
+    @property
+    def _formula(self) -> tuple[str | None, float]:
+        return _rated("gaussian", 0.5 / self.bandwidth / self.bandwidth)
 
     def _gram_blocks(self, x: Array, y: Array) -> GramBlock:
         if len(x) * len(y) < PRODUCT_PAIRS:
@@ -126,12 +134,17 @@ class InverseMultiquadric(_Radial):
     exponent: float = 0.5
 
     def __post_init__(self) -> None:
-        _set(self, "bandwidth", positive(self.bandwidth, "bandwidth", _BANDWIDTH))
+        set_parameter(self, "bandwidth", positive(self.bandwidth, "bandwidth", _BANDWIDTH))
         remedy = "pass the power beta > 0 of (1 + r^2/h^2)^(-beta)"
-        _set(self, "exponent", positive(self.exponent, "exponent", remedy))
+        set_parameter(self, "exponent", positive(self.exponent, "exponent", remedy))
 
     def _profile(self, sq: Array) -> Array:
         return np.exp(-self.exponent * np.log1p(sq / self.bandwidth**2))
+
+    @property
+    def _formula(self) -> tuple[str | None, float]:
+        rated = _rated("multiquadric", 1.0 / self.bandwidth / self.bandwidth)
+        return rated if self.exponent == 0.5 else (None, 0.0)
 
     def _slope(self, sq: Array) -> Array:
         h2 = self.bandwidth**2
@@ -140,7 +153,7 @@ class InverseMultiquadric(_Radial):
 
 def _exponential_slope(r: Array, bandwidth: float) -> Array:
     """Slope of exp(-r/h)."""
-    return -np.exp(-r / bandwidth) * _inverse_power(r, 1.0) / bandwidth
+    return -np.exp(-r / bandwidth) * inverse_power(r, 1.0) / bandwidth
 
 
 @dataclass(frozen=True)
@@ -161,16 +174,21 @@ class Matern(_Radial):
     nu: float = 1.5
 
     def __post_init__(self) -> None:
-        _set(self, "bandwidth", positive(self.bandwidth, "bandwidth", _BANDWIDTH))
+        set_parameter(self, "bandwidth", positive(self.bandwidth, "bandwidth", _BANDWIDTH))
         nu = positive(self.nu, "nu", "pass 0.5, 1.5 or 2.5")
         if nu not in (0.5, 1.5, 2.5):
             raise InvalidArgument(f"nu = {nu:g} has no closed form here; pass 0.5, 1.5 or 2.5")
-        _set(self, "nu", nu)
+        set_parameter(self, "nu", nu)
 
     @property
     def singular(self) -> bool:  # type: ignore[override]
         """Only the kernel with nu = 1/2 has a kink."""
         return self.nu == 0.5
+
+    @property
+    def _formula(self) -> tuple[str | None, float]:
+        names = {0.5: "laplace", 1.5: "matern3", 2.5: "matern5"}
+        return _rated(names[self.nu], float(np.sqrt(2.0 * self.nu)) / self.bandwidth)
 
     def _profile(self, sq: Array) -> Array:
         a = np.sqrt(2.0 * self.nu * sq) / self.bandwidth
@@ -204,88 +222,14 @@ class Laplace(_Radial):
     singular = True
 
     def __post_init__(self) -> None:
-        _set(self, "bandwidth", positive(self.bandwidth, "bandwidth", _BANDWIDTH))
+        set_parameter(self, "bandwidth", positive(self.bandwidth, "bandwidth", _BANDWIDTH))
+
+    @property
+    def _formula(self) -> tuple[str | None, float]:
+        return _rated("laplace", 1.0 / self.bandwidth)
 
     def _profile(self, sq: Array) -> Array:
         return np.exp(-np.sqrt(sq) / self.bandwidth)
 
     def _slope(self, sq: Array) -> Array:
         return _exponential_slope(np.sqrt(sq), self.bandwidth)
-
-
-def _check_exponent(value: Any) -> float:
-    advice = "pass a number in (0, 2); 1 is the energy distance"
-    exponent = positive(value, "exponent", advice)
-    if exponent >= 2.0:
-        raise InvalidArgument(f"exponent = {value:g} must be below 2; {advice}")
-    return exponent
-
-
-@dataclass(frozen=True)
-class Energy(RadialKernel):
-    """k(x, y) = -|x-y|^p, conditionally positive definite (MATH M9, section 2).
-
-    With p = 1, MMD^2 is the energy distance 2 E|X-Y| - E|X-X'| - E|Y-Y'|, without a factor.
-    Legitimate between measures of equal mass only.
-
-    Parameters
-    ----------
-    exponent : float, default 1.0
-        p in (0, 2).
-    """
-
-    exponent: float = 1.0
-
-    singular = True
-
-    def __post_init__(self) -> None:
-        _set(self, "exponent", _check_exponent(self.exponent))
-
-    @property
-    def definiteness(self) -> Definiteness:
-        """Conditional: v'Kv >= 0 only for sum v = 0."""
-        return Definiteness.CONDITIONAL
-
-    def positive(self) -> Kernel:
-        """The kernel |x|^p + |y|^p - |x-y|^p."""
-        return PositiveEnergy(self.exponent)
-
-    def _profile(self, sq: Array) -> Array:
-        return -(np.sqrt(sq) if self.exponent == 1.0 else np.power(sq, self.exponent / 2.0))
-
-    def _slope(self, sq: Array) -> Array:
-        return -self.exponent * _inverse_power(sq, 1.0 - self.exponent / 2.0)
-
-
-@dataclass(frozen=True)
-class PositiveEnergy(Kernel):
-    """k(x, y) = |x|^p + |y|^p - |x-y|^p, the covariance of fractional Brownian motion (doubled).
-
-    Positive definite, and equal to `Energy` on differences of measures of equal mass.
-
-    Parameters
-    ----------
-    exponent : float, default 1.0
-        p in (0, 2).
-    """
-
-    exponent: float = 1.0
-
-    def __post_init__(self) -> None:
-        _set(self, "exponent", _check_exponent(self.exponent))
-
-    def _norms(self, x: Array) -> Array:
-        return np.power(np.einsum("ij,ij->i", x, x), self.exponent / 2.0)
-
-    def _gram(self, x: Array, y: Array) -> Array:
-        distances = np.power(sqdistances(x, y), self.exponent / 2.0)
-        return self._norms(x)[:, None] + self._norms(y)[None, :] - distances
-
-    def _gradient(self, x: Array, y: Array) -> Array:
-        power = 1.0 - self.exponent / 2.0
-        own = self.exponent * _inverse_power(np.einsum("ij,ij->i", x, x), power)[:, None] * x
-        return own[:, None, :] + Energy(self.exponent)._gradient(x, y)
-
-    def diagonal(self, x: ArrayLike) -> Array:
-        """The values 2 |x_i|^p, shape (n,)."""
-        return 2.0 * self._norms(check_points(x))

@@ -6,7 +6,7 @@ from generators import measures
 
 import jko
 from jko.kernels import Gaussian, InverseMultiquadric
-from jko.kernels.stationary import PositiveEnergy
+from jko.kernels.energy_distance import PositiveEnergy
 from jko.solvers import Controls, Euler, Kernelised
 
 K = Gaussian(0.9)
