@@ -11,7 +11,8 @@ import numpy as np
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Breakdown, Certificate
-from jko.solvers.fv_scheme import Flux, Scheme
+from jko.solvers.fv_faces import Flux
+from jko.solvers.fv_scheme import Scheme
 from jko.solvers.multigrid import solve
 from jko.validation import Array
 
@@ -59,23 +60,22 @@ class LinearisedStep:
 
     def dissipation(self) -> float:
         """f.A f at the dual point: step^2 times this is |carried - w'|^2_{-1,M}."""
-        i, j, scale = self.scheme.faces
+        i, j, scale = self.scheme.faces.i, self.scheme.faces.j, self.scheme.faces.scale
         f = self.scheme.first_variation(self.dual)
         moving = self.flux.value != 0
         return float((scale * self.flux.value)[moving] @ (f[i] - f[j])[moving])
 
     def dual_energy(self, d: Array) -> float:
         """d.A^+ d; +inf where no flux can make d, as between parts without mobility."""
-        import scipy.sparse as sp
-
-        a = self.scheme.faces.laplacian(self.flux.mobility, d.size)
-        diagonal = a.diagonal()
-        shifted = a + sp.diags(np.where(diagonal > 0, SHIFT * diagonal, 1.0))
+        faces, mobility = self.scheme.faces, self.flux.mobility
+        total = faces.laplacian(mobility, np.zeros(d.size)).main.ravel()
+        shifted = faces.laplacian(mobility, np.where(total > 0, SHIFT * total, 1.0))
         try:
-            phi, _ = solve(shifted.tocsr(), d, self.previous.grid.shape, symmetric=True)
+            phi, _ = solve(shifted, d, symmetric=True)
         except Breakdown:
             return np.inf
-        left = float(np.abs(a @ phi - d).sum())
+        flux = mobility * faces.scale * (phi[faces.i] - phi[faces.j])
+        left = float(np.abs(faces.divergence(flux) - d).sum())
         if not left <= 1e-6 * float(np.abs(d).sum()) + 1e-13 * self.previous.mass:
             return np.inf
         return max(0.0, float(d @ phi))
