@@ -1,0 +1,72 @@
+"""The demos on grids and of aggregation: what they print is right, and held to a second opinion."""
+
+import importlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+DEMOS = Path(__file__).parents[2] / "demos"
+
+
+@pytest.fixture
+def demo(monkeypatch, tmp_path, capsys):
+    """Run a demo by name; hand back what it printed."""
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(str(DEMOS))
+
+    def run(name: str, *options: str) -> str:
+        module = importlib.import_module(name)
+        capsys.readouterr()
+        assert module.main([*options, "--out", str(tmp_path)]) == 0
+        printed = capsys.readouterr().out
+        path = Path(re.search(r"^Figure: (.+)$", printed, re.M).group(1))
+        assert path.parent == tmp_path
+        assert path.stat().st_size > 10_000
+        return printed
+
+    return run
+
+
+def table(printed: str, first: str) -> np.ndarray:
+    """The numbers of the table under the line that starts with `first`."""
+    lines = printed[printed.index(first) :].splitlines()[1:]
+    return np.array([[float(f) for f in line.split()] for line in lines[: lines.index("")]])
+
+
+def number(printed: str, before: str) -> float:
+    """The number after a piece of text."""
+    return float(re.search(re.escape(before) + r"\s*([-+.\de]+\d)", printed).group(1))
+
+
+def test_barenblatt(demo):
+    """Within 5e-3 of the PDE at the end; the exact steps are those of the table of MATH W5."""
+    printed = demo("barenblatt", "--cells", "64")
+    rows = table(printed, "    t ")
+    assert rows[-1, 0] == 2.0
+    assert rows[-1, 1] < 5e-3
+    assert number(printed, "of the run,") == pytest.approx(5.655e-3, rel=0.02)
+    assert number(printed, "Mean over the steps:") < 1e-2
+    assert number(printed, "Mass lost:") < 1e-12
+    assert number(printed, "Least density:") >= 0
+    assert np.abs(rows[:, 4] - rows[:, 3]).max() < 2 / 64  # the fronts, within two cells
+    assert np.abs(rows[:, 5]).max() <= 1e-9
+    longer = table(demo("barenblatt", "--cells", "64", "--steps", "20"), "    t ")
+    assert longer[-1, 1] / rows[-1, 1] == pytest.approx(4.0, abs=1.2)  # first order in tau
+
+
+def test_aggregation(demo):
+    """The second moment follows its equation to first order; disc and ring are the exact ones."""
+    short = demo("aggregation", "--particles", "150", "--steps", "80")
+    long = demo("aggregation", "--particles", "150", "--steps", "40")
+    errors = [number(text, "Largest error of the second moment:") for text in (long, short)]
+    assert errors[1] < 0.02
+    assert errors[0] / errors[1] == pytest.approx(2.0, abs=0.3)
+    lines = short[: short.index("\n\n")].splitlines()[1:]
+    rows = np.array([[float(f) for f in line.split()[:5]] for line in lines])
+    assert rows[-1, 3] == pytest.approx(1.0, abs=0.03)
+    assert (np.diff(rows[:, 4]) < 0).all()
+    assert number(short, "against r^2 at the end: off by") < 0.07
+    inner, outer = (float(v) for v in re.search(r"from (\S+) to (\S+), exact", short).groups())
+    assert 0.98 * 3 * np.pi / 16 < inner <= outer < 1.02 * 3 * np.pi / 16
