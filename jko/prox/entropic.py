@@ -7,24 +7,26 @@ With C = |x-y|^2, K = exp(-C/eps), M the mass of the previous weights m' and
 the plain step minimises J(w) = F(w) + OT(w, m') / (2 tau); the debiased step minimises
 J(w) = F(w) + S(w, m') / (2 tau) with the Sinkhorn divergence
 S(w, m') = OT(w, m') - OT(w, w)/2 - OT(m', m')/2, which is convex in w because K is positive
-definite. Both range over weights w >= 0 of mass M on the support of m'.
+definite. The half step puts the self-transport of a smooth measure,
+OT(w, w) ~ eps (sum w log(w/K1) - M), in its place, for w and for m': half the entropy of the plan's
+marginal, which leaves a convex problem since OT(w, m') - eps sum w log w is convex (the entropy of
+P relative to its marginal). All range over weights w >= 0 of mass M on the support of m'.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from jko.energies.form import WeightForm
 from jko.energies.separable import Separable
-from jko.measures.base import Discrete
+from jko.measures.base import Discrete, Measure
 from jko.numerics import log_or_minus_inf
 from jko.prox.fenchel import dot, entropic_everywhere, fenchel_gap, kl, tilted
 from jko.prox.gibbs import Gibbs, gibbs
-from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
 from jko.prox.scaling import pair_scaling, self_scaling
 from jko.validation import Array
@@ -52,6 +54,25 @@ class Plan:
     log_w: Array
 
 
+class Problem(Protocol):
+    """What an entropic step reads off a ProxProblem, or off one on a coarser grid."""
+
+    @property
+    def discrete(self) -> Discrete:
+        """The previous measure."""
+
+    @property
+    def form(self) -> WeightForm:
+        """The energy in the weights."""
+
+    @property
+    def step(self) -> float:
+        """Step length."""
+
+    def value(self, nu: Measure) -> float:
+        """The energy of a measure."""
+
+
 @dataclass(frozen=True, eq=False)
 class EntropicStep:
     """The regularised problem an entropic solver states.
@@ -61,18 +82,28 @@ class EntropicStep:
     problem : ProxProblem
     eps : float
         Regularisation: weight of the entropy of the plan, in units of the squared distance.
-    debias : bool
-        Sinkhorn divergence (true) or entropic cost (false).
+    debias : bool or "half"
+        Sinkhorn divergence (True), entropic cost (False), or half the entropy taken away.
     kernel : Gibbs
     """
 
-    problem: ProxProblem
+    problem: Problem
     eps: float
-    debias: bool
+    debias: bool | str
     kernel: Gibbs = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kernel", gibbs(self.previous, self.eps))
+
+    @property
+    def divergence(self) -> bool:
+        """Whether the transport term is the Sinkhorn divergence, with a self-potential."""
+        return self.debias is True
+
+    @property
+    def half(self) -> bool:
+        """Whether half the entropy is taken away."""
+        return self.debias == "half"
 
     @property
     def previous(self) -> Discrete:
@@ -95,6 +126,11 @@ class EntropicStep:
         return log_or_minus_inf(self.previous.weights)
 
     @cached_property
+    def log_one(self) -> Array:
+        """log K1, constant away from the walls."""
+        return self.kernel.log_apply(np.zeros(self.previous.n), "one")
+
+    @cached_property
     def previous_scaling(self) -> Array:
         """log e with e K e = m', the potential of OT(m', m') (an error counts squared there)."""
         return self_scaling(self.kernel, self.log_m, tol=1e-7)
@@ -108,10 +144,12 @@ class EntropicStep:
         """The objective of staying put: F(m'), plus OT(m', m')/(2 tau) in the plain step."""
         m = self.previous.weights
         energy = self.form.value(m)
-        if self.debias or not np.isfinite(energy):
+        if self.divergence or not np.isfinite(energy):
             return energy
         log_e = self.previous_scaling
         inner = 2 * dot(m, log_e) - self._energy(log_e)
+        if self.half:
+            inner -= 2 * self._local(m, self.log_m)
         return energy + self.eps * inner / (2 * self.problem.step)
 
     def plan(self, log_b: Array) -> Plan:
@@ -136,11 +174,26 @@ class EntropicStep:
         mass = float(m.sum())
         if log_d is None:
             inner = dot(m, plan.log_a) + dot(w, plan.log_b) - mass
+            if self.half:
+                inner -= self._local(w, plan.log_w) + self._local(m, self.log_m)
             return self.eps * inner
         log_e = self.previous_scaling
         inner = dot(m, plan.log_a - log_e) + dot(w, plan.log_b - log_d)
         inner += (self._energy(log_d) + self._energy(log_e)) / 2 - mass
         return self.eps * inner
+
+    def _local(self, w: Array, log_w: Array) -> float:
+        """Half the self-transport of a smooth measure, in units of eps."""
+        return 0.5 * (dot(w, log_w - self.log_one) - float(w.sum()))
+
+    def slope(self, plan: Plan) -> Array:
+        """log b, the gradient of OT/eps at the second marginal, less half its log for half steps.
+
+        With the terms of `_local`; constants do not matter at fixed mass.
+        """
+        if not self.half:
+            return plan.log_b
+        return plan.log_b - 0.5 * (plan.log_w - self.log_one)
 
     def _energy(self, log_d: Array) -> float:
         """d'Kd."""
@@ -155,7 +208,7 @@ class EntropicStep:
         """Objective of any measure of the right mass: solves the transport to accuracy `tol`."""
         log_w = log_or_minus_inf(nu.weights)
         plan = self.plan(pair_scaling(self.kernel, self.log_m, log_w, tol=tol))
-        log_d = self_scaling(self.kernel, log_w, tol=tol) if self.debias else None
+        log_d = self_scaling(self.kernel, log_w, tol=tol) if self.divergence else None
         return self.form.value(nu.weights) + self.transport(plan, log_d) / (2 * self.problem.step)
 
     def certificate(self, answer: Any) -> Certificate:
@@ -173,30 +226,37 @@ class EntropicStep:
                 return Certificate(np.inf, mismatch)
             return self.gap(plan, dual.get("log_d"), dual.get("tangent"))
 
-    def gap(self, plan: Plan, log_d: Array | None, tangent: Array | None = None) -> Certificate:
+    def gap(
+        self,
+        plan: Plan,
+        log_d: Array | None,
+        tangent: Array | None = None,
+        smooth: Array | None = None,
+    ) -> Certificate:
         r"""Upper bound of J(w) - min J at the marginal w of a plan (MATH W1, W2).
 
-        Plain: OT is bounded from below by its tangent of slope g = eps log b. Debiased: for any
+        Plain: OT is bounded from below by its tangent of slope g = eps log b, and so is what is
+        left of it in the half step, of slope g = eps (log b - log w/2). Debiased: for any
         a, d > 0 the convex S has the affine minorant of slope g = eps log(K d / K'a), and
 
             gap = F(w) + F*(-g/(2 tau)) + <g, w>/(2 tau) + eps/(2 tau) KL(w | d K d),
 
         F* on measures of mass M. The last term pays for a d that does not solve d K d = w; when
-        it does, g = eps log(b/d).
+        it does, g = eps log(b/d). `smooth` is log K d where it is known.
         """
         w = self.measure(plan).weights
         rest, curvature = tilted(self.form, w, tangent)
         if log_d is None:
             factor = self.eps / (2 * self.problem.step)
-            gap, residual = fenchel_gap(rest, w, -factor * plan.log_b)
+            gap, residual = fenchel_gap(rest, w, -factor * self.slope(plan))
             return Certificate(gap + curvature, residual)
-        gap, residual, lifted = self._debiased_gap(rest, plan, w, log_d)
+        gap, residual, lifted = self._debiased_gap(rest, plan, w, log_d, smooth)
         if lifted is not None:
             gap = min(gap, self._debiased_gap(rest, plan, w, lifted)[0])
         return Certificate(gap + curvature, residual)
 
     def _debiased_gap(
-        self, rest: Separable, plan: Plan, w: Array, log_d: Array
+        self, rest: Separable, plan: Plan, w: Array, log_d: Array, smooth: Array | None = None
     ) -> tuple[float, float, Array | None]:
         """Gap, residual, and a better d unless F is entropic everywhere.
 
@@ -206,7 +266,8 @@ class EntropicStep:
         tiny where w is.
         """
         factor = self.eps / (2 * self.problem.step)
-        smooth = self.kernel.log_apply(log_d, "d")
+        if smooth is None:
+            smooth = self.kernel.log_apply(log_d, "d")
         y = factor * (plan.log_s - smooth)
         gap, residual = fenchel_gap(rest, w, y)
         gap += factor * kl(w, plan.log_w, log_d + smooth)

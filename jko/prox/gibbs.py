@@ -90,12 +90,11 @@ class GridGibbs(Gibbs):
 
     def displacement(self, log_a: Array, log_sum: Array | None = None) -> Array:
         base = self.log_apply(log_a) if log_sum is None else log_sum
+        if any(self.grid.periodic):  # there are no coordinates to average: (eps/2) grad log(K a)
+            return 0.5 * self.eps * self.gradient(base)
         out = np.zeros((log_a.size, self.grid.dim))
         for k, x in enumerate(self.grid.axes):
             if x.size == 1:
-                continue
-            if self.grid.periodic[k]:
-                out[:, k] = 0.5 * self.eps * self._slope(base, k)
                 continue
             # Measured from one cell outside the box the coordinates are positive.
             place = self.grid.points[:, k] - (2 * x[0] - x[1])
@@ -103,11 +102,19 @@ class GridGibbs(Gibbs):
             out[:, k] = np.exp(moment - base) - place
         return out
 
-    def _slope(self, log_sum: Array, axis: int) -> Array:
-        """d log(K a)/dx along a periodic axis: 2/eps times the displacement."""
-        field = log_sum.reshape(self.grid.shape)
-        rise = np.roll(field, -1, axis) - np.roll(field, 1, axis)
-        return np.asarray(rise.ravel() / (2 * float(self.grid.spacing[axis])))
+    def gradient(self, field: Array) -> Array:
+        """Central differences (n, d) of a function (n,) on the cells; one-sided at walls."""
+        values = field.reshape(self.grid.shape)
+        out = np.zeros((field.size, self.grid.dim))
+        for k, h in enumerate(self.grid.spacing):
+            if self.grid.periodic[k]:
+                rise = (np.roll(values, -1, k) - np.roll(values, 1, k)) / (2 * h)
+            elif self.grid.shape[k] > 1:
+                rise = np.gradient(values, h, axis=k)
+            else:
+                continue
+            out[:, k] = rise.ravel()
+        return out
 
     def _product(self, v: Array, squared: int) -> Array:
         """log of the tensor product applied to e^v; axis `squared` carries |x-y|^2."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +23,17 @@ STALL = 60
 #: A residual this much above the best one makes the acceleration start afresh.
 GROWTH = 10.0
 
-Map = Callable[[Array], tuple[Array, Array]]
+
+class Sweep(NamedTuple):
+    """One evaluation of a fixed-point map: the image, the weights of the norm, and a record.
+
+    The weights (of the shape of x, or broadcast to it) define the norm of g(x) - x. The record is
+    what the evaluation at x learnt, kept for the best x.
+    """
+
+    image: Array
+    weights: Array
+    record: Any = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +44,8 @@ class Scaling:
     ----------
     x : array
         Image of the best iterate.
+    record : object
+        The record of the best iterate itself.
     residual : float
         Its weighted root-mean-square change.
     iterations : int
@@ -43,13 +56,14 @@ class Scaling:
     residual: float
     iterations: int
     converged: bool
+    record: Any = None
 
 
 def anderson(
-    step: Map,
+    step: Callable[[Array], Sweep],
     x: Array,
     *,
-    done: Callable[[Array, float], bool],
+    done: Callable[[Sweep, float], bool],
     depth: int = 5,
     max_iter: int = 1000,
 ) -> Scaling:
@@ -57,20 +71,20 @@ def anderson(
 
     Parameters
     ----------
-    step : x -> (g(x), weights)
-        The weights (of the shape of x, or broadcast to it) define the norm of g(x) - x.
+    step : x -> Sweep(g(x), weights, record)
     x : array
-    done : (g(x), residual) -> bool
-        Asked after every evaluation.
+    done : (sweep, residual) -> bool
+        Asked after every evaluation that is the best so far.
     depth : int
         Number of earlier differences combined; 0 is the plain iteration.
     max_iter : int
     """
-    best_x, best, since = x, np.inf, 0
+    best_x, best, since, record = x, np.inf, 0, None
     history: list[tuple[Array, Array]] = []
     last: tuple[Array, Array] | None = None
     for iteration in range(1, max_iter + 1):
-        image, weights = step(x)
+        sweep = step(x)
+        image, weights, _ = sweep
         f = image - x
         norm = float(np.sqrt((weights * f**2).sum() / weights.sum()))
         if not np.isfinite(norm) or norm > GROWTH * best:
@@ -83,14 +97,14 @@ def anderson(
         if since > STALL:
             break
         if norm < best:
-            best_x, best, since = image, norm, 0
-            if done(image, norm):
-                return Scaling(best_x, best, iteration, True)
+            best_x, best, since, record = image, norm, 0, sweep.record
+            if done(sweep, norm):
+                return Scaling(best_x, best, iteration, True, record)
         if last is not None:
             history = [*history, (f - last[0], image - last[1])][-depth:] if depth else []
         last = (f, image)
         x = _extrapolate(f, image, weights, history)
-    return Scaling(best_x, best, iteration, False)
+    return Scaling(best_x, best, iteration, False, record)
 
 
 def _extrapolate(
@@ -123,8 +137,8 @@ def self_scaling(
     w = np.exp(log_w)
     log_w = floored(log_w)
 
-    def step(x: Array) -> tuple[Array, Array]:
-        return floored(0.5 * (x + log_w - kernel.log_apply(x, "self"))), w
+    def step(x: Array) -> Sweep:
+        return Sweep(floored(0.5 * (x + log_w - kernel.log_apply(x, "self"))), w)
 
     if start is None:
         start = 0.5 * (log_w - kernel.log_apply(np.zeros_like(log_w), "self"))
@@ -143,9 +157,9 @@ def pair_scaling(
     w = np.exp(log_w)
     log_w = floored(log_w)
 
-    def step(x: Array) -> tuple[Array, Array]:
+    def step(x: Array) -> Sweep:
         log_a = log_m - kernel.log_apply(x, "b")
-        return floored(log_w - kernel.log_apply(log_a, "a")), w
+        return Sweep(floored(log_w - kernel.log_apply(log_a, "a")), w)
 
     begin = np.where(w > 0, 0.0, FLOOR) if start is None else floored(start)
     return anderson(step, begin, done=lambda _, r: r <= tol, max_iter=max_iter).x

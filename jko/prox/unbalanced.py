@@ -43,7 +43,7 @@ from jko.numerics import log_or_minus_inf
 from jko.prox.log_matrix import LogMatrix
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
-from jko.prox.scaling import anderson
+from jko.prox.scaling import Sweep, anderson
 from jko.prox.weight_dual import brackets, charged_by, response
 from jko.validation import Array, Index
 
@@ -142,8 +142,8 @@ class UnbalancedStep:
         product = LogMatrix(self.forward.log_entries[self.charged])
         log_m = np.log(self.m)
 
-        def step(x: Array) -> tuple[Array, Array]:
-            return 0.5 * (x + log_m - product(x)), self.m
+        def step(x: Array) -> Sweep:
+            return Sweep(0.5 * (x + log_m - product(x)), self.m)
 
         start = 0.5 * (log_m - product(np.zeros_like(log_m)))
         return anderson(step, start, done=lambda _, r: r <= 1e-12, max_iter=300).x

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from jko.errors import InvalidArgument
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Histogram
 from jko.measures.grid import GridDensity
@@ -29,8 +30,11 @@ class Entropic(ProxSolver):
     ----------
     reg : float, optional
         eps, in units of a squared distance. None: see `jko.solvers.entropic_reg.choose_reg`.
-    debias : bool
+    debias : bool or "half"
         True: bias O(eps^2) and the equilibrium kept. False: the step adds diffusion eps/(4 tau).
+        "half", on grids: half the entropy is taken away from the cost instead of a self-transport;
+        O(eps^2) too but up to 14 times larger, moving the equilibrium, at two kernel applications
+        a sweep instead of three; sound for potentials with a bound on the density, too.
     backend : {"log", "pot"}
         "pot" goes through POT's semi-relaxed solver (debias=False only), as a cross-check.
     depth : int
@@ -42,14 +46,17 @@ class Entropic(ProxSolver):
 
         a = m'/(K b),  s = K'a,  log w = KL-prox of r F at d s,  b <- w/s,  d <- sqrt(d w/(K d)),
 
-    d = 1 in the plain step. The result is b K'a, whose mass is exact. `sqdistance` is the cost
-    <C, P> of the plan (plain) or the Sinkhorn divergence S, an estimate of W2^2 with error
-    O(eps^2) (debiased). `objective` and `gap` refer to the regularised problem; `bias` estimates
-    the excess of the unregularised objective (`info["bias_kind"]` says how).
+    d = 1 in the plain step (`jko.solvers.entropic_maps`; the half step there too). On large grids
+    it starts from coarser ones (`jko.solvers.entropic_levels`). The result is b K'a, whose mass is
+    exact. `sqdistance` is the cost <C, P> of the plan (plain) or the Sinkhorn divergence S, an
+    estimate of W2^2 with error O(eps^2) (debiased). `objective` and `gap` refer to the regularised
+    problem; `bias` estimates the excess of the unregularised objective (`info["bias_kind"]` says
+    how). `info["kernel_applications"]` counts products with K, those on coarser grids by their
+    share of the cells.
     """
 
     reg: float | None = None
-    debias: bool = True
+    debias: bool | str = True
     backend: str = "log"
     depth: int = 5
 
@@ -62,6 +69,10 @@ class Entropic(ProxSolver):
         if self.reg is not None:
             object.__setattr__(self, "reg", positive(self.reg, "reg"))
         one_of(self.backend, ("log", "pot"), "backend")
+        if self.debias not in (True, False, "half"):
+            raise InvalidArgument(
+                f"debias = {self.debias!r} must be True (Sinkhorn divergence), False or 'half'"
+            )
         if self.depth != 0:
             positive_int(self.depth, "depth")
 
@@ -69,7 +80,7 @@ class Entropic(ProxSolver):
     def name(self) -> str:
         if self.backend == "pot":
             return "Entropic(pot)"
-        return "Entropic" if self.debias else "Entropic(plain)"
+        return {True: "Entropic", "half": "Entropic(half)"}.get(self.debias, "Entropic(plain)")
 
     def accepts(self, problem: ProxProblem) -> str | None:
         if not isinstance(problem.geometry, Wasserstein):
@@ -82,6 +93,10 @@ class Entropic(ProxSolver):
             )
         if isinstance(previous, Histogram) and previous.n > DENSE_LIMIT:
             return f"needs a dense kernel of {previous.n} scattered points, limit {DENSE_LIMIT}"
+        if isinstance(previous, GridDensity) and previous.grid.mask is not None:
+            return "its separable kernel goes through obstacles; use jko.solvers.FiniteVolume"
+        if self.debias == "half" and not isinstance(previous, GridDensity):
+            return "debias='half' needs the cells of a GridDensity; pass debias=True or False"
         if self.backend == "pot" and previous.n > DENSE_LIMIT:
             return f"backend='pot' needs a dense cost of {previous.n} atoms, limit {DENSE_LIMIT}"
         if self.backend == "pot" and self.debias:
@@ -96,16 +111,17 @@ class Entropic(ProxSolver):
         if any(q.kernel.definiteness != "positive" for q in form.quadratics):
             return "needs quadratic terms with a positive-definite kernel"
         curved = form.separable.powers or form.quadratics
-        if self.debias and not curved:
+        if self.debias is True and not curved:
             return (
                 "the debiased step of a linear energy, bounded or not, is a deconvolution without a"
-                " smooth solution (mass clumps); pass debias=False, or add jko.Entropy()"
+                " smooth solution (mass clumps); pass debias=False, on grids debias='half', or add"
+                " jko.Entropy()"
             )
         return None
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         if self.reg is None:
-            eps = choose_reg(problem, self.debias)
+            eps = choose_reg(problem, bool(self.debias))
         else:
             eps = self.reg
             warn_if_unresolved(problem, eps)

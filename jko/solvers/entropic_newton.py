@@ -61,10 +61,10 @@ class EntropicNewton:
     def solve(self) -> tuple[Array, Array | None, Array | None]:
         """log b, log d (None in the plain step) and the tangent point of the quadratic part."""
         p, dual = self.plain()
-        if self.stated.debias:
+        if self.stated.divergence:
             p = self.debiased(dual, p)
         log_b = np.where(np.isnan(p.log_b), FLOOR, np.maximum(p.log_b, FLOOR))
-        return log_b, (np.maximum(p.tilt, FLOOR) if self.stated.debias else None), p.z
+        return log_b, (np.maximum(p.tilt, FLOOR) if self.stated.divergence else None), p.z
 
     def plain(self) -> tuple[Point, TiltedDual]:
         """The plain step, eps annealed."""
@@ -88,7 +88,7 @@ class EntropicNewton:
             else:
                 p = dual.at(p.x * (last / eps), p.tilt, p.z)
             rough = end * dual.mass
-            fine = rough if eps != stated.eps or stated.debias else 0.1 * self.target
+            fine = rough if eps != stated.eps or stated.divergence else 0.1 * self.target
             p, _ = self.maximise(dual, p, fine)
             last = eps
         return p, dual

@@ -13,7 +13,7 @@ from jko.measures.atoms import Histogram, Particles
 from jko.measures.grid import GridDensity, bent_paths
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Breakdown, Status
-from jko.prox.scaling import Scaling, anderson
+from jko.prox.scaling import Scaling, Sweep, anderson
 from jko.prox.unbalanced import ConePlan, UnbalancedStep
 from jko.prox.unbalanced_bias import excess
 from jko.solvers.base import Answer, Controls, ProxSolver
@@ -157,19 +157,19 @@ class _Run:
         self.log_w = self.respond(stated.reduced(log_smooth), self.log_w)
         return stated.plan(self.log_w, psi, log_smooth)
 
-    def step(self, psi: Array) -> tuple[Array, Array]:
+    def step(self, psi: Array) -> Sweep:
         """psi -> the next psi; NaN where weights overflow: the acceleration then starts afresh."""
         with np.errstate(over="ignore", invalid="ignore"):
             plan = self.plan(psi)
             if (plan.log_w == np.inf).any():
-                return np.full_like(psi, np.nan), self.stated.m
-            return psi + self.damping * (self.stated.update(plan) - psi), self.stated.m
+                return Sweep(np.full_like(psi, np.nan), self.stated.m)
+            return Sweep(psi + self.damping * (self.stated.update(plan) - psi), self.stated.m)
 
-    def done(self, psi: Array, residual: float) -> bool:
+    def done(self, sweep: Sweep, residual: float) -> bool:
         """Whether the gap of a potential meets MARGIN times the tolerance."""
         if not residual <= self.gate:
             return False
-        gap = self.stated.mismatch(self.plan(psi))
+        gap = self.stated.mismatch(self.plan(sweep.image))
         self.gate = 0.5 * residual
         return gap <= MARGIN * self.controls.tol
 

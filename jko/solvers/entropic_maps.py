@@ -1,0 +1,97 @@
+r"""The fixed-point maps behind entropic steps: one sweep of scaling, and what it learnt.
+
+With r = 2 tau/eps, a = m'/(K b), s = K'a and prox(q, r) = argmin r F + KL(. | q):
+
+- plain:    w = prox(s, r),            b <- w/s
+- debiased: w = prox(d s, r),          b <- w/s,  d <- sqrt(d w/(K d))
+- half:     w = prox(s^2/K1, 2 r),     b <- w/s
+
+Smooth errors of log b are multiplied by (1 - D), D = 1/(1 + r w F''(w)), in the plain sweep, by
+(1 - 2 D) in the half one: towards -1 where the energy is flat, which a shorter step turns into 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jko.prox.entropic import EntropicStep, Plan
+from jko.prox.scaling import Sweep, floored
+from jko.solvers.entropic_prox import KLProx
+from jko.validation import Array
+
+#: Share of the mean weight that even empty atoms have in the norm of the acceleration, with and
+#: without an internal energy: where there is none, only this settles the light atoms.
+LIGHT, LINEAR_LIGHT = 1e-12, 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Potentials with what a sweep computed from them.
+
+    Attributes
+    ----------
+    plan : Plan
+    log_d : (n,) array or None
+        Self-potential of the debiased step.
+    smooth : (n,) array or None
+        log K d.
+    tangent : (n,) array or None
+        Where the quadratic part of the energy was linearised.
+    """
+
+    plan: Plan
+    log_d: Array | None = None
+    smooth: Array | None = None
+    tangent: Array | None = None
+
+    @property
+    def potentials(self) -> Array:
+        """log b, or (log b, log d), with a floor under log 0."""
+        log_b = floored(self.plan.log_b)
+        return log_b if self.log_d is None else np.stack([log_b, floored(self.log_d)])
+
+
+class ScalingMap:
+    """One sweep of a stated step, from its potentials x to the next."""
+
+    def __init__(self, stated: EntropicStep) -> None:
+        self.stated = stated
+        rate = 2 * stated.rate if stated.half else stated.rate
+        self.prox = KLProx(stated.form, rate, stated.previous.mass)
+        self.light = LIGHT if stated.form.separable.powers else LINEAR_LIGHT
+
+    def __call__(self, x: Array) -> Sweep:
+        if self.stated.divergence:
+            return self._debiased(*x)
+        return self._half(x) if self.stated.half else self._plain(x)
+
+    def _plain(self, log_b: Array) -> Sweep:
+        plan = self.stated.plan(log_b)
+        log_w, tangent = self.prox(plan.log_s)
+        image = floored(log_w - plan.log_s)
+        return Sweep(image, np.exp(plan.log_w), State(plan, tangent=tangent))
+
+    def _half(self, log_b: Array) -> Sweep:
+        plan = self.stated.plan(log_b)
+        log_w, tangent = self.prox(2 * plan.log_s - self.stated.log_one)
+        w = np.exp(log_w)
+        curvature = self.stated.form.separable.hessian(w) * w
+        flat = 1 / (1 + self.prox.r * np.where(w > 1e-200, curvature, 0.0))
+        change = (log_w - plan.log_s - log_b) / (1 + np.maximum(0.0, 2 * flat - 1))
+        # Where the sweep is about to put mass, or to take it all away, counts as well.
+        weights = np.maximum(np.exp(plan.log_w), np.minimum(w, self.stated.previous.mass))
+        return Sweep(floored(log_b + change), weights, State(plan, tangent=tangent))
+
+    def _debiased(self, log_b: Array, log_d: Array) -> Sweep:
+        plan = self.stated.plan(log_b)
+        log_w, tangent = self.prox(log_d + plan.log_s)
+        smooth = self.stated.kernel.log_apply(log_d, "d")
+        image = np.stack([log_w - plan.log_s, 0.5 * (log_d + log_w - smooth)])
+        image = floored(image)
+        # Empty cells drift: log d falls there for ever, and that must not look like an error.
+        change = np.abs(image - np.stack([log_b, log_d]))
+        weights = np.exp(plan.log_w)
+        weights = weights + self.light * weights.mean() / (1 + change**2)
+        return Sweep(image, weights, State(plan, log_d, smooth, tangent))
