@@ -3,29 +3,35 @@ r"""Sampling by flows of the engine: Wasserstein-Fisher-Rao with an estimated de
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 
+from jko.callbacks import Event
 from jko.energies import KL
 from jko.errors import JkoWarning, Unsupported
-from jko.flow import flow
+from jko.flow import flow, interrupts_passed_on
 from jko.geometries import SphericalHellinger, Wasserstein
+from jko.geometries.base import Geometry, GeometrySum
 from jko.measures.atoms import Particles
 from jko.measures.target import LogDensity
 from jko.sampling.ensemble import settle
-from jko.sampling.methods import compare_with_search, scale_of
+from jko.sampling.methods import compare_with_search
 from jko.sampling.path import wide
 from jko.sampling.task import Progress, Task
 from jko.solvers.birth_death import BirthDeath
 from jko.solvers.density_estimate import MOST_DIM
+from jko.solvers.kernelised import Kernelised
 from jko.solvers.langevin import Langevin
 from jko.solvers.mala import Density
+from jko.solvers.scale import Scale
+from jko.trajectory import Trajectory
 from jko.validation import Array
 
 #: Steps of the flow, their length, the Langevin moves of each, and how wide the start is at most.
 WFR_STEPS, WFR_TAU, WFR_MOVES, WFR_SPREAD = 60, 0.4, 2, 6.0
-#: Steps of SVGD.
-SVGD_STEPS = 300
+#: Steps of SVGD and their length.
+SVGD_STEPS, SVGD_TAU = 300, 0.05
 
 
 def whitened(target: Density, mean: Array, root: Array) -> LogDensity:
@@ -48,26 +54,23 @@ def wfr(task: Task, progress: Progress) -> None:
             f" {MOST_DIM} dimensions, not {task.target.dim}; use method='tempered'"
         )
     cloud, _, _ = settle(task.target, task.cloud(task.start), task.rng)
-    mean, root = scale_of(cloud.x)
+    scale = Scale.of_points(cloud.x)
     first = wide(cloud.x, task.start, min(task.spread, WFR_SPREAD)).sample(task.size, task.rng)
-    start = Particles((first - mean) @ np.linalg.inv(root).T)
-    inside = task.target.log_density_at(mean + start.points @ root.T) > -np.inf
-    start = Particles(start.points[inside]) if inside.any() else Particles(np.zeros((1, len(mean))))
+    inside = task.target.log_density_at(first) > -np.inf
+    first = first[inside] if inside.any() else cloud.x.mean(axis=0, keepdims=True)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", JkoWarning)
-        sol = flow(
-            start,
-            KL(whitened(task.target, mean, root)),
+        sol = _flow(
+            task,
+            progress,
+            (cloud.x.mean(axis=0), scale.root),
+            first,
             Wasserstein() + SphericalHellinger(),
             tau=WFR_TAU,
             steps=WFR_STEPS,
-            save="last",
             solver=(Langevin(moves=WFR_MOVES), BirthDeath()),
-            rng=task.rng,
         )
     progress.notes += sorted({str(w.message) for w in caught[-1:]})
-    assert isinstance(sol.final, Particles)
-    progress.points = mean + sol.final.points @ root.T
     last = sol.steps[-1].substeps
     progress.figures["acceptance"] = float(last[0].info["acceptance"])
     progress.figures["untrusted"] = float(last[1].info["untrusted"])
@@ -75,25 +78,17 @@ def wfr(task: Task, progress: Progress) -> None:
         "the weights of births and deaths come from a density estimate, whose error no figure here"
         " measures; method='tempered' needs none"
     )
+    assert progress.points is not None
     compare_with_search(task, progress, progress.points)
 
 
 def svgd(task: Task, progress: Progress) -> None:
-    r"""Stein variational gradient descent, a deterministic baseline.
-
-    x_i += h (1/n) sum_j [k(x_j, x_i) grad log pi(x_j) + grad_1 k(x_j, x_i)] in whitened
-    coordinates, Gaussian kernel of median bandwidth, steps scaled as in Adagrad.
-    """
+    """Stein variational gradient descent, a deterministic baseline, in whitened coordinates."""
     cloud, _, _ = settle(task.target, task.cloud(task.start), task.rng)
-    mean, root = scale_of(cloud.x)
-    target = whitened(task.target, mean, root)
-    u = (cloud.x - mean) @ np.linalg.inv(root).T
-    history = np.zeros_like(u)
-    for k in range(SVGD_STEPS):
-        force = _stein_force(u, target.score(u))
-        history = force**2 if k == 0 else 0.9 * history + 0.1 * force**2
-        u = u + 0.05 * force / (1e-6 + np.sqrt(history))
-        progress.points = mean + u @ root.T
+    where = cloud.x.mean(axis=0), Scale.of_points(cloud.x).root
+    solver = Kernelised(adaptive=True)
+    geometry = Wasserstein()
+    _flow(task, progress, where, cloud.x, geometry, tau=SVGD_TAU, steps=SVGD_STEPS, solver=solver)
     progress.notes.append(
         "SVGD is a baseline: its particles spread less than the density, the more so in many"
         " dimensions; use method='tempered' for figures"
@@ -102,10 +97,24 @@ def svgd(task: Task, progress: Progress) -> None:
     compare_with_search(task, progress, progress.points)
 
 
-def _stein_force(u: Array, score: Array) -> Array:
-    n = len(u)
-    square = np.maximum((u**2).sum(1)[:, None] + (u**2).sum(1) - 2 * u @ u.T, 0.0)
-    width = max(float(np.median(square[:: max(1, n // 100)])) / np.log(n + 1.0), 1e-12)
-    kernel = np.exp(-square / width)
-    repulsion = 2 / width * (u * kernel.sum(axis=1)[:, None] - kernel @ u)
-    return np.asarray((kernel @ score + repulsion) / n)
+def _flow(
+    task: Task,
+    progress: Progress,
+    where: tuple[Array, Array],
+    points: Array,
+    geometry: Geometry | GeometrySum,
+    **options: Any,
+) -> Trajectory:
+    """A flow of KL in whitened coordinates from points (m, d); `progress` follows every step."""
+    mean, root = where
+
+    def reached(event: Event) -> None:
+        assert isinstance(event.measure, Particles)
+        progress.points = mean + event.measure.points @ root.T
+
+    start = Particles((points - mean) @ np.linalg.inv(root).T)
+    energy = KL(whitened(task.target, mean, root))
+    with interrupts_passed_on():
+        return flow(
+            start, energy, geometry, save="last", callbacks=reached, rng=task.rng, **options
+        )

@@ -12,7 +12,7 @@ from jko.sampling.modes import find_modes
 from jko.sampling.path import Path, wide
 from jko.sampling.task import Progress, Task
 from jko.solvers.resampling import systematic
-from jko.solvers.scale import Scale, Tuner
+from jko.solvers.scale import Tuner
 from jko.validation import Array
 
 #: R-hat above which chains have not forgotten their start.
@@ -204,8 +204,3 @@ def compare_with_search(task: Task, progress: Progress, sample: Array) -> None:
             f"the mean of coordinate {int(np.argmax(shift))} differs by {shift.max():.2g} sd from"
             " that of a tempered search: modes may have wrong weights; use method='tempered'"
         )
-
-
-def scale_of(points: Array) -> tuple[Array, Array]:
-    """Mean (d,) and root (d, d) of the covariance of points (m, d)."""
-    return points.mean(axis=0), Scale.of_points(points).root

@@ -9,14 +9,19 @@ import numpy as np
 
 from jko.energies.divergence import KL
 from jko.energies.recorded import recorded
+from jko.errors import InvalidArgument
 from jko.geometries.wasserstein import Wasserstein
-from jko.kernels import Kernel
+from jko.kernels import Gaussian, Kernel, median_bandwidth
 from jko.measures.atoms import Particles
 from jko.measures.target import DENSITIES
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.validation import Array, instance
+
+#: Share of the newest squared velocity in the running mean of an adaptive step, and the velocity
+#: below which the mean no longer lengthens it.
+NEWEST, SLOWEST = 0.1, 1e-6
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,13 @@ class Kernelised(ProxSolver):
 
     Parameters
     ----------
-    kernel : Kernel
-        A function of x - y, for KL.
+    kernel : Kernel, optional
+        A function of x - y, for KL. None: in every step the Gaussian one of the particles' median
+        distance M, 2 h^2 = M^2 / log(n + 1).
+    adaptive : bool, default False
+        Divide each coordinate of each velocity by the root of the running mean of its square, so
+        that a step is about s long in every coordinate: no geometry any more, but what makes SVGD
+        practical.
 
     Notes
     -----
@@ -50,7 +60,8 @@ class Kernelised(ProxSolver):
     Liu, Wang (2016), Stein variational gradient descent.
     """
 
-    kernel: Kernel
+    kernel: Kernel | None = None
+    adaptive: bool = False
 
     guarantee: ClassVar[str] = (
         "an explicit step of the kernelised Wasserstein geometry; nothing about the energy, no gap"
@@ -59,23 +70,27 @@ class Kernelised(ProxSolver):
 
     def __post_init__(self) -> None:
         remedy = "pass a kernel such as jko.kernels.Gaussian(bandwidth=1.0)"
-        instance(self.kernel, Kernel, "kernel", remedy)
+        if self.kernel is not None:
+            instance(self.kernel, Kernel, "kernel", remedy)
+        instance(self.adaptive, bool, "adaptive", "pass True or False")
 
     def accepts(self, problem: ProxProblem) -> str | None:
         if not isinstance(problem.geometry, Wasserstein):
             return f"it takes the place of steps in jko.Wasserstein(), not in {problem.geometry!r}"
         if not isinstance(problem.previous, Particles):
             return f"it moves jko.Particles, not a {type(problem.previous).__name__}"
-        if not self.kernel.stationary and any(map(_stein, problem.energy.terms)):
+        fits = self.kernel is None or self.kernel.stationary
+        if not fits and any(map(_stein, problem.energy.terms)):
             return f"for KL it needs a kernel that is a function of x - y, not {self.kernel!r}"
         return None
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         previous = problem.previous
         assert isinstance(previous, Particles)
-        stated = KernelisedStep(problem, self.kernel)
+        kernel = median_kernel(previous) if self.kernel is None else self.kernel
+        stated = KernelisedStep(problem, kernel, self.adaptive, _square(controls.warm, previous))
         velocity = stated.velocity()
-        nu = previous.with_points(previous.points + problem.step * velocity)
+        nu = previous.with_points(previous.points + problem.step * stated.direction(velocity))
         cost = float(previous.weights @ ((nu.points - previous.points) ** 2).sum(axis=1))
         energy = recorded(problem.energy, nu)
         return Answer(
@@ -85,13 +100,31 @@ class Kernelised(ProxSolver):
             objective=energy,
             energy=energy,
             sqdistance=cost / problem.geometry.rate,
+            warm={"square": stated.mean_square(velocity)} if self.adaptive else None,
             info={"step": problem.step, "speed": float(np.sqrt(cost)) / problem.step},
         )
+
+
+def median_kernel(mu: Particles) -> Gaussian:
+    """The Gaussian kernel with 2 h^2 = M^2 / log(n + 1), M the median distance of the particles."""
+    try:
+        median = median_bandwidth(mu.points, max_points=1000)
+    except InvalidArgument:
+        return Gaussian(1.0)  # one point, if repeatedly: no distance, and no force either
+    return Gaussian(median / float(np.sqrt(2 * np.log(mu.n + 1.0))))
 
 
 def _stein(pair: tuple[float, Any]) -> bool:
     """Whether a term of an energy is KL to a density, known through its score."""
     return isinstance(pair[1], KL) and isinstance(pair[1].target, DENSITIES)
+
+
+def _square(warm: Any, mu: Particles) -> Array | None:
+    """The running mean of squared velocities of the last step; anything unusable is ignored."""
+    square = warm.get("square") if isinstance(warm, dict) else None
+    if not isinstance(square, np.ndarray) or square.shape != mu.points.shape:
+        return None
+    return square if (square >= 0).all() else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +133,19 @@ class KernelisedStep:
 
     problem: ProxProblem
     kernel: Kernel
+    adaptive: bool = False
+    square: Array | None = None
+
+    def mean_square(self, velocity: Array) -> Array:
+        """The running mean (n, d) of squared velocities, with this step's."""
+        new = velocity**2
+        return new if self.square is None else (1 - NEWEST) * self.square + NEWEST * new
+
+    def direction(self, velocity: Array) -> Array:
+        """The velocity (n, d), divided by its usual size where the step is adaptive."""
+        if not self.adaptive:
+            return velocity
+        return velocity / (SLOWEST + np.sqrt(self.mean_square(velocity)))
 
     def velocity(self) -> Array:
         """-K_mu grad f at the particles (n, d)."""
@@ -129,6 +175,6 @@ class KernelisedStep:
         mu = self.problem.previous
         assert isinstance(mu, Particles)
         moved = answer.measure.points - mu.points
-        off = ((moved - self.problem.step * self.velocity()) ** 2).sum(axis=1)
+        off = ((moved - self.problem.step * self.direction(self.velocity())) ** 2).sum(axis=1)
         size = float(np.sqrt(mu.weights @ (moved**2).sum(axis=1)))
         return Certificate(None, float(np.sqrt(mu.weights @ off)) / max(1.0, size))

@@ -60,6 +60,57 @@ def test_svgd_flow_reaches_a_gaussian():
     assert (spread < 1.0).all()  # it spreads less than the target
 
 
+def test_the_usual_bandwidth():
+    """2 h^2 = median^2 / log(n + 1), anew for the particles of every step."""
+    mu = measures.particles(9, 2, seed=1)
+    median = jko.kernels.median_bandwidth(mu.points)
+    k = Gaussian((median**2 / (2 * np.log(10))) ** 0.5)
+    out, same = (
+        jko.step(mu, jko.KL(TARGET), W2, 0.1, solver=Kernelised(kernel)) for kernel in (None, k)
+    )
+    assert out.measure.points == pytest.approx(same.measure.points, abs=1e-14)
+
+
+@pytest.mark.parametrize("points", [[[0.3, -0.2]], [[0.3, -0.2]] * 4], ids=["one", "coincident"])
+def test_without_distances_particles_climb(points):
+    """No pair, no repulsion: the step follows the score."""
+    mu = jko.Particles(points)
+    out = jko.step(mu, jko.KL(TARGET), W2, 0.1, solver=Kernelised())
+    climbed = mu.points + 0.1 * TARGET.score(mu.points)
+    assert out.measure.points == pytest.approx(climbed, abs=1e-14)
+
+
+def test_adaptive_steps_from_their_definition():
+    mu = measures.particles(9, 2, seed=1)
+    solver, plain = Kernelised(K, adaptive=True), Kernelised(K)
+    square, warm = 0.0, None
+    for k in range(3):
+        out = jko.step(mu, jko.KL(TARGET), W2, 0.05, solver=solver, warm=warm)
+        velocity = jko.step(mu, jko.KL(TARGET), W2, 1.0, solver=plain).measure.points - mu.points
+        square = velocity**2 if k == 0 else 0.9 * square + 0.1 * velocity**2
+        move = 0.05 * velocity / (1e-6 + np.sqrt(square))
+        assert out.measure.points == pytest.approx(mu.points + move, abs=1e-12)
+        mu, warm = out.measure, out.warm
+    wrong = jko.step(mu, jko.KL(TARGET), W2, 0.05, solver=solver, warm={"square": np.ones(3)})
+    fresh = jko.step(mu, jko.KL(TARGET), W2, 0.05, solver=solver)
+    assert np.array_equal(wrong.measure.points, fresh.measure.points)
+
+
+def test_adaptive_flows_resume_bit_for_bit(tmp_path):
+    mu, path = measures.particles(9, 2, seed=1), tmp_path / "run.npz"
+    options = {"tau": 0.05, "solver": Kernelised(adaptive=True)}
+    whole = jko.flow(mu, jko.KL(TARGET), W2, steps=8, **options)
+
+    def stop(event):
+        if event.index == 4:
+            raise KeyboardInterrupt
+
+    with pytest.warns(RuntimeWarning, match="interrupted"):
+        jko.flow(mu, jko.KL(TARGET), W2, steps=8, checkpoint=path, callbacks=stop, **options)
+    again = jko.resume(path, energy=jko.KL(TARGET))
+    assert np.array_equal(again.final.points, whole.final.points)
+
+
 def test_kernelised_inclusive_kl_is_the_mmd_flow():
     """M6: int k(z, x) (1 - dpi/dmu)(z) dmu(z) is the first variation of 1/2 MMD^2, so particles
     that follow its gradient, with no density anywhere, are those of the MMD flow."""

@@ -11,6 +11,7 @@ from sampling_targets import gaussian, two_modes
 import jko
 from jko.sampling.methods import compare_with_search
 from jko.sampling.task import Counted, Progress, Task
+from jko.solvers import BirthDeath, Kernelised
 
 ROOT = Path(__file__).parents[2]
 
@@ -174,6 +175,26 @@ def test_wfr_in_two_dimensions():
     assert any("density estimate" in w for w in out.warnings)
     with pytest.raises(jko.Unsupported, match="keeps no chains"):
         out.to_arviz()
+
+
+@pytest.mark.parametrize(("method", "solver"), [("svgd", Kernelised), ("wfr", BirthDeath)])
+def test_flows_inside_can_be_interrupted(method, solver, monkeypatch):
+    """Ctrl-C in the middle of the flow: the particles so far, and no figure of half a flow."""
+    solve, calls = solver.solve, []
+
+    def until_the_ninth(self, problem, controls):
+        calls.append(problem.previous.points)
+        if len(calls) == 9:
+            raise KeyboardInterrupt
+        return solve(self, problem, controls)
+
+    monkeypatch.setattr(solver, "solve", until_the_ninth)
+    with pytest.warns(UserWarning, match="interrupted"):
+        out = jko.sample(gaussian(2, 2.0, 1.0), n=100, method=method, rng=0)
+    assert not out.converged
+    assert out.measure.n == 100
+    assert "unseen" not in out.diagnostics
+    assert len(calls) == 9
 
 
 def test_svgd_on_a_gaussian():
