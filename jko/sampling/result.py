@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -83,9 +84,11 @@ class SampleResult:
         except ImportError:
             raise Unsupported("to_arviz needs arviz; install it with pip install arviz") from None
         posterior = {name: self.draws[:, :, j] for j, name in enumerate(self._names(names))}
-        if int(str(arviz.__version__).split(".")[0]) >= 1:
-            return arviz.from_dict({"posterior": posterior})
-        return arviz.from_dict(posterior=posterior)
+        with warnings.catch_warnings():  # hundreds of chains with fewer draws each are meant
+            warnings.filterwarnings("ignore", "More chains", UserWarning)
+            if int(str(arviz.__version__).split(".")[0]) >= 1:
+                return arviz.from_dict({"posterior": posterior})
+            return arviz.from_dict(posterior=posterior)
 
     def _names(self, names: Sequence[str] | None) -> list[str]:
         d = self.measure.dim
