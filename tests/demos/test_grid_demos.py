@@ -70,3 +70,37 @@ def test_aggregation(demo):
     assert number(short, "against r^2 at the end: off by") < 0.07
     inner, outer = (float(v) for v in re.search(r"from (\S+) to (\S+), exact", short).groups())
     assert 0.98 * 3 * np.pi / 16 < inner <= outer < 1.02 * 3 * np.pi / 16
+
+
+def test_heat_image(demo):
+    """First order in tau, no light lost, the entropy falls, dark pixels brighten."""
+    pytest.importorskip("sklearn")
+    rows = table(demo("heat_image", "--shrink", "4"), "      t ")
+    assert rows[-1, 0] == 4e-4
+    assert rows[-1, 1] < 3e-3
+    assert (rows[:, 1] < 0.2 * rows[:, 2]).all()
+    assert (np.diff(rows[:, 3]) < 0).all()
+    assert (np.diff(rows[:, 4]) > 0).all()  # the darkest pixel brightens
+    assert rows[:, 5].max() < 1e-12
+    assert rows[:, 6].max() <= 1e-8
+    half = table(demo("heat_image", "--shrink", "4", "--steps", "5"), "      t ")
+    assert half[-1, 1] / rows[-1, 1] == pytest.approx(2.0, abs=0.4)
+
+
+def test_the_heat_of_a_picture_is_exact(monkeypatch):
+    """`heated` against the heat kernel's own integrals: one bright pixel in a corner of a line."""
+    monkeypatch.syspath_prepend(str(DEMOS))
+    pytest.importorskip("matplotlib")
+    jko = importlib.import_module("jko")
+    from scipy.special import erf
+
+    heated, n, time = importlib.import_module("heat_image").heated, 12, 3e-3
+    grid = jko.Grid([0.0, 0.0], [1.0, 0.1], [n, 1])
+    rho = jko.GridDensity(grid, np.eye(n)[2])
+    edges = np.linspace(0, 1, n + 1)
+    inner = (np.arange(2000) + 0.5) / 2000 / n + edges[2]  # sources, and their mirror images
+    shares = lambda y: (
+        np.diff(erf((edges[:, None] - y) / np.sqrt(4 * time)), axis=0).mean(axis=1) / 2
+    )
+    exact = sum(shares(s * inner + 2 * j) for s in (1, -1) for j in (-1, 0, 1))
+    np.testing.assert_allclose(heated(rho, time), exact, atol=1e-7)
