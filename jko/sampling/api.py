@@ -24,6 +24,7 @@ from jko.sampling.task import (
     Counted,
     Progress,
     Task,
+    by_differences,
     check_target,
     start_points,
     stated_density,
@@ -75,7 +76,8 @@ def sample(
     Other Parameters
     ----------------
     gradient : callable (m, d) -> (m, d)
-        Of `log_density`, when that is a plain function.
+        Of `log_density`, when that is a plain function. None: central differences, 2 d values of
+        `log_density` for each gradient, with a `JkoWarning`; chains stay exact all the same.
     start : Particles, Gaussian, GaussianMixture or (m, d) array, optional
         Where the chains begin; standard normal by default.
     observables : callable (m, d) -> (m,) or (m, k), optional
@@ -119,6 +121,7 @@ def sample(
     began = time.perf_counter()
     with limited():
         points = start_points(start, target, size, generator)
+        doubt = by_differences(target, points)
         check_target(target, points, check, generator)
         task = Task(
             target,
@@ -131,6 +134,9 @@ def sample(
             generator,
         )
         progress = Progress(points=points)
+        if doubt is not None:
+            progress.notes.append(doubt)
+            warnings.warn(f"jko.sample: {doubt}", JkoWarning, stacklevel=2)
         chosen = "tempered" if method == "auto" else method
         try:
             METHODS[chosen](task, progress)

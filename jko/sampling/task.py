@@ -12,6 +12,7 @@ from jko.errors import InvalidArgument, InvalidMeasure, InvalidType
 from jko.measures.atoms import Particles
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity
+from jko.sampling.differences import Differences
 from jko.sampling.gradients import check_gradient
 from jko.sampling.history import Chains
 from jko.solvers.mala import Cloud, Density
@@ -43,7 +44,10 @@ class Counted:
 
     def score(self, x: Array) -> Array:
         """Its gradient (n, d)."""
-        self.gradients += len(x)
+        if isinstance(self.inner, Differences):
+            self.values += 2 * self.dim * len(x)
+        else:
+            self.gradients += len(x)
         with np.errstate(all="ignore"):
             return np.asarray(self.inner.score(x))
 
@@ -114,18 +118,26 @@ def stated_density(log_density: Any, dim: Any, gradient: Any) -> Density:
     elif not callable(log_density):
         raise InvalidType(
             f"log_density got {type(log_density).__name__}; pass a jko.LogDensity or a vectorised"
-            " function (n, d) -> (n,) with gradient="
+            " function (n, d) -> (n,), best with gradient="
         )
     elif dim is None:
         raise InvalidArgument("dim is missing: the number of coordinates of log_density")
     else:
         target = LogDensity(log_density, gradient, positive_int(dim, "dim"))
     if isinstance(target, LogDensity) and target.gradient is None:
-        raise InvalidArgument(
-            "gradient is missing: pass gradient= (n, d) -> (n, d), by hand or from automatic"
-            " differentiation; jko.sampling.check_gradient compares it with differences"
-        )
+        return Differences(target)
     return target
+
+
+def by_differences(target: Counted, x: Array) -> str | None:
+    """Set the scale of differences to that of the first points (m, d); what to say about them."""
+    if not isinstance(target.inner, Differences):
+        return None
+    target.inner.scale = x.std(axis=0)
+    return (
+        f"log_density has no gradient: central differences of {2 * target.dim} values each take its"
+        " place; gradient=, by hand or from automatic differentiation, is faster and exact"
+    )
 
 
 def start_points(start: Any, target: Density, size: int, rng: np.random.Generator) -> Array:
@@ -168,10 +180,10 @@ def _spread_out(x: Array, rng: np.random.Generator) -> Array:
     return np.asarray(x + width * rng.standard_normal(x.shape))
 
 
-def check_target(target: Density, x: Array, check: bool, rng: np.random.Generator) -> None:
+def check_target(target: Counted, x: Array, check: bool, rng: np.random.Generator) -> None:
     """Evaluate once where the run starts, so that a wrong shape or value is said at once."""
     instance(check, bool, "check", "pass True or False")
     cloud = Cloud.at(target, x)
-    if check:
+    if check and not isinstance(target.inner, Differences):
         inside = np.flatnonzero(cloud.log_p > -np.inf)
         check_gradient(target, x[inside[: min(3, len(inside))]], rng)

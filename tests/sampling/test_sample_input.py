@@ -53,7 +53,6 @@ TABLE = {
     "sign of the gradient": (
         (square, 2), {"gradient": lambda x: x}, jko.InvalidArgument, "finite differences"
     ),
-    "no gradient": ((square, 2), {}, jko.InvalidArgument, "gradient is missing"),
     "no dimension": ((square,), {"gradient": zeros}, jko.InvalidArgument, "dim is missing"),
     "two dimensions": ((gaussian(2), 3), {}, jko.InvalidArgument, "dim = 3"),
     "two gradients": ((gaussian(2),), {"gradient": zeros}, jko.InvalidArgument, "part of"),
