@@ -104,3 +104,37 @@ def test_the_heat_of_a_picture_is_exact(monkeypatch):
     )
     exact = sum(shares(s * inner + 2 * j) for s in (1, -1) for j in (-1, 0, 1))
     np.testing.assert_allclose(heated(rho, time), exact, atol=1e-7)
+
+
+def test_tumour(demo):
+    """First order to the radial equation, growth at the rim, energy falling in every step."""
+    rows = {}
+    for steps in ("25", "50"):
+        printed = demo("tumour", "--cells", "64", "--steps", steps)
+        lines = printed[: printed.index("\n\n")].splitlines()[1:]
+        rows[steps] = np.array([[float(f) for f in line.split()[:5]] for line in lines])
+        assert "all certified" in printed
+    short, long = rows["50"], rows["25"]
+    assert short[0, 1] == pytest.approx(short[0, 2], rel=2e-3)
+    assert short[-1, 0] == 0.25
+    assert short[-1, 1] > 8 * short[0, 1]
+    assert short[-1, 3] < 0.03
+    lag = [r[-1, 2] - r[-1, 1] for r in (long, short)]
+    assert lag[0] / lag[1] == pytest.approx(2.0, abs=0.3)
+    assert (np.diff(short[:, 4]) < 0).all()
+
+
+def test_the_radial_tumour_keeps_its_balance(monkeypatch):
+    """The reference itself: mass grows by the births alone, and two meshes agree."""
+    monkeypatch.syspath_prepend(str(DEMOS))
+    pytest.importorskip("matplotlib")
+    tumour = importlib.import_module("tumour")
+    times = np.linspace(0, 0.1, 201)
+    r, rho = tumour.radial(times, 300)
+    ring = 2 * np.pi * r * (r[1] - r[0])
+    births = tumour.RATE * (rho * (1 - 1.5 * np.maximum(rho, 0) ** 2)) @ ring
+    grown = (births[1:] + births[:-1]) / 2 * np.diff(times)
+    np.testing.assert_allclose((rho @ ring)[-1] - (rho @ ring)[0], grown.sum(), rtol=1e-4)
+    fine_r, fine = tumour.radial(times, 600)
+    off = np.abs(np.interp(r, fine_r, fine[-1]) - rho[-1]) @ ring
+    assert off < 3e-3 * (rho @ ring)[-1]
