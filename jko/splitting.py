@@ -9,7 +9,7 @@ from typing import Any
 
 from jko.energies.base import Energy
 from jko.energies.recorded import recorded
-from jko.errors import InvalidArgument, InvalidType, StepFailed
+from jko.errors import InvalidArgument, InvalidType, StepFailed, Unsupported
 from jko.geometries.base import Geometry, GeometrySum
 from jko.measures.base import Measure
 from jko.measures.linear import extrapolated
@@ -140,7 +140,15 @@ class Plan:
                     f"solver = {s!r} is neither 'auto' nor a solver object;"
                     " pass one, or a tuple with one per geometry"
                 )
-        return cls(energies, parts, solvers, scheme or Scheme())
+        chosen = scheme or Scheme()
+        for s in solvers:
+            why = s.against(chosen.substep) if isinstance(s, ProxSolver) else None
+            if why is not None and chosen.substep != "implicit":
+                raise Unsupported(
+                    f"scheme = {chosen.substep!r} extrapolates steps of tau/2, but {why};"
+                    " use scheme='implicit', or a proximal step"
+                )
+        return cls(energies, parts, solvers, chosen)
 
     @property
     def shared_energy(self) -> bool:

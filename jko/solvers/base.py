@@ -117,6 +117,11 @@ class ProxSolver(ABC):
     def accepts(self, problem: ProxProblem) -> str | None:
         """None when the solver can take the problem, else the reason, as a sentence."""
 
+    def against(self, scheme: str) -> str | None:
+        """Why `scheme` ("midpoint", "richardson") cannot extrapolate its steps; None for proximal
+        ones, which are those of a map that is smooth in tau."""
+        return None
+
     @abstractmethod
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         """Solve; raise `jko.prox.Breakdown` when there is no usable answer."""

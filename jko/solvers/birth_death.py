@@ -98,6 +98,9 @@ class BirthDeath(Reweighting):
         "gap of the reweighted step, then unbiased resampling; the density is an estimate, d <= 3"
     )
 
+    def against(self, scheme: str) -> str | None:
+        return "births and deaths are random"
+
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         answer = super().solve(problem, controls)
         weighted = answer.measure

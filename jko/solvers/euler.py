@@ -92,6 +92,13 @@ class Euler(ProxSolver):
         if self.accelerate and not self.armijo:
             raise InvalidArgument("accelerate=True needs armijo=True, which chooses step lengths")
 
+    def against(self, scheme: str) -> str | None:
+        if self.armijo:
+            return "Euler(armijo=True) chooses its step lengths by the energy, not by tau"
+        if scheme == "midpoint":
+            return "an explicit step twice as long as half of one is the whole step, no midpoint"
+        return "Euler(noise=...) is random" if self.noise > 0 else None
+
     def accepts(self, problem: ProxProblem) -> str | None:
         if not isinstance(problem.geometry, Wasserstein):
             return f"it steps in jko.Wasserstein(), not in {problem.geometry!r}"

@@ -74,6 +74,13 @@ class Kernelised(ProxSolver):
             instance(self.kernel, Kernel, "kernel", remedy)
         instance(self.adaptive, bool, "adaptive", "pass True or False")
 
+    def against(self, scheme: str) -> str | None:
+        if self.adaptive:
+            return "Kernelised(adaptive=True) steps by what it has seen, not by tau alone"
+        if scheme == "midpoint":
+            return "an explicit step twice as long as half of one is the whole step, no midpoint"
+        return None
+
     def accepts(self, problem: ProxProblem) -> str | None:
         if not isinstance(problem.geometry, Wasserstein):
             return f"it takes the place of steps in jko.Wasserstein(), not in {problem.geometry!r}"

@@ -67,6 +67,9 @@ class Langevin(ProxSolver):
     def __post_init__(self) -> None:
         positive_int(self.moves, "moves")
 
+    def against(self, scheme: str) -> str | None:
+        return "Langevin moves are random"
+
     def accepts(self, problem: ProxProblem) -> str | None:
         if not isinstance(problem.geometry, Wasserstein):
             return f"it steps in jko.Wasserstein(), not in {problem.geometry!r}"

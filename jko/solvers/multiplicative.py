@@ -41,6 +41,9 @@ class Multiplicative(ProxSolver):
     guarantee: ClassVar[str] = "an explicit step: sufficient decrease of the energy, no gap"
     default_tol: ClassVar[float] = 1e-9
 
+    def against(self, scheme: str) -> str | None:
+        return "Multiplicative chooses its step lengths by the energy, not by tau"
+
     def accepts(self, problem: ProxProblem) -> str | None:
         geometry = problem.geometry
         mirror = isinstance(geometry, Divergence) and geometry.p == 1

@@ -44,6 +44,9 @@ class ProjectedWeights(ProxSolver):
     )
     default_tol: ClassVar[float] = 1e-9
 
+    def against(self, scheme: str) -> str | None:
+        return "ProjectedWeights chooses its step lengths by the energy, not by tau"
+
     def accepts(self, problem: ProxProblem) -> str | None:
         geometry = problem.geometry
         known = isinstance(geometry, (Hellinger, SphericalHellinger, MMD))

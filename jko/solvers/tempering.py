@@ -59,6 +59,9 @@ class Tempering(ProxSolver):
         instance(self.reference, Gaussian, "reference", "pass the jko.Gaussian the start is from")
         positive_int(self.moves, "moves")
 
+    def against(self, scheme: str) -> str | None:
+        return "Tempering resamples at random and its warm start goes on from where it was"
+
     def accepts(self, problem: ProxProblem) -> str | None:
         geometry = problem.geometry
         if not (isinstance(geometry, Divergence) and geometry.p == 1 and geometry.conserves_mass):

@@ -1,12 +1,23 @@
 """Explicit steps: what they promise, what they do, and what they refuse."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from generators import measures
 
 import jko
 from jko.kernels import Gaussian
-from jko.solvers import Controls, Euler, Multiplicative, ProjectedWeights
+from jko.solvers import (
+    BirthDeath,
+    Controls,
+    Euler,
+    Kernelised,
+    Langevin,
+    Multiplicative,
+    ProjectedWeights,
+    Tempering,
+)
 from jko.solvers.projected import project_simplex
 
 K = Gaussian(0.8)
@@ -281,3 +292,46 @@ def test_a_first_step_out_of_all_proportion_is_halved(length):
     out = jko.step(mu, energy, W2, length, solver=Euler(), max_iter=2000)
     assert out.success
     assert out.energy < energy.value(mu)
+
+
+REFUSED_SCHEMES = [
+    (Euler(), W2, ("midpoint", "richardson"), "chooses its step lengths"),
+    (Euler(armijo=False), W2, ("midpoint",), "no midpoint"),
+    (Euler(armijo=False, noise=0.1), W2, ("richardson",), "is random"),
+    (Multiplicative(), SHE, ("midpoint", "richardson"), "step lengths"),
+    (ProjectedWeights(), SHE, ("midpoint", "richardson"), "step lengths"),
+    (Kernelised(K), W2, ("midpoint",), "no midpoint"),
+    (Kernelised(K, adaptive=True), W2, ("midpoint", "richardson"), "what it has seen"),
+    (Langevin(), W2, ("midpoint", "richardson"), "random"),
+    (BirthDeath(), SHE, ("midpoint", "richardson"), "random"),
+    (Tempering(jko.Gaussian([0.0], [[1.0]])), W2, ("midpoint", "richardson"), "at random"),
+]
+
+
+@pytest.mark.parametrize(("solver", "geometry", "schemes", "why"), REFUSED_SCHEMES)
+def test_steps_that_cannot_be_extrapolated_say_so(solver, geometry, schemes, why):
+    """A half step times two only means something where the step is a smooth function of tau."""
+    mu = measures.particles(5, 2)
+    energy = jko.MMDEnergy(measures.particles(4, 2, seed=1), K)
+    for scheme in schemes:
+        sentence = rf"scheme = '{scheme}'.*{why}.*; use scheme='implicit'"
+        for call in (jko.split_step, partial(jko.flow, steps=1)):
+            with pytest.raises(jko.Unsupported, match=sentence) as caught:
+                call(mu, energy, geometry, tau=0.1, scheme=scheme, solver=solver)
+            assert "\n" not in str(caught.value)
+
+
+def test_richardson_of_explicit_steps_is_second_order():
+    """What is not refused is what it claims to be: errors fall by four when tau is halved."""
+    mu = measures.particles(6, 2, seed=1)
+    energy = jko.MMDEnergy(measures.particles(5, 2, seed=2), K)
+    settings = {"t1": 1.0, "solver": Euler(armijo=False), "save": "last"}
+    exact = jko.flow(mu, energy, W2, tau=1 / 512, scheme="richardson", **settings).final.points
+    errors = [
+        np.abs(
+            jko.flow(mu, energy, W2, tau=tau, scheme="richardson", **settings).final.points - exact
+        ).max()
+        for tau in (0.25, 0.125, 0.0625)
+    ]
+    orders = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert orders == pytest.approx(2.0, abs=0.15)
