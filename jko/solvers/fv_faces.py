@@ -80,9 +80,9 @@ class Faces:
         return np.asarray(out, dtype=float)
 
     def outgoing(self, flux: Flux) -> Array:
-        """Derivative (n,) of what leaves a cell in its own mass."""
-        out = np.bincount(self.i, self.scale * flux.by_i, self.size)
-        out = out - np.bincount(self.j, self.scale * flux.by_j, self.size)
+        """Derivative (n,) of what leaves a cell in its own mass; kernels may make it too small."""
+        out = np.bincount(self.i, self.scale * np.maximum(flux.by_i, 0.0), self.size)
+        out = out - np.bincount(self.j, self.scale * np.minimum(flux.by_j, 0.0), self.size)
         return np.asarray(out, dtype=float)
 
     @cached_property

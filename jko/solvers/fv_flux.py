@@ -10,7 +10,7 @@ with the giver's mass and falls with the taker's, which makes Newton's method re
   Stolarsky's mean. The flux is
       P_g - P_t + S d                                    where d <= 0: diffusion against the drift,
       P_g - P_t + d g - (g - t) min(d/2, P'_g, P'_t)     where d > 0 and g >= t: both agree,
-      min(P_g - P_t + S d, d g)                          where g < t: drift against the diffusion,
+      min(M (f_g - f_t), d g), M = min(S, (g + t)/2),    where g < t: drift against the diffusion,
   so that without a drift it is the two-point flux of Lap P(rho), fronts included, that equilibria
   stay, that it is second-order accurate where diffusion dominates in a cell, and upwind where not.
 - No internal energy, or on demand: upwind, M = g. It is only first-order accurate.
@@ -187,12 +187,23 @@ def _flow(
     agreed_g = speed_g + d - np.where(smooth, 0.5 * d, least + (g - t) * bend_g)
     agreed_t = -speed_t + np.where(smooth, 0.5 * d, least - (g - t) * bend_t)
     agreed_d = np.where(smooth, 0.5 * (g + t), g)
-    # The drift alone, where it would be more with Stolarsky's mean.
-    alone = ~both & (g < t) & (d * g < with_mean)
-    pick = lambda x, y, z: np.where(both, x, np.where(alone, y, z))
+    # The drift against the diffusion, or alone where that is less.
+    uphill = ~both & (g < t)
+    half = 0.5 * (g + t)
+    flat = half < mean
+    force = d + giver.slope - taker.slope
+    against = np.where(flat, half * force, with_mean)
+    alone = d * g < against
+    against_g = np.where(flat, 0.5 * force + times(half, giver.bend), speed_g + mean_g * d)
+    against_t = np.where(flat, 0.5 * force - times(half, taker.bend), -speed_t + mean_t * d)
+    against_d = np.where(flat, half, mean)
+
+    def pick(x: Array, y: Array, z: Array, otherwise: Array) -> Array:
+        return np.where(both, x, np.where(uphill, np.where(alone, y, z), otherwise))
+
     return (
-        pick(agreed, d * g, with_mean),
-        pick(agreed_g, d, speed_g + mean_g * d),
-        pick(agreed_t, 0.0, -speed_t + mean_t * d),
-        pick(agreed_d, g, mean),
+        pick(agreed, d * g, against, with_mean),
+        pick(agreed_g, d, against_g, speed_g + mean_g * d),
+        pick(agreed_t, np.zeros_like(d), against_t, -speed_t + mean_t * d),
+        pick(agreed_d, g, against_d, mean),
     )

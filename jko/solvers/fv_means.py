@@ -10,6 +10,8 @@ from jko.validation import Array
 
 #: Relative differences below this use the series of a mean.
 CLOSE = 1e-3
+#: Powers below this lose digits.
+UNDERFLOW = 1e-280
 
 
 def power(w: Array, q: float) -> Array:
@@ -67,12 +69,13 @@ def secant(a: Array, b: Array, here: Side, there: Side) -> tuple[Array, Array, A
     power p).
     """
     middle, d = 0.5 * (a + b), a - b
-    close = np.abs(d) <= CLOSE * middle
+    drop = here.pressure - there.pressure
+    close = (np.abs(d) <= CLOSE * middle) | (np.abs(drop) < UNDERFLOW)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         k = (here.third + there.third) / (here.bend + there.bend)
         k = np.where(np.isfinite(k), k, 0.0) / np.where(middle > 0, middle, 1.0)
         rise = np.where(close, 1.0, here.slope - there.slope)
-        mean = np.where(close, middle + k * d**2 / 12, (here.pressure - there.pressure) / rise)
+        mean = np.where(close, middle + k * d**2 / 12, drop / rise)
         mean = np.where(np.isfinite(mean), mean, 0.0)
         by_a = np.where(close, 0.5 + k * d / 6, (a - mean) * here.bend / rise)
         by_b = np.where(close, 0.5 - k * d / 6, (mean - b) * there.bend / rise)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from jko.prox.result import Breakdown
 from jko.solvers.fv_length import displacement
 from jko.solvers.fv_newton import Newton
 from jko.solvers.fv_scheme import Scheme
-from jko.solvers.multigrid import joined, spread
+from jko.solvers.multigrid import joined
 from jko.validation import Array
 
 #: The step is solved on blocks first when it moves mass by more than this many cells.
@@ -58,13 +58,11 @@ def _climbed(scheme: Scheme, previous: Array, step: float, limit: int) -> Found:
 
 def start(scheme: Scheme, previous: Array, step: float) -> Array:
     """Masses (n,) to start from: the previous ones, or those of the step on blocks of 2^d cells."""
-    grid = scheme.grid
-    even = all(s == 1 or (s % 2 == 0 and s >= 2 * LEAST) for s in grid.shape)
     nonlinear = any(p != 1 for p in scheme.powers)
-    if not (even and nonlinear) or displacement(scheme, previous, step) <= FAR:
+    if not (nonlinear and _axes(scheme.grid)) or displacement(scheme, previous, step) <= FAR:
         return previous
     blocks = _on_blocks(scheme, previous)
-    mass = _sums(previous, grid)
+    mass = _sums(previous, scheme.grid)
     try:
         first = start(blocks, mass, step)
         found, _, _ = Newton(blocks, mass, step).run(first, PATIENCE, LOOSE)
@@ -74,7 +72,8 @@ def start(scheme: Scheme, previous: Array, step: float) -> Array:
 
 
 def _axes(grid: Grid) -> tuple[int, ...]:
-    return tuple(k for k, s in enumerate(grid.shape) if s > 1)
+    """Axes along which cells join in pairs; the last block of an odd axis has a single cell."""
+    return tuple(k for k, s in enumerate(grid.shape) if s >= 2 * LEAST)
 
 
 def _sums(values: Array, grid: Grid) -> Array:
@@ -88,7 +87,6 @@ def _on_blocks(scheme: Scheme, previous: Array) -> Scheme:
     On a block of k cells c sum psi_p(w/k) is c k^{1-p} psi_p(w), and for p = 1 that less w log k.
     """
     grid, h = scheme.grid, scheme.form.separable
-    shape = tuple(max(1, s // 2) for s in grid.shape)
     opened = scheme.opened.astype(float)
     count = _sums(opened, grid)
     mean = lambda v: _sums(np.where(scheme.opened, v, 0.0), grid) / np.maximum(count, 1.0)
@@ -98,13 +96,26 @@ def _on_blocks(scheme: Scheme, previous: Array) -> Scheme:
         linear = linear - mean(h.powers[1.0]) * np.log(cells)
     powers = {p: mean(c) * cells ** (1 - p) for p, c in h.powers.items()}
     ceiling = np.where(count > 0, np.inf, 0.0)
-    coarse = Grid(grid.lower, grid.upper, shape, periodic=grid.periodic)
-    return Scheme(WeightForm(Separable(linear, powers, ceiling)), coarse, scheme.upwind)
+    return Scheme(WeightForm(Separable(linear, powers, ceiling)), _coarse(grid), scheme.upwind)
+
+
+def _coarse(grid: Grid) -> Grid:
+    shape = [-(-s // 2) if k in _axes(grid) else s for k, s in enumerate(grid.shape)]
+    doubled = np.where(np.isin(np.arange(grid.dim), _axes(grid)), 2.0, 1.0)
+    upper = grid.lower + grid.spacing * doubled * shape
+    return Grid(grid.lower, upper, shape, periodic=grid.periodic)
 
 
 def _shared_out(mass: Array, scheme: Scheme) -> Array:
-    """Masses of blocks shared among their open cells (n,)."""
-    grid, axes = scheme.grid, _axes(scheme.grid)
-    cells = np.zeros(grid.shape)
-    spread(cells, mass / np.maximum(_sums(scheme.opened.astype(float), grid), 1.0), axes)
-    return np.where(scheme.opened, cells.ravel(), 0.0)
+    """Masses of blocks as masses of their open cells (n,), interpolated linearly."""
+    grid = scheme.grid
+    field = mass / np.maximum(_sums(scheme.opened.astype(float), grid), 1.0)
+    field = field.reshape(_coarse(grid).shape)
+    for k in _axes(grid):
+        around = np.moveaxis(field, k, 0)
+        mode: Any = "wrap" if grid.periodic[k] else "edge"
+        padded = np.pad(around, [(1, 1)] + [(0, 0)] * (grid.dim - 1), mode=mode)
+        halves = [0.75 * around + 0.25 * padded[:-2], 0.75 * around + 0.25 * padded[2:]]
+        fine = np.stack(halves, axis=1).reshape(-1, *around.shape[1:])
+        field = np.moveaxis(fine[: grid.shape[k]], 0, k)
+    return np.where(scheme.opened, field.ravel(), 0.0)

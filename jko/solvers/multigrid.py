@@ -175,13 +175,13 @@ class Multigrid:
         x += SWEEPS[1] * inverse * (b - matrix @ x)
         if axes:
             r = (b - matrix @ x).reshape(balance.shape)
-            spread(x.reshape(balance.shape), self._cycle(joined(r, axes).ravel(), level + 1), axes)
+            _spread(x.reshape(balance.shape), self._cycle(joined(r, axes).ravel(), level + 1), axes)
         for damping in reversed(SWEEPS):
             x += damping * inverse * (b - matrix @ x)
         return x
 
 
-def spread(x: Array, blocks: Array, axes: tuple[int, ...]) -> None:
+def _spread(x: Array, blocks: Array, axes: tuple[int, ...]) -> None:
     """Add block values to the cells of x, in place."""
     shape = tuple(-(-s // 2) if k in axes else s for k, s in enumerate(x.shape))
     blocks = blocks.reshape(shape)
