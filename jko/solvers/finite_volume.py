@@ -35,8 +35,9 @@ class FiniteVolume(ProxSolver):
     limit : float, optional
         Take only steps that are safe without being asked for: an internal energy whose densities
         may vanish (powers p > 1, sharp fronts), model error q at the previous measure at most this,
-        mass moving by at most half a cell. None: take every step. `auto` has
-        FiniteVolume(limit=0.02) before the entropic solver.
+        mass moving by at most half a cell. Obstacles and interactions that are not positive
+        definite are exempt: no other solver takes them on grids. None: take every step. `auto` has
+        FiniteVolume(limit=0.05) before the entropic solver.
     max_iter : int, default 60
         Newton iterations when `jko.step` is given none.
 
@@ -44,12 +45,12 @@ class FiniteVolume(ProxSolver):
     -----
     It is not the Wasserstein step but O(tau) apart from it; both are first-order schemes for the
     flow. `info["model_error"]` is q = tau max |D^2 f| over charged cells: one step differs from the
-    Wasserstein step by about C q^2 of the mass, where prototypes found C up to 3.5 for the porous
-    medium with m = 2 and 12 to 35 for m = 4, 6. `bias` = q |w - w'|^2_{-1,M} / (2 tau) estimates
-    the difference in objective. At the fronts of the Barenblatt benchmark (MATH W5) steps with
-    q <= .02 are within 1.5e-4 of the exact Wasserstein step in L1, and closer than entropic ones;
-    on smooth densities of an entropy the debiased entropic step is the closer one at every tau,
-    which is why a limit refuses those.
+    Wasserstein step by about C q^2 of the mass, C below .05 at the fronts of the Barenblatt
+    benchmark (MATH W5), for m = 2, 4 and 6. `bias` = q |w - w'|^2_{-1,M} / (2 tau) estimates the
+    difference in objective. Up to q = .05 such steps are closer to the exact Wasserstein step than
+    the debiased entropic ones, and cheaper by fifty (`benchmarks/finite_volume.py`); on smooth
+    densities of an entropy the debiased entropic step is the closer one at every tau, which is why
+    a limit refuses those.
 
     Fluxes grow with the giver's mass and fall with the taker's (`jko.solvers.fv_flux`), which makes
     Newton's method reliable at any step: it moves in masses or pressures, whichever bends less,
@@ -86,7 +87,11 @@ class FiniteVolume(ProxSolver):
             return "the measure charges cells that the energy closes"
         if any(p < 1 and not (p > 0 and scheme.uniform(p)) for p in scheme.powers):
             return "takes powers p >= 1 of the density, or fast diffusion with one coefficient"
-        return None if self.limit is None else self._length_reason(scheme, previous, problem.step)
+        # The entropic step sees neither obstacles nor kernels that are not positive definite.
+        alone = previous.grid.mask is not None or not problem.form.convex
+        if self.limit is None or alone:
+            return None
+        return self._length_reason(scheme, previous, problem.step)
 
     def _length_reason(self, scheme: Scheme, previous: GridDensity, step: float) -> str | None:
         if not scheme.powers:

@@ -51,7 +51,7 @@ AUTO: tuple[ProxSolver, ...] = (
     Quantile(),
     Lagrangian(),
     LinearTransport(),
-    FiniteVolume(limit=0.02),
+    FiniteVolume(limit=0.05),
     TransportProgram(grids=False),
     Entropic(),
     Entropic(debias=False),

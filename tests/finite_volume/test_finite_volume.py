@@ -187,6 +187,34 @@ def test_auto_takes_it_for_fronts_in_short_steps_only():
     assert jko.solvers_for(mu, jko.Entropy(), W, 1e-3)[0].name == "Entropic"
 
 
+@pytest.mark.parametrize("tau", [1e-3, 1.0])
+def test_auto_takes_it_where_nobody_else_can(tau):
+    mask = np.ones((20, 16), dtype=bool)
+    mask[10, :9] = False
+    grid = jko.Grid([-1.0, -1.0], [1.0, 1.0], [20, 16], mask=mask)
+    mu = jko.GridDensity.from_function(lambda x: np.exp(-5 * (x**2).sum(axis=1)), grid, mass=1.0)
+    for energy in (jko.Entropy(), jko.KL(mu) + jko.PorousMedium(2.0), DRIFT):
+        assert jko.step(mu, energy, W, tau).solver == "FiniteVolume"
+
+
+@pytest.mark.parametrize("tau", [1e-3, 0.3])
+def test_auto_takes_it_for_a_callable_interaction(tau):
+    grid = jko.Grid([-1.0, -1.0], [1.0, 1.0], [24, 24])
+    mu = jko.GridDensity.from_function(lambda x: np.maximum(0.3 - (x**2).sum(axis=1), 0), grid)
+    well = jko.Interaction(lambda z: -np.exp(-3 * (z**2).sum(axis=1)))
+    for energy in (well, 0.05 * jko.PorousMedium(2.0) + well, 0.05 * jko.Entropy() + well):
+        found = jko.step(mu, energy, W, tau)
+        assert found.solver == "FiniteVolume"
+        assert found.measure.mass == pytest.approx(mu.mass, rel=1e-13)
+        np.testing.assert_allclose(found.measure.mean, 0, atol=1e-12)
+        assert found.energy < energy.value(mu)
+    # The same kernel by its name, its sign reversed, is a positive definite one with the same step.
+    bump = jko.Interaction(lambda z: np.exp(-3 * (z**2).sum(axis=1)))
+    named = jko.Interaction(jko.kernels.Gaussian(np.sqrt(1 / 6)))
+    steps = [jko.step(mu, e, W, tau, solver=FiniteVolume()).measure for e in (bump, named)]
+    np.testing.assert_allclose(steps[0].weights, steps[1].weights, atol=1e-13)
+
+
 @pytest.mark.parametrize(
     ("energy", "words"),
     [
