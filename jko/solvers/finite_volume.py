@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import numpy as np
-
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
+from jko.prox.result import Breakdown, Status
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.fv_length import displacement, model_error
 from jko.solvers.fv_scheme import Scheme
 from jko.solvers.fv_start import solution
 from jko.solvers.fv_stated import LinearisedStep
+from jko.solvers.hellinger_atoms import infeasible
 from jko.validation import positive, positive_int
 
 #: Cells that a step may move mass by, where a limit is set.
@@ -28,7 +28,8 @@ class FiniteVolume(ProxSolver):
     The stated problem is the step in the Wasserstein metric linearised at the answer's mobility
     (`jko.solvers.fv_stated.LinearisedStep`), whose optimality condition is the finite-volume scheme
     of `jko.solvers.fv_scheme`. Mass is kept to rounding, no density is negative, and the energy
-    never rises. It takes internal energies, potentials (+inf makes walls) and kernels.
+    never rises. It takes internal energies, potentials (+inf makes walls), bounds on the
+    density and kernels.
 
     Parameters
     ----------
@@ -51,6 +52,11 @@ class FiniteVolume(ProxSolver):
     the debiased entropic ones, and cheaper by fifty (`benchmarks/finite_volume.py`); on smooth
     densities of an entropy the debiased entropic step is the closer one at every tau, which is why
     a limit refuses those.
+
+    Under a bound on the density (`jko.BoxConstraint`) full cells have a pressure besides, and the
+    two together are the unknown of a semismooth Newton method. Without an internal energy the
+    mobility is upwind: a crowd moves at its speed, while its edges smear over sqrt(h |x|), x the
+    way gone and h the cell.
 
     Fluxes grow with the giver's mass and fall with the taker's (`jko.solvers.fv_flux`), which makes
     Newton's method reliable at any step: it moves in masses or pressures, whichever bends less,
@@ -79,9 +85,9 @@ class FiniteVolume(ProxSolver):
         previous = problem.previous
         if not isinstance(previous, GridDensity):
             return f"needs the cells of a GridDensity, not a {type(previous).__name__}"
-        h = problem.form.separable
-        if (np.isfinite(h.ceiling) & (h.ceiling > 0)).any():
-            return "takes no bound on the density; use jko.solvers.Entropic"
+        why = infeasible(problem)
+        if why is not None:
+            return why
         scheme = Scheme(problem.form, previous.grid)
         if (previous.weights[~scheme.opened] > 0).any():
             return "the measure charges cells that the energy closes"
@@ -101,6 +107,8 @@ class FiniteVolume(ProxSolver):
                 "under an entropy densities are smooth, and the entropic step is the closer one;"
                 " ask for it with FiniteVolume()"
             )
+        if scheme.bounded is not None:
+            return "edges of crowds smear in it; ask for it with FiniteVolume()"
         assert self.limit is not None
         w = previous.weights
         q, cells = model_error(scheme, w, step), displacement(scheme, w, step)
@@ -125,8 +133,14 @@ class FiniteVolume(ProxSolver):
         if not found.solved and not scheme.barrier and controls.max_iter is None:
             scheme = replace(scheme, upwind=True)
             found = solution(scheme, previous.weights, problem.step, limit)
-        stated = LinearisedStep(problem, scheme, found.masses)
-        nu = previous.with_weights(np.maximum(stated.carried, 0.0))
+        stated = LinearisedStep(problem, scheme, found.masses, found.pressure)
+        nu = previous.with_weights(stated.answer)
+        if not found.solved and abs(nu.mass - previous.mass) > 1e-9 * previous.mass:
+            raise Breakdown(
+                Status.MAX_ITERATIONS,
+                f"Newton's method did not converge in {found.iterations} iterations; a shorter tau"
+                " is easier",
+            )
         moved = problem.step**2 * stated.dissipation()
         energy = problem.value(nu)
         q = model_error(scheme, nu.weights, problem.step)
@@ -143,6 +157,6 @@ class FiniteVolume(ProxSolver):
             info={
                 "model_error": q,
                 "linear_iterations": found.linear,
-                "mobility": "upwind" if scheme.upwind else "centred",
+                "mobility": "centred" if scheme.powers and not scheme.upwind else "upwind",
             },
         )

@@ -33,7 +33,11 @@ HALVINGS, GROWTH = 8, 2.0
 
 
 class Newton:
-    """Newton's method in the cell masses of one step."""
+    """Newton's method in the cell masses of one step.
+
+    Where the density has a bound the unknown x is the mass up to the ceiling, and the ceiling plus
+    a multiple of the pressure in full cells: one number for the two that complement each other.
+    """
 
     def __init__(self, scheme: Scheme, previous: Array, step: float) -> None:
         self.scheme, self.previous, self.step = scheme, previous, step
@@ -41,40 +45,67 @@ class Newton:
         # Where f(0) = -inf the dual point must be positive.
         self.floor = FLOOR * float(previous.max()) if scheme.barrier else 0.0
         self.linear = 0
+        # Pressures of full cells per unit of x above the ceiling: there R changes as in free ones.
+        self.ceiling = scheme.form.separable.ceiling
+        with np.errstate(divide="ignore"):
+            self.stiff = 1 / (step * scheme.faces.degree * np.where(scheme.opened, self.ceiling, 1))
 
     def run(self, start: Array, limit: int, fine: float = FINE) -> tuple[Array, int, bool]:
-        """Masses (n,), iterations, and whether the residual is as small as it gets."""
-        w = np.where(self.scheme.opened, np.maximum(start, self.floor), 0.0)
-        r, flux = self._residual(w)
+        """x (n,), iterations, and whether the residual is as small as it gets."""
+        x = np.where(self.scheme.opened, np.maximum(start, self.floor), 0.0)
+        r, flux = self._residual(x)
         size, tol, count = self._size(r), FORCING, 0
-        done = size <= fine
+        done = self._full(r) + size <= fine
         while count < limit and not done:
-            tol = max(tol, min(0.1, 0.1 * fine / size))
-            w, r, flux = self._damped(w, r, self._change(r, flux, tol))
+            tol = max(tol, min(0.1, 0.1 * fine / max(size, 1e-300)))
+            x, r, flux = self._damped(x, r, self._change(x, r, flux, tol))
             count, before, size = count + 1, size, self._size(r)
             if not np.isfinite(size):
                 raise Breakdown(Status.BROKEN, "Newton's method left the range of numbers")
             tol = float(np.clip(0.5 * (size / before) ** 2, 1e-9, FORCING))
-            rough = max(ROUGH, self._noise(w, flux))
-            done = size <= fine or (size <= rough and size > 0.5 * before)
-        return self._relaxed(w, r, flux), count, done
+            rough = max(ROUGH, self._noise(x, flux))
+            done = self._full(r) + size <= fine or (size <= rough and size > 0.5 * before)
+        return self._relaxed(x, r, flux), count, done
 
-    def _residual(self, w: Array) -> tuple[Array, Flux]:
-        return self.scheme.residual(w, self.previous, self.step)
+    def state(self, x: Array) -> tuple[Array, Array | None]:
+        """Masses min(x, ceiling) and the pressures that the rest of x stands for."""
+        if self.scheme.bounded is None:
+            return x, None
+        w = np.minimum(x, self.ceiling)
+        return w, self.stiff * (x - w)
+
+    def unknown(self, w: Array, pressure: Array | None) -> Array:
+        """x from masses and pressures."""
+        if pressure is None:
+            return w
+        above = np.where(self.stiff > 0, pressure / np.where(self.stiff > 0, self.stiff, 1.0), 0.0)
+        return np.where(above > 0, self.ceiling + above, w)
+
+    def _residual(self, x: Array) -> tuple[Array, Flux]:
+        w, pressure = self.state(x)
+        return self.scheme.residual(w, self.previous, self.step, pressure)
+
+    def _full(self, r: Array) -> float:
+        """The residual in cells with a bound, relative to it: full cells must not overflow."""
+        bounded = self.scheme.bounded
+        return 0.0 if bounded is None else float((np.abs(r[bounded]) / self.ceiling[bounded]).max())
 
     def _size(self, r: Array) -> float:
         return float(np.abs(r).sum()) / self.mass
 
-    def _noise(self, w: Array, flux: Flux) -> float:
+    def _noise(self, x: Array, flux: Flux) -> float:
         """Rounding errors of the residual, whose fluxes are differences of larger numbers."""
+        w = np.minimum(x, self.ceiling)
         gross = np.abs(flux.by_i) @ (self.scheme.faces.scale * w[self.scheme.faces.i])
         return ROUNDING * (1 + self.step * float(gross) / self.mass)
 
-    def _change(self, r: Array, flux: Flux, tol: float) -> Array:
+    def _change(self, x: Array, r: Array, flux: Flux, tol: float) -> Array:
         """-J^{-1} R."""
-        matrix, slope = self.scheme.jacobian(flux, self.step)
+        full = x > self.ceiling
+        push = np.where(full, self.stiff, 0.0) if self.scheme.bounded is not None else None
+        matrix, slope = self.scheme.jacobian(flux, self.step, push)
         dense = self.scheme.long_range(flux, self.step)
-        extra = None if dense is None else lambda u: dense(u / slope)
+        extra = None if dense is None else lambda u: dense(np.where(full, 0.0, u / slope))
         symmetric = self.scheme.driftless
         change, count = solve(matrix, -r, extra=extra, symmetric=symmetric, tol=tol)
         self.linear += count
@@ -82,12 +113,13 @@ class Newton:
             raise Breakdown(Status.BROKEN, "the linear solver returned numbers that are not finite")
         return change / slope
 
-    def _damped(self, w: Array, r: Array, change: Array) -> tuple[Array, Array, Flux]:
+    def _damped(self, x: Array, r: Array, change: Array) -> tuple[Array, Array, Flux]:
         """A step that keeps masses positive and does not blow the residual up."""
-        size, t = self._size(r), 1.0
+        size, t, w = self._size(r), 1.0, self.state(x)[0]
         least = np.where(self.scheme.opened, np.maximum(KEEP * w, self.floor), 0.0)
         for _ in range(HALVINGS):
-            new = np.maximum(self._moved(w, t * change), least)
+            new = np.where(x > w, x + t * change, self._moved(w, t * change))
+            new = np.maximum(new, least)
             found, flux = self._residual(new)
             if self._size(found) <= GROWTH * size:
                 break
@@ -120,19 +152,19 @@ class Newton:
         c = self.scheme.powers[p]
         return self.step * self.scheme.faces.degree * c * power(w, p - 1)
 
-    def _relaxed(self, w: Array, r: Array, flux: Flux) -> Array:
+    def _relaxed(self, x: Array, r: Array, flux: Flux) -> Array:
         """Jacobi sweeps in cells that would give more than they have.
 
         Absolute rounding errors of the linear solver can do that far out in tails.
         """
         for _ in range(SWEEPS):
-            poor = r > w
+            poor = r > x
             if not poor.any():
                 break
             slope = 1 + self.step * self.scheme.faces.outgoing(flux)
-            w = np.where(poor, np.maximum(w - r / slope, np.maximum(KEEP * w, self.floor)), w)
-            r, flux = self._residual(w)
-        return w
+            x = np.where(poor, np.maximum(x - r / slope, np.maximum(KEEP * x, self.floor)), x)
+            r, flux = self._residual(x)
+        return x
 
 
 def _in_pressure(p: float, w: Array, change: Array, knee: Array) -> Array:

@@ -5,6 +5,7 @@ In cell masses w the implicit step of rho_t = div(rho grad f) is, without flux t
     R(w)_i = w_i - w'_i + tau sum_j M_ij (f_i(w) - f_j(w)) / h_ij^2 = 0,
 
 M_ij between w_i and w_j and h_ij the distance of the centres: `jko.solvers.fv_flux` says which.
+Where the density has a bound, f has a pressure p_i >= 0 besides, 0 in cells that are not full.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from jko.solvers.fv_flux import Pair
 from jko.solvers.multigrid import Balance
 from jko.validation import Array, Mask
 
+#: Share of the mass that full cells give per unit, for systems that would be singular.
+SOFT = 1e-10
+
 
 @dataclass(frozen=True, eq=False)
 class Scheme:
@@ -35,6 +39,13 @@ class Scheme:
     def opened(self) -> Mask:
         """Cells that may carry mass."""
         return np.asarray(self.form.separable.ceiling > 0)
+
+    @cached_property
+    def bounded(self) -> Mask | None:
+        """Cells whose density has a bound, None where no cell has one."""
+        ceiling = self.form.separable.ceiling
+        finite = np.isfinite(ceiling) & self.opened
+        return finite if finite.any() else None
 
     @cached_property
     def faces(self) -> Faces:
@@ -62,6 +73,8 @@ class Scheme:
         """Whether the fluxes are those of Lap P(w), a symmetric matrix in the unknown P(w)."""
         if self.upwind or not self.powers or 1.0 in self.powers or self.form.quadratics:
             return False
+        if self.bounded is not None:
+            return False
         even = all(self.uniform(p) for p in self.powers)
         return even and not np.ptp(self.form.separable.linear[self.opened])
 
@@ -69,29 +82,38 @@ class Scheme:
         """f (n,); -inf at empty cells under a barrier."""
         return self.form.gradient(w)
 
-    def residual(self, w: Array, previous: Array, step: float) -> tuple[Array, Flux]:
+    def residual(
+        self, w: Array, previous: Array, step: float, pressure: Array | None = None
+    ) -> tuple[Array, Flux]:
         """R (n,) and the fluxes."""
-        flux = self.flux(w)
+        flux = self.flux(w, pressure)
         return w - (previous - step * self.outflow(flux)), flux
 
     def outflow(self, flux: Flux) -> Array:
         """A f (n,): what leaves every cell per unit of time."""
         return self.faces.divergence(flux.value * self.faces.scale)
 
-    def jacobian(self, flux: Flux, step: float) -> tuple[Balance, Array]:
+    def jacobian(self, flux: Flux, step: float, push: Array | None = None) -> tuple[Balance, Array]:
         """Derivative of R without the long-range part of kernels, in u = s dw, and the slopes s.
 
         s is what leaves a cell per change of its mass, so that u is a change of the pressure P(w),
         smooth where that of the mass is not, and the matrix is close to 1/s + a Laplacian.
+        In full cells, where `push` (n,) is positive, the unknown is the pressure over `push`.
         """
         faces = self.faces
+        kept = np.ones(faces.size)
+        if push is not None:
+            pa, pb, m = push[faces.i], push[faces.j], flux.by_drift
+            by_i = np.where(pa > 0, pa * m, flux.by_i)
+            flux = flux._replace(by_i=by_i, by_j=np.where(pb > 0, -pb * m, flux.by_j))
+            kept = np.where(push > 0, SOFT, 1.0)
         slope = np.maximum(step * faces.outgoing(flux) / faces.degree, LEAST_SLOPE)
         slope = np.where(self.opened, slope, 1.0)
         if self.driftless:
             ones = np.full(len(faces.i), step)
             return faces.balance(1 / (slope / step), ones, -ones), slope / step
         ahead, back = step * flux.by_i / slope[faces.i], step * flux.by_j / slope[faces.j]
-        return faces.balance(1 / slope, ahead, back), slope
+        return faces.balance(kept / slope, ahead, back), slope
 
     def long_range(self, flux: Flux, step: float) -> Callable[[Array], Array] | None:
         """What kernels add to the Jacobian, as a function of a change of the masses."""
@@ -105,9 +127,10 @@ class Scheme:
 
         return product
 
-    def flux(self, w: Array) -> Flux:
-        """Fluxes and their derivatives at masses w."""
+    def flux(self, w: Array, pressure: Array | None = None) -> Flux:
+        """Fluxes and their derivatives at masses w, with the pressure (n,) of full cells."""
         linear = self.form.separable.linear + self.form.quadratic_gradient(w)
+        linear = linear if pressure is None else linear + pressure
         drift = linear[self.faces.i] - linear[self.faces.j]
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             pair = Pair(self, w, drift)

@@ -25,9 +25,10 @@ RUNGS, LADDER = (1e-3, 1e-2, 0.05, 0.2, 0.5, 1.0), 20
 
 
 class Found(NamedTuple):
-    """Masses (n,), what they cost, and whether their residual is as small as it gets."""
+    """Masses (n,), pressures of full cells, cost, and whether the residual is at its smallest."""
 
     masses: Array
+    pressure: Array | None
     iterations: int
     linear: int
     solved: bool
@@ -37,9 +38,9 @@ def solution(scheme: Scheme, previous: Array, step: float, limit: int) -> Found:
     """The step by Newton's method; from the solutions of shorter steps where that fails."""
     newton = Newton(scheme, previous, step)
     try:
-        w, count, solved = newton.run(start(scheme, previous, step), limit)
+        x, count, solved = newton.run(newton.unknown(*start(scheme, previous, step)), limit)
         if solved or limit < LADDER:
-            return Found(w, count, newton.linear, solved)
+            return Found(*newton.state(x), count, newton.linear, solved)
     except Breakdown:
         if limit < LADDER:
             raise
@@ -48,27 +49,31 @@ def solution(scheme: Scheme, previous: Array, step: float, limit: int) -> Found:
 
 def _climbed(scheme: Scheme, previous: Array, step: float, limit: int) -> Found:
     """Newton's method from the solutions of shorter steps from the same masses."""
-    w, count, linear = previous, 0, 0
+    w, pressure, count, linear = previous, None, 0, 0
     for rung in RUNGS:
         newton = Newton(scheme, previous, rung * step)
-        w, more, solved = newton.run(w, limit)
-        count, linear = count + more, linear + newton.linear
-    return Found(w, count, linear, solved)
+        x, more, solved = newton.run(newton.unknown(w, pressure), limit)
+        (w, pressure), count, linear = newton.state(x), count + more, linear + newton.linear
+    return Found(w, pressure, count, linear, solved)
 
 
-def start(scheme: Scheme, previous: Array, step: float) -> Array:
-    """Masses (n,) to start from: the previous ones, or those of the step on blocks of 2^d cells."""
-    nonlinear = any(p != 1 for p in scheme.powers)
+def start(scheme: Scheme, previous: Array, step: float) -> tuple[Array, Array | None]:
+    """Masses (n,) and pressures to start from: the old ones, or those of the step on blocks."""
+    nonlinear = any(p != 1 for p in scheme.powers) or scheme.bounded is not None
     if not (nonlinear and _axes(scheme.grid)) or displacement(scheme, previous, step) <= FAR:
-        return previous
+        return previous, None
     blocks = _on_blocks(scheme, previous)
     mass = _sums(previous, scheme.grid)
+    newton = Newton(blocks, mass, step)
     try:
-        first = start(blocks, mass, step)
-        found, _, _ = Newton(blocks, mass, step).run(first, PATIENCE, LOOSE)
+        x, _, _ = newton.run(newton.unknown(*start(blocks, mass, step)), PATIENCE, LOOSE)
     except Breakdown:
-        return previous
-    return _shared_out(found, scheme)
+        return previous, None
+    w, pressure = newton.state(x)
+    if pressure is not None:
+        count = _sums(scheme.opened.astype(float), scheme.grid)
+        pressure = _shared_out(pressure * count, scheme)
+    return _shared_out(w, scheme), pressure
 
 
 def _axes(grid: Grid) -> tuple[int, ...]:
@@ -95,7 +100,7 @@ def _on_blocks(scheme: Scheme, previous: Array) -> Scheme:
     if 1.0 in h.powers:
         linear = linear - mean(h.powers[1.0]) * np.log(cells)
     powers = {p: mean(c) * cells ** (1 - p) for p, c in h.powers.items()}
-    ceiling = np.where(count > 0, np.inf, 0.0)
+    ceiling = _sums(h.ceiling, grid)
     return Scheme(WeightForm(Separable(linear, powers, ceiling)), _coarse(grid), scheme.upwind)
 
 

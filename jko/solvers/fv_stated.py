@@ -35,11 +35,14 @@ class LinearisedStep:
     ----------
     dual : (n,) array
         The masses w at which M and the slope f are taken.
+    pressure : (n,) array or None
+        What f has above the slope of F in full cells, where the density has a bound.
     """
 
     problem: ProxProblem
     scheme: Scheme
     dual: Array
+    pressure: Array | None = None
 
     @property
     def previous(self) -> GridDensity:
@@ -51,17 +54,30 @@ class LinearisedStep:
     @cached_property
     def flux(self) -> Flux:
         """Mobilities and fluxes at the dual point."""
-        return self.scheme.flux(self.dual)
+        return self.scheme.flux(self.dual, self.pressure)
 
     @cached_property
     def carried(self) -> Array:
         """w' - step A f(w), the masses that the fluxes at w lead to: mass kept to rounding."""
         return self.previous.weights - self.problem.step * self.scheme.outflow(self.flux)
 
+    @cached_property
+    def answer(self) -> Array:
+        """The carried masses, within [0, ceiling]: rounding above it goes to cells with room."""
+        ceiling = self.problem.form.separable.ceiling
+        v = np.maximum(self.carried, 0.0)
+        over = np.where(v > (1 + 1e-12) * ceiling, v - ceiling, 0.0)
+        if not over.any():
+            return v
+        v = v - over
+        room = np.where(np.isfinite(ceiling), ceiling - v, 1.0) * v
+        return v + room * (over.sum() / room.sum() if room.any() else 0.0)
+
     def dissipation(self) -> float:
         """f.A f at the dual point: step^2 times this is |carried - w'|^2_{-1,M}."""
         i, j, scale = self.scheme.faces.i, self.scheme.faces.j, self.scheme.faces.scale
         f = self.scheme.first_variation(self.dual)
+        f = f if self.pressure is None else f + self.pressure
         moving = self.flux.value != 0
         return float((scale * self.flux.value)[moving] @ (f[i] - f[j])[moving])
 
@@ -110,6 +126,8 @@ class LinearisedStep:
         h, w = self.problem.form.separable, self.dual
         with np.errstate(invalid="ignore"):
             part = h.per_atom(v) - h.per_atom(w) - h.gradient(w) * (v - w)
+        if self.pressure is not None:  # full cells: the conjugate of the bound
+            part = part + self.pressure * (w - v)
         part = np.where(v == w, 0.0, np.maximum(part, 0.0))
         bent = self.problem.form.quadratic_gradient(v - w)
         return float(part.sum()) + 0.5 * float(bent @ (v - w))

@@ -173,6 +173,8 @@ def test_limit_refuses_what_the_linearisation_cannot_do():
         jko.step(mu, jko.Entropy(), W, 1e-6, solver=careful)
     with pytest.raises(jko.Unsupported, match="smears"):
         jko.step(mu, slope, W, 1e-6, solver=careful)
+    with pytest.raises(jko.Unsupported, match="edges of crowds smear"):
+        jko.step(mu, porous + jko.BoxConstraint(1e3), W, 1e-6, solver=careful)
     assert jko.step(mu, porous, W, 1e-4, solver=careful).success
 
 
@@ -218,7 +220,7 @@ def test_auto_takes_it_for_a_callable_interaction(tau):
 @pytest.mark.parametrize(
     ("energy", "words"),
     [
-        (jko.BoxConstraint(2.0), "Entropic"),
+        (jko.BoxConstraint(0.01), r"less than the mass"),
         (jko.InclusiveKL(measures.grid_density((6, 5), seed=4, zeros=0)), "powers p >= 1"),
         (jko.Entropy() + WALL, "charges cells that the energy closes"),
     ],
