@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from jko.energies.mmd import MMDEnergy
-from jko.errors import Unsupported
+from jko.errors import InvalidArgument, Unsupported
 from jko.flow import flow
 from jko.geometries import SphericalHellinger, Wasserstein
 from jko.geometries.base import Geometry, GeometrySum
 from jko.kernels import Kernel
+from jko.kernels.embedding import MASS_TOLERANCE
 from jko.kernels.fast_sums import FastSums, TooManyModes
 from jko.measures.atoms import Particles
 from jko.measures.base import Measure
@@ -79,12 +80,23 @@ def match(
     Trajectory
         Its times count steps; `steps[k].ess` is the effective sample size,
         `steps[k].substeps[0].info["step"]` the step length of the particles.
+
+    Raises
+    ------
+    InvalidArgument
+        Particles and target differ in mass or dimension.
+    Unsupported
+        An unbounded kernel, or one without the integrals of a Gaussian target.
     """
     instance(particles, Particles, "particles", "pass jko.Particles")
     instance(kernel, Kernel, "kernel", "pass a kernel such as jko.kernels.Gaussian(bandwidth=1.0)")
+    instance(target, Measure, "target", "pass a measure to move onto")
     one_of(weights, WEIGHTS, "weights")
-    if isinstance(sums, str):
-        one_of(sums, ("auto",), "sums")
+    if isinstance(sums, str) and sums != "auto":
+        raise InvalidArgument(
+            f"sums = {sums!r} is unknown; pass 'auto', None or jko.kernels.FastSums(tol=...)"
+        )
+    _check_fit(particles, target)
     kappa = kernel.maximum
     if kappa is None:
         raise Unsupported(
@@ -101,6 +113,20 @@ def match(
         geometry = transport + SphericalHellinger() * (1 / (kappa * particles.mass))
         solvers += (ProjectedWeights() if weights == "projected" else Multiplicative(),)
     return flow(particles, energy, geometry, tau=1.0, steps=steps, solver=solvers, **options)
+
+
+def _check_fit(particles: Particles, target: Measure) -> None:
+    """Refuse measures that no motion of the particles can bring together."""
+    if target.dim != particles.dim:
+        raise InvalidArgument(
+            f"target has dimension {target.dim}, the particles {particles.dim};"
+            " pass points of the same space"
+        )
+    if abs(target.mass - particles.mass) > MASS_TOLERANCE * max(target.mass, particles.mass):
+        raise InvalidArgument(
+            f"target has mass {target.mass:.9g}, the particles {particles.mass:.9g}, which no step"
+            " changes; give both the same mass, for instance by weights that sum to 1"
+        )
 
 
 def _sums(particles: Particles, target: Measure, kernel: Kernel) -> FastSums | None:

@@ -205,9 +205,15 @@ def test_particles_without_weight_follow():
         ((clouds()[0], clouds()[1], jko.kernels.Energy()), jko.Unsupported, "not bounded"),
         (
             (clouds()[0], measures.particles(5, 3), K),
-            (jko.InvalidMeasure, jko.InvalidArgument),
-            "dimension 3",
+            jko.InvalidArgument,
+            "target has dimension 3, the particles 2; pass points of the same space",
         ),
+        (
+            (clouds()[0], clouds(mass=2.0)[1], K),
+            jko.InvalidArgument,
+            "target has mass 2, the particles 1, which no step changes; give both",
+        ),
+        ((clouds()[0], jko.LogDensity(len, dim=2), K), jko.InvalidType, "target got LogDensity"),
         (
             (clouds()[0], jko.Gaussian([0.0, 0.0], np.eye(2)), Laplace(1.0)),
             jko.Unsupported,
@@ -224,7 +230,7 @@ def test_bad_arguments(arguments, kind, sentence):
     ("option", "sentence"),
     [
         ({"weights": "euclid"}, "weights = 'euclid' is unknown"),
-        ({"sums": "fast"}, "sums = 'fast' is unknown"),
+        ({"sums": "fast"}, "sums = 'fast' is unknown; pass 'auto', None or"),
         ({"first_step": 0.0}, "first_step"),
         ({"steps": 0}, "steps = 0"),
     ],
