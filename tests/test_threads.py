@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 import jko
+from jko.kernels import pairwise
 from jko.solvers.base import Answer
-from jko.threads import VARIABLE, blas_threads
+from jko.threads import VARIABLE, blas_threads, shared_out
 
 
 class _Spy(jko.solvers.ProxSolver):
@@ -18,8 +20,6 @@ class _Spy(jko.solvers.ProxSolver):
         return None
 
     def solve(self, problem, controls):
-        from threadpoolctl import threadpool_info
-
         self.seen = {p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"}
         return Answer(problem.previous, problem, 0)
 
@@ -43,3 +43,37 @@ def test_no_limit_and_a_bad_limit(monkeypatch):
     monkeypatch.setenv(VARIABLE, "many")
     with pytest.raises(jko.InvalidArgument, match="JKO_BLAS_THREADS = 'many' must be"):
         blas_threads()
+
+
+def test_sums_are_shared_out(monkeypatch):
+    """Two threads: the same sum, the same bits again, and one BLAS thread meanwhile."""
+    monkeypatch.setattr(pairwise, "SHARED_PAIRS", 0)
+    rng = np.random.default_rng(0)
+    x, y, v = rng.normal(size=(1000, 5)), rng.normal(size=(700, 5)), rng.normal(size=700)
+    kernel = jko.kernels.Matern(1.3)
+    sums = {}
+    for said in ("1", "2", "2", "3"):
+        monkeypatch.setenv(VARIABLE, said)
+        found = (
+            kernel.apply(x, y, v),
+            kernel.gradient_apply(x, y, v),
+            kernel.apply(x, x, x[:, 0]),
+            kernel.gradient_apply(x, x, x[:, 0]),
+            jko.kernels.Laplace().gradient_apply(x, x, x[:, 0]),
+        )
+        for a, b, c in zip(found, sums.get("1", found), sums.get(said, found), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+            assert np.array_equal(a, c)
+        sums[said] = found
+
+    def seen(share):
+        pools = [p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"]
+        return np.array([float(max(pools)), len(share)])
+
+    assert shared_out(seen, range(7)).tolist() == [3.0, 7.0]
+
+
+def test_an_error_in_a_share_comes_out(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "2")
+    with pytest.raises(ZeroDivisionError):
+        shared_out(lambda share: 1 / (len(share) - 3), range(7))

@@ -5,12 +5,13 @@ Nothing here knows a kernel: this is where accuracy and memory are looked after 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import InvalidArgument
+from jko.threads import shared_out
 from jko.validation import Array, finite_array
 
 #: Rectangles of a Gram matrix by row and column slices.
@@ -31,6 +32,9 @@ PRODUCT_DIMENSION = 20
 #: Fewer pairs than this are left to differences: time is no matter there, and particles that close
 #: in on a target want the last digit.
 PRODUCT_PAIRS = 2**18
+
+#: Fewer pairs than this are not worth starting threads for.
+SHARED_PAIRS = 2**22
 
 #: Pairs closer than this fraction of their squared norms are recomputed by direct difference.
 NEAR = 1e-3
@@ -128,19 +132,25 @@ def tiles(n: int) -> Iterator[tuple[slice, slice]]:
             yield slice(i, min(i + TILE, n)), slice(j, min(j + TILE, n))
 
 
-def block_sums(gram: GramBlock, x: Array, y: Array, v: Array) -> Array:
-    """K v from rectangles of K: all of them, or one triangle when y is x."""
-    out = np.zeros((len(x), *v.shape[1:]))
-    if y is not x:
-        for i, j in rectangles(len(x), len(y)):
-            out[i] += gram(i, j) @ v[j]
+def block_sums(gram: GramBlock, x: Array, y: Array, v: Array, alone: bool = False) -> Array:
+    """K v from rectangles of K: all of them, or one triangle when y is x.
+
+    Large sums are shared out between threads (`jko.threads`), unless they must stay `alone`.
+    """
+    pieces = list(tiles(len(x)) if y is x else rectangles(len(x), len(y)))
+
+    def some(share: Sequence[tuple[slice, slice]]) -> Array:
+        out = np.zeros((len(x), *v.shape[1:]))
+        for i, j in share:
+            part = gram(i, j)
+            out[i] += part @ v[j]
+            if y is x and i != j:
+                out[j] += part.T @ v[i]
         return out
-    for i, j in tiles(len(x)):
-        part = gram(i, j)
-        out[i] += part @ v[j]
-        if i != j:
-            out[j] += part.T @ v[i]
-    return out
+
+    if alone or len(x) * len(y) < SHARED_PAIRS:
+        return some(pieces)
+    return shared_out(some, pieces)
 
 
 class Augmented:
@@ -169,7 +179,7 @@ class Augmented:
         return self.left[i] @ self.right[:, j]
 
 
-def difference_sums(slope: GramBlock, x: Array, y: Array, v: Array) -> Array:
+def difference_sums(slope: GramBlock, x: Array, y: Array, v: Array, alone: bool = False) -> Array:
     """Sum over j of s_ij v_j (x_i - y_j) from rectangles of s, never an (n, m, d) array.
 
     The sum is x_i (S v)_i - (S diag(v) y)_i: one product with d + 1 columns, over one triangle of
@@ -191,7 +201,7 @@ def difference_sums(slope: GramBlock, x: Array, y: Array, v: Array) -> Array:
     centre = y.mean(axis=0)  # differences do not see a shift, cancellation does
     b = y - centre
     a = b if y is x else x - centre
-    sums = block_sums(slope, x, y, np.column_stack([v, v[:, None] * b]))
+    sums = block_sums(slope, x, y, np.column_stack([v, v[:, None] * b]), alone)
     out: Array = a * sums[:, :1] - sums[:, 1:]
     return out
 
@@ -200,7 +210,8 @@ class ApartSlopes:
     """Rectangles of slopes that blow up at coincident points (Laplace, Energy): no close pairs.
 
     There the subtraction of `difference_sums` would turn rounding into an error, so the share
-    of close pairs is summed by direct difference into `close` (n, d) on the way.
+    of close pairs is summed by direct difference into `close` (n, d) on the way, which only one
+    thread may do.
     """
 
     def __init__(self, slope: Callable[[Array], Array], x: Array, y: Array, v: Array) -> None:

@@ -87,7 +87,7 @@ class RadialKernel(Kernel):
         if not self.singular:
             return difference_sums(self._slope_blocks(x, y), x, y, v)
         apart = ApartSlopes(self._slope, x, y, v)
-        return difference_sums(apart, x, y, v) + apart.close
+        return difference_sums(apart, x, y, v, alone=True) + apart.close
 
     def _slope_blocks(self, x: Array, y: Array) -> GramBlock:
         """A function of two slices: rectangles of the slopes between two whole clouds."""
