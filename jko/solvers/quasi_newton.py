@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Protocol
 
 import numpy as np
@@ -34,7 +36,11 @@ class Smooth(Protocol):
 
 @dataclass
 class Run:
-    """Where the descent stands."""
+    """Where the descent stands.
+
+    `doubts` are what the last changes of the objective differ by from what its slopes say: near the
+    end, where steps are tiny, nothing but the rounding of the objective.
+    """
 
     point: Array
     objective: float
@@ -42,6 +48,7 @@ class Run:
     iterations: int = 0
     evaluations: int = 1
     pairs: list[tuple[Array, Array]] = field(default_factory=list)
+    doubts: deque[float] = field(default_factory=lambda: deque([0.0] * 3, maxlen=3))
 
 
 def descend(
@@ -71,10 +78,23 @@ def descend(
             break
         else:
             by_slope, best = True, replace(run)
-    if has_values and run.objective > best.objective + ROUNDING * abs(best.objective):
+            run.doubts.extend([0.0] * 3)
+    if has_values and run.objective > best.objective + _rounding(problem, run, best, tol):
         best.iterations, best.evaluations = run.iterations, run.evaluations
         return best  # slopes, or rounding errors added up, led uphill
     return run
+
+
+def _rounding(problem: Smooth, run: Run, best: Run, tol: float) -> float:
+    """How far two objectives may differ by rounding alone.
+
+    Near 0 that is no small part of the objective, which is what large terms leave over. The median
+    of the last doubts tells it from a lie of the slopes, which the longest step shows alone.
+    """
+    known = ROUNDING * abs(best.objective)
+    if problem.residual(run.point, run.slope) > tol:
+        return known
+    return max(known, 10 * median(run.doubts))
 
 
 def _stalled(old_value: float, old_residual: float, value: float, residual: float) -> bool:
@@ -87,6 +107,7 @@ def _advance(run: Run, point: Array, objective: float, slope: Array, memory: int
     if step @ change > 1e-12 * np.linalg.norm(step) * np.linalg.norm(change):
         run.pairs.append((step, change))
         del run.pairs[:-memory]
+    run.doubts.append(abs(objective - run.objective - 0.5 * float((run.slope + slope) @ step)))
     run.point, run.objective, run.slope = point, objective, slope
     run.iterations += 1
 

@@ -177,6 +177,33 @@ def test_at_equilibrium_nothing_moves():
     assert step(near, MMDEnergy(mu, K), W, 10.0, tol=1e-13).success
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_an_energy_that_cancels_almost_to_zero_is_no_obstacle(seed):
+    """1/2 MMD^2 near 1e-15 has no digits left; its gradient still has eight."""
+    mu, _ = cloud(seed=seed)
+    shift = 1e-7 * np.random.default_rng(seed).normal(size=mu.points.shape)
+    near = jko.Particles(mu.points + shift, mu.weights)
+    assert step(near, MMDEnergy(mu, K), W, 10.0, tol=1e-12).success
+
+
+@pytest.mark.parametrize("power", [2, 4])
+def test_uphill_by_slopes_is_no_rounding(power):
+    """Slopes that lie lead to a stationary point that is higher: the better one comes back."""
+
+    class Lying:
+        def value(self, y):
+            return 1e-12 * float(y @ y)
+
+        def slope(self, y):
+            return power * (y - 1.0) ** (power - 1)
+
+        def residual(self, y, slope):
+            return float(np.linalg.norm(slope))
+
+    run = descend(Lying(), np.zeros(2), 1e-10, 200, 10)
+    assert np.array_equal(run.point, np.zeros(2))
+
+
 def test_values_buried_in_rounding_do_not_stop_the_descent():
     """V + 1e6: steps change the objective below its last digit long before the residual is met."""
     mu, _ = cloud()
