@@ -16,6 +16,7 @@ from jko.measures.atoms import Particles
 from jko.measures.base import Discrete
 from jko.solvers.recombination import kernel_features
 from jko.solvers.recombination import recombine as eliminate
+from jko.threads import limited
 from jko.validation import Array, instance, one_of, positive_int, rng_of
 
 #: Eigenfunctions kept per atom of the budget.
@@ -83,9 +84,10 @@ def recombine(mu: Particles, budget: int, kernel: Kernel) -> Particles:
     points, weights = mu.points[live], mu.weights[live]
     if len(live) <= budget:
         return Particles(points, weights)
-    factor = pivoted_cholesky(kernel.positive(), points, 1e-14, max_rank=4 * budget).factor
-    count = max(1, min(budget - 1, int(FEATURES_PER_ATOM * budget)))
-    found = eliminate(weights, kernel_features(factor, weights, count), budget)
+    with limited():
+        factor = pivoted_cholesky(kernel.positive(), points, 1e-14, max_rank=4 * budget).factor
+        count = max(1, min(budget - 1, int(FEATURES_PER_ATOM * budget)))
+        found = eliminate(weights, kernel_features(factor, weights, count), budget)
     return Particles(points[found.indices], found.weights * (mu.mass / found.weights.sum()))
 
 

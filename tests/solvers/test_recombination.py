@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jko.solvers.recombination import gram_factor, kernel_features, recombine
+from jko.threads import limited
 
 
 def cloud(n, q, seed=0):
@@ -37,9 +38,10 @@ def test_moments_mass_sign_and_budget(n, q, budget, mass):
 
 def test_fast_enough_and_deterministic():
     v, phi = cloud(2000, 100)
-    start = time.perf_counter()
-    first, second = (recombine(v, phi, 101) for _ in range(2))
-    assert time.perf_counter() - start < 2.0
+    start = time.process_time()
+    with limited():
+        first, second = (recombine(v, phi, 101) for _ in range(2))
+    assert time.process_time() - start < 2.0
     assert (first.indices == second.indices).all()
     assert (first.weights == second.weights).all()
 
