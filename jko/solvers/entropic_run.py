@@ -23,7 +23,7 @@ from jko.solvers.entropic_newton import LIMIT as NEWTON_LIMIT
 from jko.validation import Array
 
 #: A stage is good enough when the gap is this fraction of the tolerance.
-MARGIN = 1e-2
+MARGIN = 1e-3
 #: Potentials this far (in log) below the highest belong to cells that were empty.
 SPREAD = 60.0
 #: Scaling iterations before Newton's method, where there is none, and after it.
