@@ -1,5 +1,6 @@
 """Solvers of proximal steps: pass one as `solver=`, or let "auto" choose."""
 
+from jko.solvers.back_and_forth import BackAndForth
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.birth_death import BirthDeath, Reweighting
 from jko.solvers.bures import Bures
@@ -31,6 +32,7 @@ from jko.solvers.weight_newton import WeightNewton
 
 __all__ = [
     "Answer",
+    "BackAndForth",
     "BirthDeath",
     "Bures",
     "ClosedForm",

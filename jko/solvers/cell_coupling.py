@@ -1,0 +1,212 @@
+r"""Plans with given marginals, from plans that nearly have them: upper bounds of a transport cost.
+
+The plan that potentials give has the right marginal w but another p in place of q. First its
+shares are shifted: to first order that costs nothing where a place is the best one inside its
+segment. What is left arrives at wrong cells and is sent on to right ones, at a price per mass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+
+import numpy as np
+
+from jko.solvers.c_lines import Lines
+from jko.solvers.c_transform import Plan, along, back
+from jko.solvers.multigrid import Balance, solve
+from jko.validation import Array, Index, Mask
+
+#: Rounds of shifted shares, and of fluxes between neighbours.
+SHIFTS, FLUXES = 8, 2
+#: Mismatch, as a share of the mass, that is left to the last resort.
+CLOSE = 1e-11
+#: The mobility of empty cells, as a share of the mean mass.
+FAINT = 1e-3
+#: Diagonal added to a matrix that is only regular up to constants, relative to its entries.
+REGULAR = 1e-10
+
+
+@dataclass(frozen=True, eq=False)
+class Coupled:
+    """A plan between w and q.
+
+    Attributes
+    ----------
+    cost : float
+        sum |x - y|^2 / (2 step) of the plan, shares placed linearly.
+    spread : float
+        At most this much more when the shares are placed at the cells.
+    residual : float
+        sum |p - q| / mass of the plan it began with.
+    """
+
+    cost: float
+    spread: float
+    residual: float
+
+
+def couple(plan: Plan, w: Array, q: Array) -> Coupled:
+    """Mend a plan of w (of the grid's shape) until its other marginal is q."""
+    mass, p = float(q.sum()), plan.push(w)
+    first = off = float(np.abs(p - q).sum())
+    for _ in range(SHIFTS):
+        if off <= CLOSE * mass:
+            break
+        shifted = _shifted(plan, w, p - q)
+        new = shifted.push(w)
+        now = float(np.abs(new - q).sum())
+        if not now < off:
+            break
+        plan, p, off, before = shifted, new, now, off
+        if off > 0.5 * before:
+            break
+    carried = plan.carry(w)
+    sent = Sent(plan, w, p)
+    for _ in range(FLUXES):
+        if sent.off(q) > CLOSE * mass:
+            sent.to_neighbours(q)
+    sent.along_curve(q)
+    return Coupled(carried.cost + sent.cost, carried.spread, first / mass)
+
+
+def _shifted(plan: Plan, w: Array, excess: Array) -> Plan:
+    """Change the shares by minus the gradient of eta, div(mass on segments grad eta) = excess.
+
+    A segment with the mass e on it sends e d forward when its shares grow by d; mass that sits at a
+    cell belongs to the segments on both sides.
+    """
+    ahead = [np.zeros_like(w) for _ in plan.scales]
+    stage = w
+    for k, (axis, lines) in enumerate(plan.moves):
+        mass, shape = along(stage, axis)
+        m, n = mass.shape
+        at = (lines.segment + n * np.arange(m)[:, None]).ravel()
+        half = np.where(_sits(lines), 0.5 * mass, 0.0)
+        on: Array = np.bincount(at, (mass - half).ravel(), minlength=m * n).astype(float)
+        on += np.bincount(np.maximum(at - 1, 0), half.ravel(), minlength=m * n)
+        ahead[axis] = plan.push(back(on, axis, shape), k + 1) + FAINT * float(w.mean())
+        ahead[axis][(slice(None),) * axis + (slice(-1, None),)] = 0.0
+        stage = Plan(plan.scales, plan.moves[k : k + 1]).push(stage)
+    eta = _potential(ahead, excess)
+    moves = []
+    for k, (axis, lines) in enumerate(plan.moves):
+        drop = plan.pull(eta - np.roll(eta, -1, axis), k + 1)
+        moves.append((axis, _moved(lines, along(drop, axis)[0])))
+    return Plan(plan.scales, tuple(moves))
+
+
+def _sits(lines: Lines) -> Mask:
+    """Which places are cells that have a segment on the left."""
+    return (lines.share == 0) & (lines.segment > 0)
+
+
+def _moved(lines: Lines, drop: Array) -> Lines:
+    """Places moved by `drop` (m, n) of their segment, to its ends at most."""
+    right = np.take_along_axis(drop, lines.segment, axis=1)
+    left = np.take_along_axis(drop, np.maximum(lines.segment - 1, 0), axis=1)
+    turns = _sits(lines) & (left < 0) & (right < -left)
+    segment = lines.segment - turns
+    share = np.clip(np.where(turns, 1 + left, lines.share + right), 0.0, 1.0)
+    return Lines(lines.values, segment, share)
+
+
+def _potential(ahead: list[Array], excess: Array) -> Array:
+    """eta with div(ahead grad eta) = excess, up to a shift that makes the matrix regular."""
+    shift = REGULAR * max(float(k.max()) for k in ahead)
+    balance = Balance(np.full(excess.shape, shift), tuple(ahead), tuple(-k for k in ahead))
+    eta, _ = solve(balance, excess.ravel(), symmetric=True, tol=1e-3)
+    return eta.reshape(excess.shape)
+
+
+class Sent:
+    """Arrivals p on their way to other cells.
+
+    Mass f that arrives at the cell i and is sent to k instead costs f (|k - b|^2 - |i - b|^2) with
+    b the mean of the cells it serves. What shared its place is then placed at cells too: that costs
+    share (1 - share) h^2 of the whole, once, f e on the mean.
+    """
+
+    def __init__(self, plan: Plan, w: Array, p: Array) -> None:
+        self.scales, self.p = plan.scales, p
+        self.grid = np.indices(p.shape).astype(float)
+        safe = np.where(p > 0, p, 1.0)
+        self.b = np.stack([np.where(p > 0, plan.push(w * x) / safe, x) for x in self.grid])
+        self.e = plan.placed(w) / safe
+        self.cost = 0.0
+
+    def off(self, q: Array) -> float:
+        """sum |p - q|."""
+        return float(np.abs(self.p - q).sum())
+
+    def _pay(self, f: Array, i: Array, k: Array, b: Array, e: Array) -> None:
+        """Send the masses f (n,) from the cells i (d, n) to k; means b (d, n) and e (n,)."""
+        cost = f * e
+        for s, x, y, z in zip(self.scales, i, k, b, strict=True):
+            cost = cost + s * f * ((y - z) ** 2 - (x - z) ** 2)
+        self.cost += float(cost.sum())
+
+    def to_neighbours(self, q: Array) -> None:
+        """One round of the flux -k grad eta with div(k grad eta) = q - p, no cell overdrawn."""
+        ahead = []
+        base = self.p + FAINT * float(q.mean())
+        for axis in range(q.ndim):
+            k = 0.5 * (base + np.roll(base, -1, axis))
+            k[(slice(None),) * axis + (slice(-1, None),)] = 0.0
+            ahead.append(k)
+        eta = _potential(ahead, self.p - q)
+        flux = [k * (eta - np.roll(eta, -1, a)) for a, k in enumerate(ahead)]
+        both = [(np.maximum(f, 0), np.roll(np.maximum(-f, 0), 1, a)) for a, f in enumerate(flux)]
+        out = reduce(add, [f + g for f, g in both])
+        share = np.where(out > 0, np.minimum(1.0, self.p / np.where(out > 0, out, 1.0)), 0.0)
+        gain, lost = np.zeros_like(q), np.zeros_like(q)
+        moment = np.zeros_like(self.b)
+        for axis, pair in enumerate(both):
+            for f, hop in zip(pair, (1, -1), strict=True):
+                leaving = f * share
+                self._hop(leaving, axis, hop)
+                lost += leaving
+                gain += np.roll(leaving, hop, axis)
+                moment += np.roll(leaving * self.b, hop, axis + 1)
+        left = np.maximum(self.p - lost, 0.0)
+        total = left + gain
+        safe = np.where(total > 0, total, 1.0)
+        self.b = np.where(total > 0, (left * self.b + moment) / safe, self.grid)
+        self.e = left * self.e / safe
+        self.p = total
+
+    def _hop(self, f: Array, axis: int, hop: int) -> None:
+        """Pay for the mass f that every cell sends to its neighbour along an axis."""
+        at = f > 0
+        i, b = self.grid[:, at], self.b[:, at]
+        k = i.copy()
+        k[axis] += hop
+        self._pay(f[at], i, k, b, self.e[at])
+
+    def along_curve(self, q: Array) -> None:
+        """Couple what is left too much and too little in the order of a curve through the cells."""
+        curve = _curve(q.shape)
+        d = (self.p - q).ravel()[curve]
+        give, take = np.cumsum(np.maximum(d, 0)), np.cumsum(np.maximum(-d, 0))
+        if give[-1] <= 0 or take[-1] <= 0:
+            return
+        cuts = np.union1d(give, take * (give[-1] / take[-1]))
+        f = np.diff(cuts, prepend=0.0)
+        middle = cuts - f / 2
+        source = curve[np.minimum(np.searchsorted(give, middle), q.size - 1)]
+        target = curve[
+            np.minimum(np.searchsorted(take, middle * (take[-1] / give[-1])), q.size - 1)
+        ]
+        cells, b = self.grid.reshape(q.ndim, -1), self.b.reshape(q.ndim, -1)
+        self._pay(f, cells[:, source], cells[:, target], b[:, source], self.e.ravel()[source])
+
+
+def _curve(shape: tuple[int, ...]) -> Index:
+    """The cells in an order whose successors are neighbours: back and forth, line by line."""
+    order = np.arange(shape[-1])
+    for n in reversed(shape[:-1]):
+        size = order.size
+        rows = [order + k * size if k % 2 == 0 else order[::-1] + k * size for k in range(n)]
+        order = np.concatenate(rows)
+    return order

@@ -1,0 +1,126 @@
+r"""The step that back-and-forth solves, without regularisation, and its certificate.
+
+Transport between cell centres pins the mass to the cells: a density that moves by a fraction of a
+cell would pay for whole cells. So the cells of one of the two measures exchange their mass with
+places anywhere, and what happens at a place is shared linearly between the neighbouring cells of
+the other measure, axis by axis: the cell averages of the moved density. With T the least cost of
+such a plan, the stated step is
+
+    min over w >= 0 of mass M of   F(w) + T(w, m') / (2 step).
+
+side = "previous": the cells of w take their mass from places, whose shares add up to m'.
+side = "new": the cells of m' send their mass to places, whose shares add up to w.
+
+T is at most W2^2 between the cells as atoms; putting the shares at the cells themselves costs
+`Carried.spread` more, which bounds how far the two problems are apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from jko.energies.separable import Separable
+from jko.measures.grid import GridDensity
+from jko.prox.problem import ProxProblem
+from jko.prox.result import Certificate
+from jko.prox.weight_dual import fixed_gap, median_multiplier
+from jko.solvers.c_transform import CTransform, c_transform
+from jko.solvers.cell_coupling import couple
+from jko.validation import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """A measure judged with potentials: objective - gap <= minimum of the stated step.
+
+    Attributes
+    ----------
+    gap : float
+    residual : float
+        sum |p - q| / mass, p the marginal of the potentials' plan that should be q.
+    transport : float
+        T of a plan with the right marginals, so that the objective is F(w) + transport/(2 step).
+    spread : float
+        The cost, over 2 step, of putting the shares of the plan at the cells themselves.
+    """
+
+    gap: float
+    residual: float
+    transport: float
+    spread: float
+
+
+@dataclass(frozen=True, eq=False)
+class CellStep:
+    """The stated step; `side` says which measure's cells share the mass of places."""
+
+    problem: ProxProblem
+    side: str = "previous"
+
+    @property
+    def previous(self) -> GridDensity:
+        """The previous measure."""
+        mu = self.problem.previous
+        assert isinstance(mu, GridDensity)
+        return mu
+
+    @property
+    def h(self) -> Separable:
+        """The energy, cell by cell."""
+        return self.problem.form.separable
+
+    @cached_property
+    def scales(self) -> tuple[float, ...]:
+        """h^2 / (2 step) of every axis."""
+        return tuple(float(s) ** 2 / (2 * self.problem.step) for s in self.previous.grid.spacing)
+
+    @cached_property
+    def m(self) -> Array:
+        """The previous weights, of the grid's shape."""
+        return self.previous.weights.reshape(self.previous.grid.shape)
+
+    def ends(self, w: Array) -> tuple[Array, Array]:
+        """The measure whose cells have places, and the one whose cells share them."""
+        return (w, self.m) if self.side == "previous" else (self.m, w)
+
+    def potentials(self, g: Array, found: CTransform) -> tuple[Array, Array]:
+        """(phi, psi) on the cells of m' and w, from potentials g of the sharing cells."""
+        return (g, found.values) if self.side == "previous" else (found.values, g)
+
+    def transform(self, g: Array) -> CTransform:
+        """g^c."""
+        return c_transform(g, self.scales)
+
+    def objective(self, nu: Any) -> float:
+        """F + T / (2 step), T from below by the same ascent with the new measure held fixed."""
+        from jko.solvers.dual_ascent import transport_cost
+
+        return self.problem.value(nu) + transport_cost(self, nu.weights.reshape(self.m.shape))
+
+    def certificate(self, answer: Any) -> Certificate:
+        """Gap of a measure, relative to its objective, from any potentials `answer.dual["g"]`."""
+        g = np.asarray(answer.dual["g"]).reshape(self.m.shape)
+        bound = self.bound(answer.measure.weights.reshape(self.m.shape), g)
+        return Certificate(bound.gap if np.isfinite(bound.gap) else np.inf, bound.residual)
+
+    def bound(self, w: Array, g: Array) -> Bound:
+        r"""Judge w with any potentials g (Kantorovich and Fenchel duality):
+
+            gap = [F(w) + F*(-psi) + <psi, w>] + [cost of a plan - <phi, m'> - <psi, w>],
+
+        F* on measures of mass M. The plan of g has one of the two marginals;
+        `jko.solvers.cell_coupling` makes it one that has both.
+        """
+        found = self.transform(g)
+        phi, psi = self.potentials(g, found)
+        pull, flat, mass = psi.ravel(), w.ravel(), self.previous.mass
+        lam = median_multiplier(self.h, self.h.gradient(flat) + pull, flat)
+        energy, _ = fixed_gap(self.h, pull, flat, mass, lam)
+        coupled = couple(found.plan, *self.ends(w))
+        slack = coupled.cost - float((phi * self.m).sum()) - float(pull @ flat)
+        moved = 2 * self.problem.step * coupled.cost
+        return Bound(energy + slack, coupled.residual, moved, coupled.spread)

@@ -1,0 +1,235 @@
+r"""Ascent of the dual of a transport step on cells.
+
+    I(g) = <phi, m'> + min over w of mass M of  F(w) + <psi, w>
+
+is concave in the potentials g = phi (side "previous", psi = phi^c) or g = psi (side "new", where
+phi = psi^c). Its derivative is q - p: q the measure whose cells share places, p what the plan of g
+puts there. A step solves a Poisson problem whose mobility is the mass (an H^1 metric that follows
+the density) plus the response of the energy; its length comes from a line search. Between steps g
+goes forth and back, to g^{cc}, as long as that raises I.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from jko.solvers.c_transform import CTransform
+from jko.solvers.cell_coupling import FAINT
+from jko.solvers.cell_response import Fixed, Response, level
+from jko.solvers.cell_transport import Bound, CellStep
+from jko.solvers.multigrid import Balance, solve
+from jko.validation import Array
+
+#: Share of the predicted rise that a step must reach; halvings before a step is given up.
+ARMIJO, HALVINGS = 0.1, 24
+#: Limit of the local dilation that the metric takes into account.
+DILATION = 8.0
+#: Largest response of the energy, in units of what moving mass by a cell costs, and the least.
+STIFF, LOOSE = 1e6, 1e-6
+#: The ascent ends after this many steps in turn whose rise is below this share of the tolerance.
+STALLED, UNSEEN = 5, 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Potentials with what they lead to, all of the grid's shape.
+
+    Attributes
+    ----------
+    g : array
+    found : CTransform
+        g^c and its plan.
+    psi, w, p : arrays
+        Potentials on the cells of w, the measure that responds, the marginal of the plan.
+    level : float
+        The multiplier of the mass.
+    value : float
+        I(g), with the proximal term.
+    """
+
+    g: Array
+    found: CTransform
+    psi: Array
+    w: Array
+    p: Array
+    level: float
+    value: float
+
+
+class Ascent:
+    """Steps of the dual for one problem.
+
+    Attributes
+    ----------
+    expected : float
+        Rise that the last step's gradient promised.
+    linear : (w, g)
+        The measure that answers to the last step to first order, with the potentials before it.
+        Where the response is steep (fronts, tails) its plan fits better than that of the response
+        itself; any pair gives a bound.
+    """
+
+    def __init__(self, stated: CellStep, response: Response | Fixed, visible: float) -> None:
+        self.stated, self.response, self.visible = stated, response, visible
+        self.mass = float(stated.m.sum())
+        self.width, self.level, self.project = 0.0, 0.0, True
+        self.stalled, self.expected = 0, np.inf
+        self.slope = np.zeros_like(stated.m)
+        self.linear = (stated.m, np.zeros_like(stated.m))
+
+    def state(self, g: Array) -> State:
+        """Evaluate potentials."""
+        found = self.stated.transform(g)
+        phi, psi = self.stated.potentials(g, found)
+        if isinstance(self.response, Fixed):
+            w, rest = self.response.w.ravel(), 0.0
+        else:
+            w, self.level = level(self.response, psi.ravel(), self.mass, self.level)
+            rest = float(self.response.whole.per_atom(w).sum())
+            rest += self.level * (self.mass - float(w.sum()))
+        grid_w = w.reshape(g.shape)
+        value = float((phi * self.stated.m).sum()) + float((psi * grid_w).sum()) + rest
+        p = found.plan.push(self.stated.ends(grid_w)[0])
+        return State(g, found, psi, grid_w, p, self.level, value)
+
+    def step(self, now: State) -> State:
+        """g^{cc} while that helps, then one step along the metric's gradient."""
+        if self.project:
+            there_and_back = self.state(self.stated.transform(now.found.values).values)
+            self.project = there_and_back.value > now.value
+            now = there_and_back if self.project else now
+        gradient = self.stated.ends(now.w)[1] - now.p
+        change, _ = solve(self.metric(now), gradient.ravel(), symmetric=True, tol=1e-2)
+        change = change.reshape(now.g.shape)
+        rise = float((change * gradient).sum())
+        self.expected, self.linear = rise, self.linearised(now, change)
+        least = 1e-15 * float(np.abs(now.g * now.p).sum())
+        new, t = self.state(now.g + change), 1.0
+        for _ in range(HALVINGS):
+            if new.value >= now.value + ARMIJO * t * rise - least:
+                break
+            t /= 2
+            new = self.state(now.g + t * change)
+        self._learn(t, float((np.abs(change) * (self.stated.m + now.p)).sum()) / (2 * self.mass))
+        least = max(least, self.visible * max(1.0, abs(now.value)))
+        self.stalled = 0 if new.value > now.value + least else self.stalled + 1
+        return new if new.value >= now.value else now
+
+    def _learn(self, t: float, change: float) -> None:
+        """The width over which responses are averaged: what the potentials still change by."""
+        wider = min(max(2 * self.width, 0.5 * t * change), 10 * change)
+        self.width = 0.5 * change if t == 1 else wider
+
+    def metric(self, now: State) -> Balance:
+        """diag(response) - div(step p grad), p divided by the dilation 1 - step D^2 g."""
+        m, ahead = self.stated.m, []
+        mass = 0.5 * (now.p + self.stated.ends(now.w)[1])
+        for axis, scale in enumerate(self.stated.scales):
+            bend: Array = np.zeros(m.shape)
+            head = (slice(None),) * axis
+            bend[(*head, slice(1, -1))] = np.diff(now.g, 2, axis=axis) / (2 * scale)
+            local = mass / np.clip(1 - bend, 1 / DILATION, DILATION) + FAINT * float(m.mean())
+            k = 0.5 * (local + np.roll(local, -1, axis)) / (2 * scale)
+            k[(*head, slice(-1, None))] = 0.0
+            ahead.append(k)
+        unit = float(m.mean()) / (2 * min(self.stated.scales))
+        diagonal = np.full(m.shape, LOOSE * unit)
+        if isinstance(self.response, Response):
+            y = now.level - now.psi.ravel()
+            slope = self.response.slope(y, now.w.ravel(), self.width)
+            self.slope = np.minimum(slope, STIFF * unit).reshape(m.shape)
+            shared = self.slope
+            if self.stated.side == "previous":
+                shared = np.minimum(now.found.plan.push(shared), STIFF * unit)
+            diagonal += shared
+        return Balance(diagonal, tuple(ahead), tuple(-k for k in ahead))
+
+    def linearised(self, now: State, change: Array) -> tuple[Array, Array]:
+        """`linear` of a change of g."""
+        if isinstance(self.response, Fixed):
+            return now.w, now.g
+        side = self.stated.side
+        lift = now.found.plan.pull(change) if side == "previous" else -change
+        lift -= float((self.slope * lift).sum()) / max(float(self.slope.sum()), 1e-300)
+        w = np.minimum(now.w + self.slope * lift, self.response.h.ceiling.reshape(lift.shape))
+        w = np.maximum(w, 0.0)
+        return w * (self.mass / float(w.sum())), now.g
+
+    def settled(self, now: State) -> bool:
+        """Whether the ascent has come as far as its proximal centre is from the answer."""
+        assert isinstance(self.response, Response)
+        assert self.response.centre is not None
+        away = now.w.ravel() - self.response.centre
+        return self.expected <= self.response.kappa * float(away @ away)
+
+    def recentred(self, now: State) -> State:
+        """The same potentials with the proximal centre at the measure found."""
+        assert isinstance(self.response, Response)
+        self.response = replace(self.response, centre=now.w.ravel())
+        self.stalled = 0
+        return self.state(now.g)
+
+    def slack(self, now: State) -> float:
+        """F(w) + F*(y) - <y, w> at the level found, without the proximal term."""
+        assert isinstance(self.response, Response)
+        h, w = self.response.h, now.w.ravel()
+        y = now.level - now.psi.ravel()
+        return float((h.per_atom(w) + h.per_atom_conjugate(y) - y * w).sum())
+
+
+def transport_cost(stated: CellStep, w: Array, tol: float = 1e-12) -> float:
+    """T(w, m') / (2 step), from below."""
+    ascent = Ascent(stated, Fixed(w), 0.0)
+    now = ascent.state(np.zeros_like(w))
+    for _ in range(200):
+        now = ascent.step(now)
+        if ascent.stalled >= STALLED or ascent.expected <= tol * max(1.0, abs(now.value)):
+            break
+    return now.value
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Where the ascent ended: the measure, potentials, their bound, iterations, limit hit."""
+
+    w: Array
+    g: Array
+    bound: Bound
+    iterations: int
+    exhausted: bool
+
+
+def ascend(
+    stated: CellStep, response: Response, starts: list[Array], tol: float, limit: int
+) -> Found:
+    """Ascend from the best of several potentials until the gap is below tol max(1, |I|)."""
+    ascent = Ascent(stated, response, UNSEEN * tol)
+    now = max((ascent.state(g) for g in starts), key=lambda s: s.value)
+    gate, count = np.inf, 0
+    best: Found | None = None
+    while count < limit and ascent.stalled < STALLED:
+        now, count = ascent.step(now), count + 1
+        target = tol * max(1.0, abs(now.value))
+        ready = ascent.expected <= min(gate, target)
+        if response.kappa > 0 and ascent.settled(now):
+            ready = ascent.slack(now) <= target and ready
+            now = ascent.recentred(now)
+        if ready:
+            gate = 0.3 * ascent.expected
+            best = min([*filter(None, [best]), *judged(ascent, now, count)], key=_gap)
+            if best.bound.gap <= target:
+                return best
+    best = min([*filter(None, [best]), *judged(ascent, now, count)], key=_gap)
+    return replace(best, iterations=count, exhausted=count >= limit)
+
+
+def judged(ascent: Ascent, now: State, count: int) -> list[Found]:
+    """The measure of the potentials, and the one of the last linear system, with their bounds."""
+    pairs = [(now.w, now.g), ascent.linear]
+    return [Found(w, g, ascent.stated.bound(w, g), count, False) for w, g in pairs]
+
+
+def _gap(found: Found) -> float:
+    return found.bound.gap if np.isfinite(found.bound.gap) else np.inf
