@@ -12,6 +12,7 @@ these two cells take the Laplace kernel, whose inverse is (1 - d^2)/2 with condi
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pytest
@@ -108,6 +109,7 @@ class Cell:
             solver = transport if self.geometry == "Wasserstein" else (transport, "auto")
         return mu, energy, geometry, solver
 
+    @cache  # noqa: B019 (a dozen cells)
     def exact(self, beta: float | None = None):
         """The density at TIME, as a function; another beta gives another flow."""
         beta = self.beta if beta is None else beta
