@@ -32,7 +32,8 @@ def choose_reg(problem: ProxProblem, debias: bool) -> float:
     natural = tau if spread <= 0 else min(tau, spread / 5)
     needed = 2 * _spacing(previous) ** 2
     if isinstance(previous, GridDensity) and _sharp(problem):
-        natural = min(natural, FRONT * _spacing(previous) ** 2)
+        curved = bool(problem.form.separable.powers)
+        natural = min(natural, FRONT * _spacing(previous) ** 2) if curved else needed
     if not isinstance(previous, GridDensity) and needed > spread > 0:
         warnings.warn(
             f"reg = {needed:.3g}, needed by atoms this far apart, exceeds the variance {spread:.3g}"
@@ -45,9 +46,10 @@ def choose_reg(problem: ProxProblem, debias: bool) -> float:
 
 
 def _sharp(problem: ProxProblem) -> bool:
-    """Whether the density may end in a front: an internal energy that is finite-sloped at 0."""
-    powers = problem.form.separable.powers
-    return bool(powers) and all(p > 1 for p in powers)
+    """Whether the density may end in a front: bounds, or only internal energies with p > 1."""
+    h = problem.form.separable
+    bounded = bool((np.isfinite(h.ceiling) & (h.ceiling > 0)).any())
+    return all(p > 1 for p in h.powers) and (bounded or bool(h.powers))
 
 
 def warn_if_unresolved(problem: ProxProblem, reg: float) -> None:
