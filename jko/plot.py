@@ -138,7 +138,10 @@ def density(
     style: str = "-",
     vmax: float | None = None,
 ) -> Any:
-    """A density on a grid: a curve in one dimension, an image in two (which is returned)."""
+    """A density on a grid: a curve in one dimension, an image in two (which is returned).
+
+    Obstacles of the grid are grey in an image.
+    """
     grid = rho.grid
     if grid.dim == 1:
         x = grid.axes[0]
@@ -148,8 +151,12 @@ def density(
     if grid.dim != 2:
         raise InvalidArgument(f"rho has dimension {grid.dim}; draw one or two dimensions")
     extent = (grid.lower[0], grid.upper[0], grid.lower[1], grid.upper[1])
+    values = rho.density
+    if grid.mask is not None:
+        values = np.ma.masked_array(values, ~grid.mask.reshape(grid.shape))
+        ax.set_facecolor(MUTED)
     image = ax.imshow(
-        rho.density.T, origin="lower", extent=extent, cmap="viridis", vmin=0.0, vmax=vmax
+        values.T, origin="lower", extent=extent, cmap="viridis", vmin=0.0, vmax=vmax
     )
     ax.set_title(label or "")
     return image

@@ -138,3 +138,34 @@ def test_the_radial_tumour_keeps_its_balance(monkeypatch):
     fine_r, fine = tumour.radial(times, 600)
     off = np.abs(np.interp(r, fine_r, fine[-1]) - rho[-1]) @ ring
     assert off < 3e-3 * (rho @ ring)[-1]
+
+
+def test_crowd(demo):
+    """The ceiling holds, the crowd is later than walkers unhindered, and those near their count."""
+    lateness = []
+    for rows in ("26", "52"):
+        printed = demo("crowd", "--rows", rows, "--steps", "70")
+        mean = re.search(r"door: (\S+) in the crowd, (\S+) unhindered, exactly (\S+)\.\n", printed)
+        crowd, free, exact = (float(v) for v in mean.groups())
+        assert crowd > 1.25 * free
+        # Besides the cells an implicit step is late by half of itself.
+        lateness.append(free - exact - 0.025)
+        assert number(printed, "Mass lost:") < 1e-12
+        assert "all certified" in printed
+    assert 0 < 1.5 * lateness[1] < lateness[0] < 0.1
+    rows = table(printed, "    t ")
+    assert rows[:, 4].max() <= 1 + 1e-6
+    assert (np.diff(rows[:, 1]) >= 0).all()
+    assert rows[-1, 1] == pytest.approx(rows[-1, 3], rel=1e-3)  # all are through in the end
+    assert np.abs(rows[:, 6]).max() <= 1e-9
+
+
+def test_walls_of_a_picture_are_grey(monkeypatch, tmp_path):
+    """Obstacles are left out of the image, whose background shows."""
+    plot = pytest.importorskip("jko.plot", exc_type=ImportError)
+    jko = importlib.import_module("jko")
+    mask = np.array([[True, False], [True, True]])
+    grid = jko.Grid([0, 0], [1, 1], [2, 2], mask=mask)
+    _, ax = plot.figure([["a"]], (2, 2))
+    image = plot.density(ax["a"], jko.GridDensity(grid, [1.0, 0, 2, 3]))
+    np.testing.assert_array_equal(image.get_array().mask, ~mask.T)
