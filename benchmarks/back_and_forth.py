@@ -105,7 +105,12 @@ def crowd(cells: int) -> None:
             after = min(1.0, height * (1 + tau) ** 2)
             mu = disc(radius, height, centre)
             exact = disc(radius * np.sqrt(height / after), after, centre, mu.mass)
-        solvers = (BackAndForth(), Entropic(debias=False), FiniteVolume())
+        solvers = (
+            BackAndForth(),
+            Entropic(debias=False),
+            Entropic(debias="half"),
+            FiniteVolume(),
+        )
         title = f"crowd {cells}^2 {kind} of density {height:g} tau={tau:g}:"
         show(title, mu, well + jko.BoxConstraint(1.0), tau, exact, solvers)
 
