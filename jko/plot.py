@@ -155,9 +155,7 @@ def density(
     if grid.mask is not None:
         values = np.ma.masked_array(values, ~grid.mask.reshape(grid.shape))
         ax.set_facecolor(MUTED)
-    image = ax.imshow(
-        values.T, origin="lower", extent=extent, cmap="viridis", vmin=0.0, vmax=vmax
-    )
+    image = ax.imshow(values.T, origin="lower", extent=extent, cmap="viridis", vmin=0.0, vmax=vmax)
     ax.set_title(label or "")
     return image
 
