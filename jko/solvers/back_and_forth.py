@@ -54,9 +54,9 @@ class BackAndForth(ProxSolver):
 
     Linear shares blur or sharpen a density by a part of a cell a step, O(h^2): measured, on smooth
     densities of an entropy the debiased entropic step is 2 to 20 times closer to the exact step; on
-    the porous medium they are about equally close, and this one is 3 to 20 times faster; with a
-    bound on the density it is mostly several times closer than the plain entropic step. Steps that
-    move mass by much less than a cell are for `jko.solvers.FiniteVolume`. Where the dual has kinks
+    the porous medium they are about equally close, and this one is 4 to 20 times faster; with a
+    bound on the density it is mostly closer than entropic steps, and faster. Steps that move mass
+    by much less than a cell are for `jko.solvers.FiniteVolume`. Where the dual has kinks
     (few cells, contractions under an internal energy) the ascent can stop with a gap of 1e-5 to
     1e-4.
     """

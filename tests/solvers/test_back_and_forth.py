@@ -176,7 +176,7 @@ def test_drifting_crowds(height, limit):
     assert error < limit
     assert r.measure.density.max() <= 1 + 1e-9
     plain = jko.step(mu, crowd, W, tau, solver=Entropic(debias=False), throw=False)
-    assert error < 0.3 * distance(plain.measure, exact) / mu.mass
+    assert error < 0.6 * distance(plain.measure, exact) / mu.mass
 
 
 @pytest.mark.parametrize(("height", "tau"), [(0.5, 0.2), (0.8, 0.3)])
