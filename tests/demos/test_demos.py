@@ -13,26 +13,6 @@ import jko
 DEMOS = Path(__file__).parents[2] / "demos"
 
 
-@pytest.fixture
-def demo(monkeypatch, tmp_path, capsys):
-    """Run a demo by name; hand back its module and what it printed."""
-    pytest.importorskip("matplotlib")
-    monkeypatch.syspath_prepend(str(DEMOS))
-
-    def run(name: str, *options: str) -> str:
-        module = importlib.import_module(name)
-        capsys.readouterr()
-        assert module.main([*options, "--out", str(tmp_path)]) == 0
-        printed = capsys.readouterr().out
-        path = Path(re.search(r"^Figure: (.+)$", printed, re.M).group(1))
-        assert path == tmp_path / f"{name}.png"
-        assert path.read_bytes().startswith(b"\x89PNG")
-        assert path.stat().st_size > 10_000
-        return printed
-
-    return run
-
-
 def rows(printed: str, first: str) -> np.ndarray:
     """The numbers of the table under the line that starts with `first`."""
     lines = printed[printed.index(first) :].splitlines()[1:]

@@ -1,29 +1,9 @@
 """The digits demo, reduced: the MMD flow makes new digits, united support copies old ones."""
 
-import importlib
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-DEMOS = Path(__file__).parents[2] / "demos"
-
-
-@pytest.fixture
-def demo(monkeypatch, tmp_path, capsys):
-    """Run a demo by name; hand back what it printed."""
-    pytest.importorskip("matplotlib")
-    monkeypatch.syspath_prepend(str(DEMOS))
-
-    def run(name: str, *options: str) -> str:
-        module = importlib.import_module(name)
-        capsys.readouterr()
-        assert module.main([*options, "--out", str(tmp_path)]) == 0
-        assert (tmp_path / f"{name}.png").stat().st_size > 10_000
-        return capsys.readouterr().out
-
-    return run
 
 
 def table(printed: str, label: str) -> np.ndarray:

@@ -4,10 +4,9 @@ import re
 
 import numpy as np
 import pytest
-from test_demos import demo  # noqa: F401 (a fixture)
 
 
-def test_eight_schools(demo):  # noqa: F811
+def test_eight_schools(demo):
     """Every mean within .05 sd and every sd within 5 % of the exact figures."""
     printed = demo("eight_schools")
     assert "converged: 1000 particles" in printed
@@ -17,7 +16,7 @@ def test_eight_schools(demo):  # noqa: F811
     assert errors[:, 1].max() < 5
 
 
-def test_logistic_regression(demo):  # noqa: F811
+def test_logistic_regression(demo):
     pytest.importorskip("sklearn")
     printed = demo("logistic_regression", "--particles", "400", "--moves", "40")
     assert "worst fractal dimension" in printed
@@ -28,7 +27,7 @@ def test_logistic_regression(demo):  # noqa: F811
     assert float(losses.group(2)) < 0.15
 
 
-def test_multimodal(demo):  # noqa: F811
+def test_multimodal(demo):
     """The methods that stay in one mode say so; tempering finds both."""
     printed = demo("multimodal", "--particles", "400")
     table = [line.split() for line in printed.splitlines()]

@@ -1,29 +1,8 @@
 """The demos of variational inference run, and their figures are right."""
 
-import importlib
 import re
-from pathlib import Path
 
 import numpy as np
-import pytest
-
-DEMOS = Path(__file__).parents[2] / "demos"
-
-
-@pytest.fixture
-def demo(monkeypatch, tmp_path, capsys):
-    """Run a demo by name; hand back what it printed."""
-    pytest.importorskip("matplotlib")
-    monkeypatch.syspath_prepend(str(DEMOS))
-
-    def run(name: str, *options: str) -> str:
-        assert importlib.import_module(name).main([*options, "--out", str(tmp_path)]) == 0
-        path = tmp_path / f"{name}.png"
-        assert path.read_bytes().startswith(b"\x89PNG")
-        assert path.stat().st_size > 10_000
-        return capsys.readouterr().out
-
-    return run
 
 
 def test_banana(demo):
