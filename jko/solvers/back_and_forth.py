@@ -8,14 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from jko.energies.separable import Separable
-from jko.geometries.wasserstein import Wasserstein
-from jko.measures.grid import GridDensity
+from jko.measures.grid import bent_paths
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.cell_response import Response
 from jko.solvers.cell_transport import CellStep
 from jko.solvers.dual_ascent import Found, ascend
-from jko.solvers.hellinger_atoms import infeasible
+from jko.solvers.refusals import not_on_cells
 from jko.validation import Array, one_of, positive_int
 
 #: The ascent stops when the gap is this share of the tolerance.
@@ -75,21 +74,15 @@ class BackAndForth(ProxSolver):
         positive_int(self.max_iter, "max_iter")
 
     def accepts(self, problem: ProxProblem) -> str | None:
-        if not isinstance(problem.geometry, Wasserstein):
-            return f"it steps in jko.Wasserstein(), not in {problem.geometry!r}"
-        previous = problem.previous
-        if not isinstance(previous, GridDensity):
-            return f"needs the cells of a GridDensity, not a {type(previous).__name__}"
-        if not previous.grid.straight:
-            return "moves mass along straight lines: it takes no periodic axis and no obstacle"
+        why = not_on_cells(problem) or bent_paths(problem.previous)
+        if why is not None:
+            return why
         if problem.form.quadratics:
             return (
                 "takes energies that act cell by cell (internal energies, potentials, bounds);"
                 " use jko.solvers.Entropic for kernels"
             )
-        if (previous.weights[problem.form.separable.ceiling == 0] > 0).any():
-            return "the measure charges cells that the energy closes"
-        return infeasible(problem)
+        return None
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         limit = self.max_iter if controls.max_iter is None else controls.max_iter

@@ -23,10 +23,10 @@ from jko.solvers.hellinger_atoms import (
     Response,
     atoms_of,
     free_weights,
-    infeasible,
     scatter,
 )
 from jko.solvers.multiplier import fixed_weights, multiplier_at
+from jko.solvers.refusals import infeasible
 from jko.validation import Array, Index
 
 

@@ -16,8 +16,8 @@ from jko.numerics import gram_root
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Breakdown, Status
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.hellinger_atoms import infeasible
 from jko.solvers.multiplier import rescale
+from jko.solvers.refusals import infeasible
 from jko.solvers.spherical import half_angle_root
 from jko.validation import Array, one_of, positive_int
 

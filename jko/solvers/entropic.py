@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from jko.errors import InvalidArgument
-from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Histogram
 from jko.measures.grid import GridDensity
 from jko.prox.entropic import EntropicStep
@@ -14,7 +15,7 @@ from jko.prox.gibbs import DENSE_LIMIT
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.entropic_reg import choose_reg, warn_if_unresolved
-from jko.solvers.hellinger_atoms import infeasible
+from jko.solvers.refusals import infeasible, not_transport
 from jko.validation import one_of, positive, positive_int
 
 
@@ -69,10 +70,12 @@ class Entropic(ProxSolver):
         if self.reg is not None:
             object.__setattr__(self, "reg", positive(self.reg, "reg"))
         one_of(self.backend, ("log", "pot"), "backend")
-        if self.debias not in (True, False, "half"):
+        if not isinstance(self.debias, (bool, np.bool_)) and self.debias != "half":
             raise InvalidArgument(
                 f"debias = {self.debias!r} must be True (Sinkhorn divergence), False or 'half'"
             )
+        if self.debias != "half":  # a NumPy boolean is not `True`
+            object.__setattr__(self, "debias", bool(self.debias))
         if self.depth != 0:
             positive_int(self.depth, "depth")
 
@@ -83,14 +86,10 @@ class Entropic(ProxSolver):
         return {True: "Entropic", "half": "Entropic(half)"}.get(self.debias, "Entropic(plain)")
 
     def accepts(self, problem: ProxProblem) -> str | None:
-        if not isinstance(problem.geometry, Wasserstein):
-            return f"takes Wasserstein steps, not {problem.geometry!r}"
-        previous = problem.previous
-        if not isinstance(previous, (GridDensity, Histogram)):
-            return (
-                f"needs a fixed support (GridDensity or Histogram), not {type(previous).__name__};"
-                " move particles with jko.solvers.Lagrangian"
-            )
+        why = not_transport(problem)
+        if why is not None:
+            return why
+        previous = problem.discrete
         if isinstance(previous, Histogram) and previous.n > DENSE_LIMIT:
             return f"needs a dense kernel of {previous.n} scattered points, limit {DENSE_LIMIT}"
         if isinstance(previous, GridDensity) and previous.grid.mask is not None:
@@ -109,7 +108,10 @@ class Entropic(ProxSolver):
         if why is not None:
             return why
         if any(q.kernel.definiteness != "positive" for q in form.quadratics):
-            return "needs quadratic terms with a positive-definite kernel"
+            return (
+                "needs quadratic terms with a positive-definite kernel; on grids"
+                " jko.solvers.FiniteVolume() takes others"
+            )
         curved = form.separable.powers or form.quadratics
         if self.debias is True and not curved:
             return (

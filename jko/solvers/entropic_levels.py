@@ -125,12 +125,10 @@ def coarsened(level: Problem) -> Level | None:
     shape = [m // f for m, f in zip(grid.shape, factors, strict=True)]
     coarse = Grid(grid.lower, grid.upper, shape, periodic=grid.periodic)
     density = GridDensity(coarse, _summed(mu.weights, grid.shape, factors))
-    terms = tuple(Quadratic(t.kernel, t.kernel.operator(density), t.scale) for t in _terms(level))
+    terms = tuple(
+        Quadratic(t.kernel, t.kernel.operator(density), t.scale) for t in level.form.quadratics
+    )
     return Level(density, WeightForm(_averaged(level, factors), terms), level.step)
-
-
-def _terms(level: Problem) -> tuple[Quadratic, ...]:
-    return level.form.quadratics
 
 
 def _averaged(level: Problem, factors: list[int]) -> Separable:

@@ -171,8 +171,6 @@ class EntropicRun:
 
     def scale_from(self, start: Array, most: int) -> _Found | None:
         """Accelerated scaling."""
-        if self.stated.form.quadratics and self.iterations == 0:
-            self.sweep = ScalingMap(self.stated)
         self.gate = np.inf
         run = anderson(
             self.sweep, start, done=self.done, depth=self.depth, max_iter=min(most, self.left)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from jko.geometries.wasserstein import Wasserstein
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Breakdown, Status
@@ -14,7 +13,7 @@ from jko.solvers.fv_length import displacement, model_error
 from jko.solvers.fv_scheme import Scheme
 from jko.solvers.fv_start import solution
 from jko.solvers.fv_stated import LinearisedStep
-from jko.solvers.hellinger_atoms import infeasible
+from jko.solvers.refusals import not_on_cells
 from jko.validation import positive, positive_int
 
 #: Cells that a step may move mass by, where a limit is set.
@@ -80,17 +79,12 @@ class FiniteVolume(ProxSolver):
         positive_int(self.max_iter, "max_iter")
 
     def accepts(self, problem: ProxProblem) -> str | None:
-        if not isinstance(problem.geometry, Wasserstein):
-            return f"it steps in jko.Wasserstein(), not in {problem.geometry!r}"
-        previous = problem.previous
-        if not isinstance(previous, GridDensity):
-            return f"needs the cells of a GridDensity, not a {type(previous).__name__}"
-        why = infeasible(problem)
+        why = not_on_cells(problem)
         if why is not None:
             return why
+        previous = problem.previous
+        assert isinstance(previous, GridDensity)
         scheme = Scheme(problem.form, previous.grid)
-        if (previous.weights[~scheme.opened] > 0).any():
-            return "the measure charges cells that the energy closes"
         if any(p < 1 and not (p > 0 and scheme.uniform(p)) for p in scheme.powers):
             return "takes powers p >= 1 of the density, or fast diffusion with one coefficient"
         # The entropic step sees neither obstacles nor kernels that are not positive definite.

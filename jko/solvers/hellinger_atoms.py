@@ -111,20 +111,6 @@ def atoms_of(problem: ProxProblem) -> tuple[Atoms, Index | None]:
     return Atoms(separable.take(index), previous[index], problem.step), index
 
 
-def infeasible(problem: ProxProblem) -> str | None:
-    """Why no weights within the upper bounds of the energy can be an answer."""
-    ceiling = problem.form.separable.ceiling
-    if not (ceiling > 0).any():
-        return "the energy forbids every atom of the measure; leave one open at least"
-    capacity, mass = float(ceiling.sum()), problem.previous.mass
-    if problem.geometry.conserves_mass and capacity < mass * (1 - 1e-12):
-        return (
-            f"the energy lets the atoms carry {capacity:.6g} in all, less than the mass {mass:.6g}"
-            " the step must keep; relax its upper bounds or walls, or free the mass"
-        )
-    return None
-
-
 def scatter(w: Array, index: Index | None, n: int) -> Array:
     """Weights on all n atoms from those that may carry any."""
     if index is None:

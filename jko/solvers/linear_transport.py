@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from jko.geometries.wasserstein import MAX_PAIRS, Wasserstein
-from jko.measures.atoms import Histogram
-from jko.measures.grid import GridDensity, bent_paths
+from jko.geometries.wasserstein import MAX_PAIRS
+from jko.measures.grid import bent_paths
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.solvers.refusals import not_transport
 from jko.solvers.transport_program import TransportStep
 from jko.validation import Array, Index
 
@@ -34,17 +34,10 @@ class LinearTransport(ProxSolver):
     default_tol: ClassVar[float] = 1e-9
 
     def accepts(self, problem: ProxProblem) -> str | None:
-        if not isinstance(problem.geometry, Wasserstein):
-            return "LinearTransport takes Wasserstein steps"
-        previous = problem.previous
-        if not isinstance(previous, (GridDensity, Histogram)):
-            return (
-                f"needs a fixed support (GridDensity or Histogram), not {type(previous).__name__};"
-                " move particles with jko.solvers.Lagrangian"
-            )
-        bent = bent_paths(previous)
-        if bent is not None:
-            return bent
+        why = not_transport(problem) or bent_paths(problem.previous)
+        if why is not None:
+            return why
+        previous = problem.discrete
         h = problem.form.separable
         if problem.form.quadratics or any((c > 0).any() for c in h.powers.values()):
             return f"takes energies that are linear in the weights, and {problem.energy!r} is not"

@@ -20,8 +20,9 @@ from jko.prox.result import Breakdown, Status
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.closed_form import closed_response
 from jko.solvers.dual_root import RootResponse
-from jko.solvers.hellinger_atoms import Atoms, Response, infeasible, scatter
+from jko.solvers.hellinger_atoms import Atoms, Response, scatter
 from jko.solvers.multiplier import fixed_weights, multiplier_at
+from jko.solvers.refusals import infeasible
 from jko.validation import Array
 
 #: Atoms that suffice for a first guess of the multiplier.

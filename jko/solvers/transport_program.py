@@ -9,8 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from jko.energies.form import Quadratic
-from jko.geometries.wasserstein import Wasserstein
-from jko.measures.atoms import Histogram
 from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity, bent_paths
 from jko.numerics import gram_root
@@ -19,8 +17,8 @@ from jko.prox.result import Breakdown, Certificate, Status
 from jko.prox.weight_dual import fixed_gap, median_multiplier
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.conic import rescaled
-from jko.solvers.hellinger_atoms import infeasible
 from jko.solvers.multiplier import rescale
+from jko.solvers.refusals import infeasible, not_transport
 from jko.validation import Array, positive_int
 
 
@@ -56,23 +54,16 @@ class TransportProgram(ProxSolver):
         positive_int(self.max_atoms, "max_atoms")
 
     def accepts(self, problem: ProxProblem) -> str | None:
-        if not isinstance(problem.geometry, Wasserstein):
-            return "TransportProgram takes Wasserstein steps"
-        previous = problem.previous
-        if not isinstance(previous, (GridDensity, Histogram)):
-            return (
-                f"needs a fixed support (GridDensity or Histogram), not {type(previous).__name__};"
-                " move particles with jko.solvers.Lagrangian"
-            )
-        bent = bent_paths(previous)
-        if bent is not None:
-            return bent
+        why = not_transport(problem) or bent_paths(problem.previous)
+        if why is not None:
+            return why
+        previous = problem.discrete
         if isinstance(previous, GridDensity) and not self.grids:
             return "is set to leave grid densities to others"
         if previous.n > self.max_atoms:
             return (
                 f"takes at most {self.max_atoms} atoms, this measure has {previous.n};"
-                " use jko.solvers.Entropic, or raise max_atoms"
+                " use jko.solvers.Entropic where it applies, or raise max_atoms"
             )
         why = infeasible(problem)
         if why is not None:

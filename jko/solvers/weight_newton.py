@@ -16,8 +16,8 @@ from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.weight_dual import charged_by
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.hellinger_atoms import infeasible
 from jko.solvers.mirror import contradiction
+from jko.solvers.refusals import infeasible
 from jko.solvers.spherical import half_angle_root
 from jko.solvers.weight_barrier import BarrierStatus
 from jko.solvers.weight_program import WeightProgram

@@ -218,7 +218,7 @@ def test_too_few_steps_are_told():
 
 
 REFUSED = {
-    "geometry": (jko.KL, jko.Hellinger(), {}, "steps in jko.Wasserstein"),
+    "geometry": (jko.KL, jko.Hellinger(), {}, "takes Wasserstein steps, not Hellinger"),
     "kernel": (lambda pi: jko.MMDEnergy(pi, jko.kernels.Gaussian(1.0)), W, {}, "cell by cell"),
     "full": (lambda pi: jko.BoxConstraint(0.1), W, {}, "less than the mass"),
     "closed": (

@@ -1,0 +1,46 @@
+"""Why a solver refuses a problem: the reasons that several of them share."""
+
+from __future__ import annotations
+
+from jko.geometries.wasserstein import Wasserstein
+from jko.measures.atoms import Histogram
+from jko.measures.grid import GridDensity
+from jko.prox.problem import ProxProblem
+
+
+def infeasible(problem: ProxProblem) -> str | None:
+    """Why no weights within the upper bounds of the energy can be an answer."""
+    ceiling = problem.form.separable.ceiling
+    if not (ceiling > 0).any():
+        return "the energy forbids every atom of the measure; leave one open at least"
+    capacity, mass = float(ceiling.sum()), problem.previous.mass
+    if problem.geometry.conserves_mass and capacity < mass * (1 - 1e-12):
+        return (
+            f"the energy lets the atoms carry {capacity:.6g} in all, less than the mass {mass:.6g}"
+            " the step must keep; relax its upper bounds or walls, or free the mass"
+        )
+    return None
+
+
+def not_transport(problem: ProxProblem) -> str | None:
+    """Why the problem is no Wasserstein step on a fixed support."""
+    if not isinstance(problem.geometry, Wasserstein):
+        return f"takes Wasserstein steps, not {problem.geometry!r}"
+    if not isinstance(problem.previous, (GridDensity, Histogram)):
+        return (
+            "needs a fixed support (GridDensity or Histogram), not"
+            f" {type(problem.previous).__name__}; move particles with jko.solvers.Lagrangian"
+        )
+    return None
+
+
+def not_on_cells(problem: ProxProblem) -> str | None:
+    """Why the problem is no Wasserstein step of a density whose cells are all open."""
+    if not isinstance(problem.geometry, Wasserstein):
+        return f"takes Wasserstein steps, not {problem.geometry!r}"
+    previous = problem.previous
+    if not isinstance(previous, GridDensity):
+        return f"needs the cells of a GridDensity, not a {type(previous).__name__}"
+    if (previous.weights[problem.form.separable.ceiling == 0] > 0).any():
+        return "the measure charges cells that the energy closes"
+    return infeasible(problem)
