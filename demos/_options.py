@@ -10,13 +10,20 @@ from jko import plot
 
 
 class Options(argparse.ArgumentParser):
-    """An argument parser with --out, whose errors are jko's: the command line prints one line."""
+    """An argument parser with --out, whose errors are jko's: the command line prints one line.
 
-    def __init__(self, name: str, description: str) -> None:
+    With `moves` it has --animate too, for `animate`.
+    """
+
+    def __init__(self, name: str, description: str, *, moves: bool = False) -> None:
         super().__init__(prog=f"jko demo {name}", description=description)
         self.add_argument(
             "--out", default="figures", metavar="FOLDER", help="for the figure (default: figures)"
         )
+        if moves:
+            self.add_argument(
+                "--animate", action="store_true", help="write the flow as a GIF beside the figure"
+            )
 
     def whole(self, flag: str, default: int, *, least: int = 1, text: str = "") -> None:
         """Add an option that is a whole number, `least` or more."""
@@ -40,6 +47,13 @@ class Options(argparse.ArgumentParser):
         chosen = super().parse_args(args, namespace)
         plot.folder(chosen.out)
         return chosen
+
+
+def animate(chosen: argparse.Namespace, name: str, sol: jko.Trajectory, **drawing: Any) -> None:
+    """Write the flow as NAME.gif beside the figure, when --animate asks for it."""
+    if chosen.animate:
+        path = plot.folder(chosen.out) / f"{name}.gif"
+        print(f"Animation: {plot.animate(sol, path, **drawing)}")
 
 
 def script(main: Callable[[], int]) -> NoReturn:

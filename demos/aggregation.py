@@ -7,7 +7,7 @@ it becomes a ring of radius 3 pi/16.
 """
 
 import numpy as np
-from _options import Options, script
+from _options import Options, animate, script
 
 import jko
 from jko import plot
@@ -22,7 +22,7 @@ def radii(mu: jko.Particles) -> np.ndarray:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the demo."""
-    parser = Options("aggregation", "A cloud of particles becomes a disc, or a ring.")
+    parser = Options("aggregation", "A cloud of particles becomes a disc, or a ring.", moves=True)
     parser.whole("--particles", 400, least=20)
     parser.whole("--steps", 80, least=8, text="until t = 4 for the disc, t = 40 for the ring")
     parser.whole("--seed", 1, least=0, text="of the cloud")
@@ -56,21 +56,24 @@ def main(argv: list[str] | None = None) -> int:
         f" exact {RING:.5f}.\nDisc: {filled}\nRing: {hollow}"
     )
 
-    fig, ax = plot.figure([["start", "disc", "ring", "moment"]], (13.0, 3.2))
+    fig, ax = plot.figure([["start", "disc", "ring", "moment"]], (10.5, 2.8))
     turn = np.linspace(0, 2 * np.pi, 200)
-    for name, mu, radius in (
-        ("start", start, None), ("disc", filled.final, 1.0), ("ring", hollow.final, RING)
+    for name, mu, radius, title in (
+        ("start", start, 0.0, "start"), ("disc", filled.final, 1.0, "disc, t = 4"),
+        ("ring", hollow.final, RING, "ring, t = 40"),
     ):  # fmt: skip
-        plot.particles(ax[name], mu, area=8 * n)
         if radius:
             circle = radius * np.cos(turn), radius * np.sin(turn)
-            ax[name].plot(*circle, "--", color=plot.INK, lw=1, zorder=4, label="exact radius")
-        side = 2.6 if name == "start" else 1.3
-        ax[name].set(xlim=(-side, side), ylim=(-side, side), title=name)
-    ax["moment"].plot(filled.times, moments, color=plot.COLORS[0], label="the flow to the disc")
+            ax[name].plot(*circle, color=plot.INK, lw=1, zorder=1, label="exact radius")
+        plot.particles(ax[name], mu, area=8 * n)
+        side = 1.5 if radius else 2.6
+        ax[name].set(xlim=(-side, side), ylim=(-side, side))
+        plot.finish(ax[name], title=title, legend="upper right" if radius else None)
+    ax["moment"].plot(filled.times, moments, color=plot.COLORS[0], label="to the disc")
     ax["moment"].plot(filled.times, exact, "--", color=plot.INK, lw=1.2, label="exact")
-    plot.finish(ax["moment"], xlabel="time t", ylabel="second moment", legend="upper right")
+    plot.finish(ax["moment"], xlabel="time t", title="second moment", legend="upper right")
     print(f"Figure: {plot.save(fig, plot.folder(chosen.out) / 'aggregation.png')}")
+    animate(chosen, "aggregation", filled, size=(4.5, 3.0), area=8 * n)
     return 0
 
 

@@ -6,7 +6,7 @@ started in one well and approaches the Gibbs density exp(-V/D)/Z, whose energy i
 """
 
 import numpy as np
-from _options import Options, script
+from _options import Options, animate, script
 
 import jko
 from jko import plot
@@ -21,7 +21,9 @@ def well(x: np.ndarray) -> np.ndarray:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the demo."""
-    parser = Options("fokker_planck", "A density in a double well relaxes to the Gibbs density.")
+    parser = Options(
+        "fokker_planck", "A density in a double well relaxes to the Gibbs density.", moves=True
+    )
     parser.whole("--cells", 200, least=20, text="of the grid on [-2.4, 2.4]")
     parser.whole("--steps", 80, text="of length 0.2")
     chosen = parser.parse_args(argv)
@@ -56,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         f" moves {moved:.1e} of it.\n{sol}"
     )
 
-    fig, ax = plot.figure([["density", "energy"]], (10.0, 4.0), width_ratios=[1.4, 1])
+    fig, ax = plot.figure([["density", "energy"]], (10.0, 3.6), width_ratios=[1.4, 1])
     plot.density(ax["density"], gibbs, color=plot.MUTED, fill=True, label="Gibbs density")
     for k, color in zip((0, 1, 10, chosen.steps), (plot.FAINT, *plot.COLORS), strict=False):
         if k <= chosen.steps:
@@ -65,6 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     plot.finish(ax["density"], xlabel="x", ylabel="density", legend="upper left")
     plot.decay(ax["energy"], sol, of=lambda f: f - floor, ylabel="F - F(Gibbs density)")
     print(f"Figure: {plot.save(fig, plot.folder(chosen.out) / 'fokker_planck.png')}")
+    animate(chosen, "fokker_planck", sol, size=(5.0, 3.2))
     return 0
 
 

@@ -63,15 +63,15 @@ def main(argv: list[str] | None = None) -> int:
         )
     print(f"\n{sol}")
 
-    fig, ax = plot.figure([["before", "after", "error"]], (13.0, 3.3))
+    fig, ax = plot.figure([["before", "after", "error"]], (10.0, 2.4))
     top, exact = rho.density.max(), heated(rho, END).reshape(rho.grid.shape)
     for name, mu, label in (("before", rho, "t = 0"), ("after", sol.final, f"t = {END:g}")):
         plot.density(ax[name], mu, label=label, vmax=top).set_cmap("gray")
     off = np.abs(sol.final.density - exact / rho.grid.cell_volume)
-    label = f"error at t = {END:g}, in grey values"
+    label = f"error at t = {END:g}, of grey in [0, 1]"
     image = plot.density(ax["error"], jko.GridDensity.from_density(off, rho.grid), label=label)
     image.set_cmap("gray_r")
-    fig.colorbar(image, ax=ax["error"], shrink=0.8)
+    fig.colorbar(image, ax=ax["error"], shrink=0.9)
     for one in ax.values():
         one.set_axis_off()
     print(f"Figure: {plot.save(fig, plot.folder(chosen.out) / 'heat_image.png')}")

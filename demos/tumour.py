@@ -7,7 +7,7 @@ integrates beside the flow.
 """
 
 import numpy as np
-from _options import Options, script
+from _options import Options, animate, script
 from scipy.integrate import solve_ivp
 from scipy.sparse import diags_array
 
@@ -42,7 +42,7 @@ def radial(times: np.ndarray, n: int = 400) -> tuple[np.ndarray, np.ndarray]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the demo."""
-    parser = Options("tumour", "A tumour grows at its rim.")
+    parser = Options("tumour", "A tumour grows at its rim.", moves=True)
     parser.whole("--cells", 96, least=20, text="along each axis of [-1.6, 1.6]^2")
     parser.whole("--steps", 100, least=5, text=f"until t = {END:g}")
     chosen = parser.parse_args(argv)
@@ -68,29 +68,28 @@ def main(argv: list[str] | None = None) -> int:
         )
     print(f"\n{sol}")
 
-    fig, ax = plot.figure([["rho", "births", "cut"]], (13.0, 3.6), width_ratios=[1, 1, 1.3])
+    fig, ax = plot.figure([["rho", "births", "cut"]], (10.5, 3.0), width_ratios=[1, 1, 1.2])
     pressure = M / (M - 1) * sol.final.density ** (M - 1)
     births = jko.GridDensity(grid, sol.final.weights * RATE * np.maximum(1 - pressure.ravel(), 0))
     for name, mu, label in (
         ("rho", sol.final, "density"),
         ("births", births, "births, b rho (1 - p)"),
     ):
-        image = plot.density(ax[name], mu, label=f"{label} at t = {END:g}")
-        fig.colorbar(image, ax=ax[name], shrink=0.8)
+        image = plot.density(ax[name], mu, label=f"{label}, t = {END:g}")
+        fig.colorbar(image, ax=ax[name], shrink=0.75)
     middle, x = chosen.cells // 2, grid.axes[0]
     for part, color in zip((0.0, 0.3, 0.6, 1), (plot.FAINT, *plot.COLORS), strict=False):
         k = round(part * chosen.steps)
-        label = "the radial PDE" if k == 0 else None
+        label = "the PDE" if k == 0 else None
         ax["cut"].plot(r, exact[k], color=plot.INK, lw=1, label=label)
         points = sol.measures[k].density[middle:, middle]
         shown = np.where(points > 1e-6, points, np.nan)
-        label = f"the run, t = {sol.times[k]:.3g}"
+        label = f"t = {sol.times[k]:.3g}"
         ax["cut"].plot(x[middle:], shown, "o", color=color, ms=3, label=label)
-    ax["cut"].set_xlim(0, 2.2)
-    plot.finish(
-        ax["cut"], xlabel="distance from the centre", ylabel="density", legend="upper right"
-    )
+    ax["cut"].set_xlim(0, SIDE)
+    plot.finish(ax["cut"], xlabel="distance from the centre", title="density", legend="upper right")
     print(f"Figure: {plot.save(fig, plot.folder(chosen.out) / 'tumour.png')}")
+    animate(chosen, "tumour", sol, size=(4.6, 4.0))
     return 0
 
 

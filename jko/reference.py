@@ -307,6 +307,22 @@ def drift_density(x: ArrayLike, time: float, drift: float = 1.0) -> Array:
     return np.asarray(decay * wave + pi * np.exp(drift * (z - 0.5)))
 
 
+def jam_shares(r: ArrayLike, time: ArrayLike, density: float, radius: float, dim: int = 2) -> Array:
+    r"""Share of a crowd within r of a shut door to which all walk at unit speed (MATH W7).
+
+    The Wasserstein flow of int |x| rho + (rho <= 1) from the density c < 1 on a ball, or a sector
+    of one, of radius R about the door. Who is not stopped walks on; before the door a full jam
+    grows, and so the share within r is that of the people who came, or that for whom there is room:
+
+        min(c min(r + t, R)^d, r^d) / (c R^d).
+
+    Steps of any length are on this flow, too.
+    """
+    away = np.asarray(r, dtype=float)
+    came = density * np.minimum(away + np.asarray(time), radius) ** dim
+    return np.asarray(np.minimum(came, away**dim) / (density * radius**dim))
+
+
 def energy_distance_quantile(s: ArrayLike, time: float) -> Array:
     """Quantile function of the Wasserstein flow of 1/2 MMD^2 (k = -|x-y|) from delta_{-1} to
     delta_0 on the line: Q_t(s) = min(0, -1 + 2 s t) (MATH M9).

@@ -324,6 +324,35 @@ def test_drift_density_solves_its_equation_without_flux(g):
     assert mass == pytest.approx(2 * np.pi * np.sinh(g / 2) / g, rel=1e-10)
 
 
+# -- W7 ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", [0.0, 0.1])
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_a_jam_is_what_a_step_makes_of_a_crowd(d, start):
+    """Brute force over the places of 12 people who need room; from the start, and from a jam."""
+    n, density, radius, tau = 12, 0.3, 0.75, 0.1
+    shares, room = (np.arange(n) + 0.5) / n, density * radius**d  # room: r^d of the full jam
+    r = np.linspace(0, radius, 100_001)
+
+    def places(t):
+        return np.interp(shares, ref.jam_shares(r, t, density, radius, d), r)
+
+    before, after = places(start), places(start + tau)
+
+    def objective(volumes):
+        there = volumes ** (1 / d)
+        return (there + (there - before) ** 2 / (2 * tau)).mean()
+
+    needs = [{"type": "ineq", "fun": lambda v: np.diff(v, prepend=-room / (2 * n)) - room / n}]
+    options = {"ftol": 1e-14, "maxiter": 500}
+    best = minimize(objective, before**d, method="SLSQP", constraints=needs, options=options)
+    assert needs[0]["fun"](after**d).min() > -1e-6
+    assert objective(after**d) == pytest.approx(best.fun, abs=1e-7)
+    np.testing.assert_allclose(after, best.x ** (1 / d), atol=2e-3)
+    assert 0 < (after > before - tau + 1e-6).sum() < n  # some are held up, some are not
+
+
 def test_energy_distance_quantile_follows_its_velocity():
     """d/dt Q_t = -f'(Q_t), f' = 2 (cdf of target - cdf of mu) with the sign of -|x-y|.
 

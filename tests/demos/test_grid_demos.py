@@ -123,7 +123,7 @@ def test_the_radial_tumour_keeps_its_balance(monkeypatch):
 
 def test_crowd(demo):
     """The ceiling holds, the crowd is later than walkers unhindered, and those near their count."""
-    lateness = []
+    lateness, places = [], []
     for rows in ("26", "52"):
         printed = demo("crowd", "--rows", rows, "--steps", "70")
         mean = re.search(r"door: (\S+) in the crowd, (\S+) unhindered, exactly (\S+)\.\n", printed)
@@ -133,12 +133,32 @@ def test_crowd(demo):
         lateness.append(free - exact - 0.025)
         assert number(printed, "Mass lost:") < 1e-12
         assert "all certified" in printed
+        # Flows without pressure, or cut at the ceiling, are off by .06 and more.
+        shut = re.search(r"off their places by (\S+) at most, (\S+) at", printed).groups()
+        places.append([float(v) for v in shut])
     assert 0 < 1.5 * lateness[1] < lateness[0] < 0.1
+    assert places[0][0] < 0.036
+    assert places[1][0] < 0.025
+    assert places[1][1] < 0.007
+    assert places[0][1] > 1.7 * places[1][1]
     rows = table(printed, "    t ")
     assert rows[:, 4].max() <= 1 + 1e-6
     assert (np.diff(rows[:, 1]) >= 0).all()
     assert rows[-1, 1] == pytest.approx(rows[-1, 3], rel=1e-3)  # all are through in the end
     assert np.abs(rows[:, 6]).max() <= 1e-9
+
+
+@pytest.mark.parametrize("ceiling", [1.5, 0.7])
+def test_the_jam_notices_a_wrong_ceiling(monkeypatch, ceiling):
+    """The check at the shut door, with wrong answers."""
+    monkeypatch.syspath_prepend(str(DEMOS))
+    pytest.importorskip("matplotlib")
+    crowd, jko = importlib.import_module("crowd"), importlib.import_module("jko")
+    right = jko.BoxConstraint
+    monkeypatch.setattr(jko, "BoxConstraint", lambda _: right(ceiling))
+    _, _, shares, exact = crowd.shut(52, 0.05)
+    assert np.abs(shares - exact).mean(axis=1).max() * crowd.RADIUS > 0.04
+    assert np.abs(shares - exact)[-1].mean() * crowd.RADIUS > 0.04
 
 
 def test_walls_of_a_picture_are_grey(monkeypatch, tmp_path):
