@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     exact = Barenblatt(dim=2, m=float(chosen.m))
     energy, tau = exact.g * jko.PorousMedium(chosen.m), END / chosen.steps
     start = averages(exact, exact.start, grid)
-    # "auto" mixes these steps with entropic ones: closer to the exact steps, over forty times slower.
+    # "auto" mixes in entropic steps: closer to the exact ones, but over forty times slower.
     solver = jko.solvers.FiniteVolume()
     sol = jko.flow(start, energy, jko.Wasserstein(), tau=tau, steps=chosen.steps, solver=solver)
 
