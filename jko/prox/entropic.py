@@ -106,6 +106,11 @@ class EntropicStep:
         return self.debias == "half"
 
     @property
+    def curved(self) -> bool:
+        """Whether F has an internal energy: the density itself keeps mass from clumping."""
+        return bool(self.form.separable.powers)
+
+    @property
     def previous(self) -> Discrete:
         """The previous measure."""
         return self.problem.discrete

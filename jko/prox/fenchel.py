@@ -87,6 +87,8 @@ def _best_multiplier(h: Separable, w: Array, y: Array, lam: float) -> float:
         steep &= (c == 0) | (p < 1)
     steep &= h.ceiling == np.inf
     floor = float((y - h.linear)[steep].max()) if steep.any() else -np.inf
+    # Rounding must not leave the highest atom above its slope, where the conjugate is infinite.
+    floor += 4 * float(np.finfo(float).eps) * (abs(floor) + float(np.abs(y).max(initial=0.0)))
     mass, best = float(w.sum()), np.inf
     lam = max(lam, floor)
     for _ in range(6):

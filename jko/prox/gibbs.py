@@ -9,6 +9,7 @@ products are plain matrix-vector products.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from jko.validation import Array
 
 #: Potentials may drift this far (in log) from those absorbed into a dense kernel.
 DRIFT = 60.0
-#: A dense kernel keeps up to five (n, n) matrices: 134 MB each at this size.
+#: A dense kernel keeps up to six (n, n) matrices: 134 MB each at this size.
 DENSE_LIMIT = 4096
 
 
@@ -41,6 +42,10 @@ class Gibbs(ABC):
     @abstractmethod
     def log_apply(self, v: Array, slot: str = "") -> Array:
         """log(K e^v) for v (n,), entries -inf allowed; `slot` names the role of v (a cache)."""
+
+    @abstractmethod
+    def apply(self, v: Array) -> Array:
+        """K v for v (n,) of any sign."""
 
     @abstractmethod
     def cost(self, log_a: Array, log_b: Array) -> float:
@@ -79,6 +84,11 @@ class GridGibbs(Gibbs):
     def log_apply(self, v: Array, slot: str = "") -> Array:
         self.count += 1
         return self._product(v, -1)
+
+    def apply(self, v: Array) -> Array:
+        self.count += 1
+        with np.errstate(under="ignore"):
+            return self._contracted(v.reshape(self.grid.shape), -1).ravel()
 
     def cost(self, log_a: Array, log_b: Array) -> float:
         total = 0.0
@@ -122,14 +132,18 @@ class GridGibbs(Gibbs):
         if top == -np.inf:
             return np.full(v.shape, -np.inf)
         with np.errstate(under="ignore", divide="ignore"):
-            out = np.exp(v - top).reshape(self.grid.shape)
-            for k, line in enumerate(self._lines):
-                # Contracting the first axis puts the result last: after d rounds all is in place.
-                gram = line.squared_gram if k == squared else line.gram
-                out = np.tensordot(out, gram, axes=(0, 0))
+            out = self._contracted(np.exp(v - top).reshape(self.grid.shape), squared)
             if out.min() > SAFE:
                 return np.asarray(np.log(out).ravel() + top)
             return self._by_lines(v, squared)
+
+    def _contracted(self, out: Array, squared: int) -> Array:
+        """The tensor product applied to values on the grid."""
+        for k, line in enumerate(self._lines):
+            # Contracting the first axis puts the result last: after d rounds all is in place.
+            gram = line.squared_gram if k == squared else line.gram
+            out = np.tensordot(out, gram, axes=(0, 0))
+        return out
 
     def _by_lines(self, v: Array, squared: int) -> Array:
         out = v.reshape(self.grid.shape)
@@ -181,6 +195,15 @@ class DenseGibbs(Gibbs):
             work /= total
         self._slots[slot] = (v.copy(), beta, work)
         return beta
+
+    def apply(self, v: Array) -> Array:
+        self.count += 1
+        return np.asarray(self._gram @ v)
+
+    @cached_property
+    def _gram(self) -> Array:
+        with np.errstate(under="ignore"):
+            return np.asarray(np.exp(self._log))
 
     def _plan(self, log_a: Array, log_b: Array) -> Array:
         self.count += 1

@@ -3,7 +3,8 @@ r"""The fixed-point maps behind entropic steps: one sweep of scaling, and what i
 With r = 2 tau/eps, a = m'/(K b), s = K'a and prox(q, r) = argmin r F + KL(. | q):
 
 - plain:    w = prox(s, r),            b <- w/s
-- debiased: w = prox(d s, r),          b <- w/s,  d <- sqrt(d w/(K d))
+- debiased: w = prox(d s, r),          b <- w/s,  d <- sqrt(d w/(K d)), or better
+                                                  (`jko.solvers.entropic_self`)
 - half:     w = prox(s^2/K1, 2 r),     b <- w/s
 
 Smooth errors of log b are multiplied by (1 - D), D = 1/(1 + r w F''(w)), in the plain sweep, by
@@ -19,11 +20,11 @@ import numpy as np
 from jko.prox.entropic import EntropicStep, Plan
 from jko.prox.scaling import Sweep, floored
 from jko.solvers.entropic_prox import KLProx
+from jko.solvers.entropic_self import SelfPotential
 from jko.validation import Array
 
-#: Share of the mean weight that even empty atoms have in the norm of the acceleration, with and
-#: without an internal energy: where there is none, only this settles the light atoms.
-LIGHT, LINEAR_LIGHT = 1e-12, 1e-9
+#: Share of the mean weight that even empty atoms have in the norm of the acceleration.
+LIGHT = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +55,19 @@ class State:
 
 
 class ScalingMap:
-    """One sweep of a stated step, from its potentials x to the next."""
+    """One sweep of a stated step, from its potentials x to the next.
 
-    def __init__(self, stated: EntropicStep) -> None:
-        self.stated = stated
+    Parameters
+    ----------
+    stated : EntropicStep
+    own : SelfPotential, optional
+        How a debiased step changes log d.
+    """
+
+    def __init__(self, stated: EntropicStep, own: SelfPotential | None = None) -> None:
+        self.stated, self.own = stated, own or SelfPotential(stated)
         rate = 2 * stated.rate if stated.half else stated.rate
         self.prox = KLProx(stated.form, rate, stated.previous.mass)
-        self.light = LIGHT if stated.form.separable.powers else LINEAR_LIGHT
 
     def __call__(self, x: Array) -> Sweep:
         if self.stated.divergence:
@@ -69,29 +76,31 @@ class ScalingMap:
 
     def _plain(self, log_b: Array) -> Sweep:
         plan = self.stated.plan(log_b)
-        log_w, tangent = self.prox(plan.log_s)
-        image = floored(log_w - plan.log_s)
-        return Sweep(image, np.exp(plan.log_w), State(plan, tangent=tangent))
+        log_w = self.prox(plan.log_s, plan.log_w)
+        return Sweep(floored(log_w - plan.log_s), np.exp(plan.log_w), State(plan))
 
     def _half(self, log_b: Array) -> Sweep:
         plan = self.stated.plan(log_b)
-        log_w, tangent = self.prox(2 * plan.log_s - self.stated.log_one)
+        log_w = self.prox(2 * plan.log_s - self.stated.log_one, plan.log_w)
         w = np.exp(log_w)
         curvature = self.stated.form.separable.hessian(w) * w
         flat = 1 / (1 + self.prox.r * np.where(w > 1e-200, curvature, 0.0))
         change = (log_w - plan.log_s - log_b) / (1 + np.maximum(0.0, 2 * flat - 1))
         # Where the sweep is about to put mass, or to take it all away, counts as well.
         weights = np.maximum(np.exp(plan.log_w), np.minimum(w, self.stated.previous.mass))
-        return Sweep(floored(log_b + change), weights, State(plan, tangent=tangent))
+        return Sweep(floored(log_b + change), weights, State(plan))
 
     def _debiased(self, log_b: Array, log_d: Array) -> Sweep:
         plan = self.stated.plan(log_b)
-        log_w, tangent = self.prox(log_d + plan.log_s)
+        log_w = self.prox(log_d + plan.log_s, plan.log_w)
         smooth = self.stated.kernel.log_apply(log_d, "d")
-        image = np.stack([log_w - plan.log_s, 0.5 * (log_d + log_w - smooth)])
-        image = floored(image)
-        # Empty cells drift: log d falls there for ever, and that must not look like an error.
-        change = np.abs(image - np.stack([log_b, log_d]))
+        change = self.own.change(log_w, log_d, smooth)
+        image = floored(np.stack([log_w - plan.log_s, log_d + change]))
         weights = np.exp(plan.log_w)
-        weights = weights + self.light * weights.mean() / (1 + change**2)
-        return Sweep(image, weights, State(plan, log_d, smooth, tangent))
+        if self.own.mu > 0:
+            weights = np.stack([weights, weights + self.own.mu])
+        else:
+            # Empty cells drift: log d falls there for ever, and that must not look like an error.
+            drift = np.abs(image - np.stack([log_b, log_d]))
+            weights = weights + LIGHT * weights.mean() / (1 + drift**2)
+        return Sweep(image, weights, State(plan, log_d, smooth))

@@ -9,6 +9,9 @@ from jko.energies.separable import Separable
 from jko.numerics import log_or_minus_inf
 from jko.validation import Array
 
+#: Newton steps of one prox.
+MOST = 30
+
 
 def log_prox_separable(h: Separable, log_q: Array, r: float) -> Array:
     """log argmin r h(w) + KL(w | q) from log q; closed form for entropies and potentials.
@@ -31,78 +34,87 @@ class KLProx:
     r"""The KL-prox of a separable energy plus convex quadratic terms (MATH W1b).
 
     With F(w) = h(w) + w'Qw/2, linearise the quadratic part at z: w(z) is the separable prox of
-    h + <Qz, .>, atom by atom, and the dual function
+    h + <Qz, .>, atom by atom, and the prox is where w(z) = z. Newton's equation for a change delta
+    of log w is
 
-        D(z) = r h(w) + KL(w | q) + r <Qz, w> - r z'Qz/2   at w = w(z)
+        (E + r Q diag(w)) delta = -r Q (w - z),    E = 1 + r h''(w) w;
 
-    is concave with gradient r Q (w(z) - z): its maximum has w(z) = z, the prox. Newton's matrix
-    is E + r Q diag(w), E = 1 + r h''(w) w, the one of the equation in u = log w; symmetrised, its
-    eigenvalues lie in [1, 1 + r |Q| w] and decay fast, so a few conjugate-gradient products solve
-    it. The step is halved until D increases, so it converges from anywhere.
+    symmetrised, its eigenvalues lie in [1, 1 + r |Q| w] and decay fast: a few products with Q.
+
+    A scaling iteration asks for it again and again, and is at rest only where the weights it comes
+    from are those it goes to. So z starts from the previous weights, and is good enough when the
+    error is small beside the change of the sweep: after one Newton step, as a rule.
+
+    Parameters
+    ----------
+    form : WeightForm
+    r : float
+    mass : float
+        Of the measures to step to. Potentials are known up to a constant and q up to a factor,
+        which is chosen so that w(z) starts with this mass.
+    accuracy : float
+        Error of log w relative to the change from the previous weights.
     """
 
-    def __init__(self, form: WeightForm, r: float, mass: float, tol: float = 1e-12) -> None:
-        self.form, self.r, self.mass = form, r, mass
-        self.tol = tol * max(1.0, r)
-        self._z: Array | None = None
+    def __init__(self, form: WeightForm, r: float, mass: float, accuracy: float = 0.3) -> None:
+        self.form, self.r, self.mass, self.accuracy = form, r, mass, accuracy
 
-    def __call__(self, log_q: Array) -> tuple[Array, Array | None]:
-        """log w, and the point where the quadratic part was linearised (None if there is none)."""
+    def __call__(self, log_q: Array, log_v: Array) -> Array:
+        """log w from log q and the log of the previous weights."""
         if not self.form.quadratics:
-            return log_prox_separable(self.form.separable, log_q, self.r), None
-        if self._z is None:
-            self._z = self._cold(log_q)
-        log_w, self._z = self._maximise(self._z, log_q)
-        return log_w, self._z
-
-    def _cold(self, log_q: Array) -> Array:
-        """A start from q at the right mass, r doubled in stages: from afar Newton crawls."""
-        q = np.exp(log_q - float(log_q.max()))
-        z, stages = q * (self.mass / q.sum()), max(0, int(np.ceil(np.log2(self.r))))
-        for k in range(stages, 0, -1):
-            easier = KLProx(self.form, self.r / 2**k, self.mass, tol=1e-3)
-            z = easier._maximise(z, log_q)[1]
-        return z
-
-    def _maximise(self, z: Array, log_q: Array) -> tuple[Array, Array]:
-        """Newton's method on D from z: log w at the last z, and that z."""
-        value, log_w, slope = self._dual(z, log_q)
-        for _ in range(100):
-            w = np.exp(log_w)
-            change = self.form.quadratic_gradient(w) - slope
-            if self.r * float(np.abs(change).max()) <= self.tol:
-                break
-            move, t, slack = self._newton(w, change) - z, 1.0, 1e-14 * max(1.0, abs(value))
-            trial = self._dual(z + move, log_q)
-            while t > 1e-6 and not trial[0] >= value - slack:
-                t /= 2
-                trial = self._dual(z + t * move, log_q)
-            z = z + t * move
-            value, log_w, slope = trial
-        return log_w, z
-
-    def _dual(self, z: Array, log_q: Array) -> tuple[float, Array, Array]:
-        """D(z), log w(z) and Qz."""
+            return log_prox_separable(self.form.separable, log_q, self.r)
+        z = np.exp(log_v)
         slope = self.form.quadratic_gradient(z)
-        h = self.form.separable.shifted(-slope)
-        log_w = log_prox_separable(h, log_q, self.r)
-        w = np.exp(log_w)
-        charged = w > 0
-        entropy = float(w[charged] @ (log_w[charged] - log_q[charged] - 1))
-        return self.r * (h.value(w) - 0.5 * float(z @ slope)) + entropy, log_w, slope
+        log_q = log_q - self._excess(self._linear(log_q, slope))
+        log_w = self._linear(log_q, slope)
+        for _ in range(MOST):
+            w = np.exp(log_w)
+            pull = self.form.quadratic_gradient(w - z)
+            change = np.where(w > 0, log_w - log_v, 0.0)
+            if self.r**2 * float(w @ pull**2) <= self.accuracy**2 * float(w @ change**2):
+                break
+            moved = self._newton(w, pull)
+            ahead = pull + self.form.quadratic_gradient(moved)
+            t, log_w = self._search(log_q, slope, ahead, z, w + moved - z)
+            z, slope = z + t * (w + moved - z), slope + t * ahead
+        return log_w
 
-    def _newton(self, w: Array, change: Array) -> Array:
-        """The next z, w + w delta with (E + r Q diag(w)) delta = -r change."""
+    def _linear(self, log_q: Array, slope: Array) -> Array:
+        """log w(z) from Qz."""
+        return log_prox_separable(self.form.separable.shifted(-slope), log_q, self.r)
+
+    def _excess(self, log_w: Array) -> float:
+        """log of the mass of w over that to step to."""
+        top = float(log_w.max())
+        return top + float(np.log(np.exp(log_w - top).sum() / self.mass))
+
+    def _search(
+        self, log_q: Array, slope: Array, ahead: Array, z: Array, move: Array
+    ) -> tuple[float, Array]:
+        """How far to go from z along `move`, ahead = Q move, and log w there.
+
+        w(z) is the argument of a concave dual with gradient r Q (w(z) - z): a step is short enough
+        when the slope along it is not half as steep downwards as it was upwards.
+        """
+        first = float(ahead @ (np.exp(self._linear(log_q, slope)) - z))
+        first = max(first, 1e-14 * self.mass * float(np.abs(ahead).max()))
+        t, log_w = 1.0, self._linear(log_q, slope + ahead)
+        while t > 1e-6 and not float(ahead @ (np.exp(log_w) - z - t * move)) >= -0.5 * first:
+            t /= 2
+            log_w = self._linear(log_q, slope + t * ahead)
+        return t, log_w
+
+    def _newton(self, w: Array, pull: Array) -> Array:
+        """w delta from pull = Q (w - z)."""
         r, h = self.r, self.form.separable
         free = (w > 0) & (w < h.ceiling * (1 - 1e-13))
         diagonal = np.ones_like(w)
-        diagonal[free] += r * (h.hessian(w)[free] * w[free])
+        if h.powers:
+            diagonal[free] += r * (h.hessian(w)[free] * w[free])
         root = np.where(free, np.sqrt(w / diagonal), 0.0)
-        z = root * self._conjugate_gradient(root, -r * root * change)
-        pull = r * (change + self.form.quadratic_gradient(z))
-        return np.asarray(np.where(free, w - w * pull / diagonal, w))
+        return root * self._conjugate_gradient(root, -r * root * pull)
 
-    def _conjugate_gradient(self, root: Array, rhs: Array, tol: float = 1e-5) -> Array:
+    def _conjugate_gradient(self, root: Array, rhs: Array, tol: float = 1e-3) -> Array:
         """(I + r diag(root) Q diag(root)) y = rhs."""
         y = np.zeros_like(rhs)
         residual, direction = rhs.copy(), rhs.copy()

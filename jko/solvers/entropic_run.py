@@ -20,18 +20,22 @@ from jko.solvers.entropic_levels import LevelStart
 from jko.solvers.entropic_maps import ScalingMap, State
 from jko.solvers.entropic_newton import FEW, MANY, newton
 from jko.solvers.entropic_newton import LIMIT as NEWTON_LIMIT
+from jko.solvers.entropic_self import TERMS, SelfPotential
 from jko.validation import Array
 
-#: A stage is good enough when the gap is this fraction of the tolerance.
-MARGIN = 1e-3
+#: A stage is good enough when the gap is this fraction of the tolerance; of debiased steps without
+#: an internal energy, whose last digits are dear and only rearrange what the blur cannot see, this.
+MARGIN, LINEAR_MARGIN = 1e-3, 0.1
+#: Share of the gap that the empty cells of those may take.
+FLOOR_SHARE = 0.5
 #: The gap is looked at when the residual promises it, and after so many better iterates anyway.
 CHECK = 10
 #: Potentials this far (in log) below the highest belong to cells that were empty.
 SPREAD = 60.0
-#: Scaling iterations before Newton's method, where there is none, and after it.
-SHORT, LONG, POLISH = 150, 1000, 60
-#: On large supports scaling goes first for quadratic terms up to this r = 2 tau/eps: it is cheap.
-MILD = 10.0
+#: Scaling iterations before Newton's method, and where there is none or the last word is asked for.
+SHORT, LONG = 150, 1000
+#: Sweeps without a polynomial, which is rash from afar, in steps without an internal energy.
+FIRST = 50
 #: Iterations in all when the caller sets no limit.
 UNLIMITED = 3000
 
@@ -49,7 +53,13 @@ class EntropicRun:
 
     def __init__(self, stated: EntropicStep, controls: Controls, depth: int) -> None:
         self.stated, self.controls, self.depth = stated, controls, depth
-        self.sweep = ScalingMap(stated)
+        self.maps = [(ScalingMap(stated), UNLIMITED)]
+        if self.linear:
+            floor = FLOOR_SHARE * self.target
+            self.maps = [
+                (ScalingMap(stated, SelfPotential(stated, floor, terms)), most)
+                for terms, most in ((1, FIRST), (TERMS, UNLIMITED))
+            ]
         self.gate, self.improved = np.inf, 0
         self.iterations, self.left = 0, controls.max_iter or UNLIMITED
         self.work = 0.0
@@ -63,7 +73,12 @@ class EntropicRun:
     @cached_property
     def target(self) -> float:
         """The gap a stage aims at."""
-        return MARGIN * self.controls.tol
+        return (LINEAR_MARGIN if self.linear else MARGIN) * self.controls.tol
+
+    @property
+    def linear(self) -> bool:
+        """Whether this is a debiased step without an internal energy."""
+        return self.stated.divergence and not self.stated.curved
 
     def gap(self, state: State) -> float:
         """Size of the gap of a state, infinite where it is not finite; no kernel application."""
@@ -143,42 +158,42 @@ class EntropicRun:
     def stages(self) -> Iterator[Callable[[_Found], _Found | None]]:
         """Scaling from the warm and the cold start, Newton's method, scaling from its answer.
 
-        Large grids start from coarser ones. Quadratic terms make every scaling iteration a Newton
-        solve of its own: there Newton's method comes first, as long as its dense systems are small
-        and the prox is not mild.
+        Large grids start from coarser ones.
         """
         stated = self.stated
         n = stated.previous.n
         levels = isinstance(stated.previous, GridDensity) and n > LARGE
         small = n <= NEWTON_LIMIT and not stated.half
-        most = SHORT if n <= LARGE else LONG
+        most = SHORT if n <= LARGE and stated.curved else LONG
         begin = self.warm()
         if begin is not None:
-            yield lambda _: self.scale_from(begin, SHORT)
+            yield lambda _: self.scale_from(begin, most)
         if levels:
             yield lambda _: self.scale_from(self.levels(), most)
-        if small and stated.form.quadratics:
-            if n > LARGE and stated.rate <= MILD:
-                yield lambda _: self.scale_from(self.cold(), SHORT)
-            yield lambda _: self.newton()
         if begin is None or small:
             yield lambda _: self.scale_from(self.cold(), most)
-        if small and not stated.form.quadratics:
+        if small:
             yield lambda _: self.newton()
         if begin is not None and not small:
             yield lambda _: self.scale_from(self.cold(), LONG)
-        last = POLISH if stated.form.quadratics else LONG
-        yield lambda best: self.scale_from(best.state.potentials, last) if best.state else None
+        yield lambda best: self.scale_from(best.state.potentials, LONG) if best.state else None
 
     def scale_from(self, start: Array, most: int) -> _Found | None:
-        """Accelerated scaling."""
-        self.gate, self.improved = max(1e-13, 3 * float(np.sqrt(self.target / self.scale))), 0
-        run = anderson(
-            self.sweep, start, done=self.done, depth=self.depth, max_iter=min(most, self.left)
-        )
-        self.left -= run.iterations
-        self.iterations += run.iterations
-        return None if run.record is None else _Found(run.record, self.gap(run.record))
+        """Accelerated scaling, by one map after the other."""
+        found = None
+        for sweep, limit in self.maps:
+            self.gate, self.improved = max(1e-13, 3 * float(np.sqrt(self.target / self.scale))), 0
+            limit = min(limit, most, self.left)
+            run = anderson(sweep, start, done=self.done, depth=self.depth, max_iter=limit)
+            self.left -= run.iterations
+            self.iterations += run.iterations
+            if run.record is None:
+                break
+            found = _Found(run.record, self.gap(run.record))
+            if found.gap <= self.target:
+                break
+            start = run.record.potentials
+        return found
 
     def newton(self) -> _Found | None:
         """The globally convergent second stage."""

@@ -235,12 +235,12 @@ def test_kl_prox_of_quadratics_solves_its_equation(r, extra):
     log_q = np.random.default_rng(2).standard_normal(mu.n) - 3
     if not extra:  # the inclusive divergence is infinite on an empty atom
         log_q[4] = -np.inf
-    log_w, tangent = KLProx(form, r, mu.mass)(log_q)
+    start = np.full(mu.n, np.log(mu.mass / mu.n))
+    log_w = KLProx(form, r, mu.mass, accuracy=1e-13)(log_q, start)
     w = np.exp(log_w)
     charged = w > 0
     residual = log_w[charged] - log_q[charged] + r * form.gradient(w)[charged]
-    assert np.abs(residual).max() < 1e-9
-    assert np.abs(tangent - w).max() < 1e-9
+    assert np.ptp(residual) < 1e-9  # q was known up to a factor
 
 
 def test_kl_prox_below_the_range_of_exponentials():
