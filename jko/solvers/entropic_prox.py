@@ -51,7 +51,7 @@ class KLProx:
     r : float
     mass : float
         Of the measures to step to. Potentials are known up to a constant and q up to a factor,
-        which is chosen so that w(z) starts with this mass.
+        which is chosen so that w(z) starts with this mass: from afar Newton's method is astray.
     accuracy : float
         Error of log w relative to the change from the previous weights.
     """
@@ -75,8 +75,9 @@ class KLProx:
                 break
             moved = self._newton(w, pull)
             ahead = pull + self.form.quadratic_gradient(moved)
-            t, log_w = self._search(log_q, slope, ahead, z, w + moved - z)
-            z, slope = z + t * (w + moved - z), slope + t * ahead
+            rise, move = float(ahead @ (w - z)), w + moved - z
+            t, log_w = self._search(log_q, slope, ahead, z, move, rise)
+            z, slope = z + t * move, slope + t * ahead
         return log_w
 
     def _linear(self, log_q: Array, slope: Array) -> Array:
@@ -89,15 +90,14 @@ class KLProx:
         return top + float(np.log(np.exp(log_w - top).sum() / self.mass))
 
     def _search(
-        self, log_q: Array, slope: Array, ahead: Array, z: Array, move: Array
+        self, log_q: Array, slope: Array, ahead: Array, z: Array, move: Array, rise: float
     ) -> tuple[float, Array]:
         """How far to go from z along `move`, ahead = Q move, and log w there.
 
-        w(z) is the argument of a concave dual with gradient r Q (w(z) - z): a step is short enough
-        when the slope along it is not half as steep downwards as it was upwards.
+        w(z) is the argument of a concave dual with gradient r Q (w(z) - z), its slope along the
+        way `rise` at first: a step is short enough when it is not half as steep downwards after it.
         """
-        first = float(ahead @ (np.exp(self._linear(log_q, slope)) - z))
-        first = max(first, 1e-14 * self.mass * float(np.abs(ahead).max()))
+        first = max(rise, 1e-14 * self.mass * float(np.abs(ahead).max()))
         t, log_w = 1.0, self._linear(log_q, slope + ahead)
         while t > 1e-6 and not float(ahead @ (np.exp(log_w) - z - t * move)) >= -0.5 * first:
             t /= 2

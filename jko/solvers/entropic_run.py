@@ -26,7 +26,9 @@ from jko.validation import Array
 #: A stage is good enough when the gap is this fraction of the tolerance; of debiased steps without
 #: an internal energy, whose last digits are dear and only rearrange what the blur cannot see, this.
 MARGIN, LINEAR_MARGIN = 1e-3, 0.1
-#: Share of the gap that the empty cells of those may take.
+#: A stage that ends this close to the target is not followed by another.
+ENOUGH = 5.0
+#: Share of the gap that empty cells may take where there is no entropy.
 FLOOR_SHARE = 0.5
 #: The gap is looked at when the residual promises it, and after so many better iterates anyway.
 CHECK = 10
@@ -53,13 +55,13 @@ class EntropicRun:
 
     def __init__(self, stated: EntropicStep, controls: Controls, depth: int) -> None:
         self.stated, self.controls, self.depth = stated, controls, depth
-        self.maps = [(ScalingMap(stated), UNLIMITED)]
-        if self.linear:
-            floor = FLOOR_SHARE * self.target
-            self.maps = [
-                (ScalingMap(stated, SelfPotential(stated, floor, terms)), most)
-                for terms, most in ((1, FIRST), (TERMS, UNLIMITED))
-            ]
+        floor = FLOOR_SHARE * self.target
+        self.maps = [
+            (ScalingMap(stated, SelfPotential(stated, floor, terms)), most)
+            for terms, most in (
+                [(1, FIRST), (TERMS, UNLIMITED)] if self.linear else [(1, UNLIMITED)]
+            )
+        ]
         self.gate, self.improved = np.inf, 0
         self.iterations, self.left = 0, controls.max_iter or UNLIMITED
         self.work = 0.0
@@ -145,7 +147,7 @@ class EntropicRun:
         best = _Found(None, np.inf)
         with np.errstate(all="ignore"):  # zero weights have log -inf; finiteness is checked below
             for stage in self.stages():
-                if best.gap <= self.target or self.left <= 0:
+                if best.gap <= ENOUGH * self.target or self.left <= 0:
                     break
                 found = stage(best)
                 if found is not None and (found.gap < best.gap or best.state is None):

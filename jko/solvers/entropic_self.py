@@ -1,12 +1,13 @@
 r"""The self-potential d of debiased entropic steps: how a sweep brings it nearer to d K d = w.
 
-With an internal energy w hardly depends on d, and half the error of log w - log d - log(K d) is a
+With an internal energy w hardly depends on d, and half the error, log w - log d - log(K d), is a
 good change of log d. Without one (kernels, potentials, bounds) w = d q, q = K'a times a function of
 the energy: K d = q is a deconvolution, d >= 0, and two things go wrong.
 
-- Cells that should be empty drift: log d falls for ever, at a rate that tends to 0. Instead, solve
-  d K d = w + mu. No cell fails to settle, and the certificate prices it at n mu eps/(2 tau), the KL
-  term of MATH W2: a share of the gap says which mu.
+- Cells that should be empty drift: log d falls for ever, at a rate that tends to 0 (those of
+  internal energies that are flat at 0, w^m, too). Instead, solve d K d = w + mu. No cell fails to
+  settle, and the certificate prices it at n mu eps/(2 tau), the KL term of MATH W2: a share of the
+  gap says which mu.
 - A change delta of log d moves the error by -(theta + A) delta, A = diag(1/Kd) K diag(d) and
   theta = mu/(w + mu), and by at most -A delta more through the answer of the transport. The
   eigenvalues of A, in (0, 1], fall to 1e-6 when eps is three squared cells: changes of short wave
@@ -21,6 +22,7 @@ from collections.abc import Callable
 import numpy as np
 
 from jko.prox.entropic import EntropicStep
+from jko.prox.fenchel import entropic_everywhere
 from jko.validation import Array
 
 #: The polynomial approximates the inverse from here on; its terms.
@@ -36,14 +38,18 @@ class SelfPotential:
     ----------
     stated : EntropicStep
     floor : float
-        What d may add to the gap where there is no internal energy.
+        What d may add to the gap, unless there is an entropy everywhere.
     terms : int
         Of the polynomial; 1 is the plain change.
     """
 
     def __init__(self, stated: EntropicStep, floor: float = 0.0, terms: int = 1) -> None:
         self.kernel, self.terms = stated.kernel, terms
-        self.mu = 0.0 if stated.curved else floor * stated.rate / stated.previous.n
+        self.mu = (
+            0.0
+            if entropic_everywhere(stated.form.separable)
+            else floor * stated.rate / stated.previous.n
+        )
 
     def change(self, log_w: Array, log_d: Array, smooth: Array) -> Array:
         """The change of log d; smooth = log K d."""

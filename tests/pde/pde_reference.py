@@ -1,11 +1,13 @@
-"""Solutions of the flows of the talk on a line that share nothing with jko's own schemes.
+"""Solutions of the flows of the talk that share nothing with jko's own schemes.
 
-Two methods of lines, both handed to SciPy's stiff or explicit integrators with tight tolerances:
+Methods of lines, handed to SciPy's stiff or explicit integrators with tight tolerances. On a line:
 
 - `diffused`: energies with a density (KL, inclusive KL), by differences on a fine mesh of nodes;
 - `carried`: 1/2 MMD^2 of a Gaussian kernel, along characteristics, so that nothing is smeared.
 
-Both write out the first variation, its derivatives and the reaction by hand.
+In the plane, `waves`: the same energy, by Fourier series.
+
+All write out the first variation, its derivatives and the reaction by hand.
 """
 
 from __future__ import annotations
@@ -27,6 +29,16 @@ def cell_masses(density: Density, edges: np.ndarray) -> np.ndarray:
     half = np.diff(edges) / 2
     middle = (edges[1:] + edges[:-1]) / 2
     return half * (density(middle[:, None] + half[:, None] * NODES) @ WEIGHTS)
+
+
+def square_masses(density: Density, edges: np.ndarray) -> np.ndarray:
+    """Integrals (n - 1, n - 1) over the squares between edges, the same on both axes."""
+    half, n = np.diff(edges) / 2, edges.size - 1
+    nodes = ((edges[1:] + edges[:-1])[:, None] / 2 + half[:, None] * NODES).ravel()
+    mesh = np.stack(np.meshgrid(nodes, nodes, indexing="ij"), axis=-1).reshape(-1, 2)
+    weights = np.multiply.outer(half, WEIGHTS).ravel()
+    values = density(mesh).reshape(nodes.size, -1) * np.multiply.outer(weights, weights)
+    return values.reshape(n, NODES.size, n, NODES.size).sum(axis=(1, 3))
 
 
 @dataclass(frozen=True)
@@ -111,6 +123,57 @@ class Line:
         assert found.success
         x, mass, length = found.y[:, -1].reshape(3, -1)
         return CubicSpline(x, mass / length)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Start, target and box of a flow mu_t = alpha div(mu grad f) - beta (mu - pi) in the plane."""
+
+    start: Density
+    target: Density
+    half_width: float
+
+    def waves(self, h: float, alpha: float, beta: float, time: float, n: int = 64) -> Waves:
+        """f = K(mu - pi), K the Gaussian kernel of bandwidth h, while mass stays off the walls.
+
+        Densities are sums of n^2 waves, periodic in the box: K multiplies each by 2 pi h^2
+        exp(-h^2 k^2/2), gradients by i k, and products are taken on the n^2 nodes.
+        """
+        y = (np.arange(n) - n / 2) * (2 * self.half_width / n)
+        mesh = np.stack(np.meshgrid(y, y, indexing="ij"), axis=-1).reshape(-1, 2)
+        k = np.fft.fftfreq(n, 1 / n) * (np.pi / self.half_width)
+        k[n // 2] = 0.0  # the derivative of the highest wave vanishes on the nodes
+        kx, ky = k[:, None], k[None]
+        kernel = 2 * np.pi * h**2 * np.exp(-(h**2) * (kx**2 + ky**2) / 2)
+        pi = self.target(mesh).reshape(n, n)
+
+        def slope(_: float, state: np.ndarray) -> np.ndarray:
+            mu = state.reshape(n, n)
+            f = kernel * np.fft.fft2(mu - pi)
+            flux = [np.fft.fft2(mu * np.fft.ifft2(1j * q * f).real) for q in (kx, ky)]
+            spread = np.fft.ifft2(1j * kx * flux[0] + 1j * ky * flux[1]).real
+            return (alpha * spread - beta * (mu - pi)).ravel()
+
+        found = solve_ivp(slope, (0.0, time), self.start(mesh), rtol=1e-7, atol=1e-10)
+        assert found.success
+        return Waves(np.fft.fft2(found.y[:, -1].reshape(n, n)) / n**2, k, y[0])
+
+
+@dataclass(frozen=True)
+class Waves:
+    """sum_ab c_ab exp(i k_a (x - origin) + i k_b (y - origin))."""
+
+    coefficients: np.ndarray
+    k: np.ndarray
+    origin: float
+
+    def cell_masses(self, edges: np.ndarray) -> np.ndarray:
+        """Integrals (n - 1, n - 1) over the squares between edges, the same on both axes."""
+        constant = self.k == 0
+        phase = np.exp(1j * self.k * (edges[:, None] - self.origin))
+        rise = np.diff(phase, axis=0) / np.where(constant, 1.0, 1j * self.k)
+        rise[:, constant] = np.diff(edges)[:, None]
+        return (rise @ self.coefficients @ rise.T).real
 
 
 def _stiffness(n: int) -> np.ndarray:

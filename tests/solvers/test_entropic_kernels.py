@@ -77,6 +77,16 @@ def test_periodic_lines_sum_over_images():
 
 
 @pytest.mark.parametrize("make", [GridGibbs, lambda g, eps: DenseGibbs(g.points, eps)])
+@pytest.mark.parametrize("shape", [(40,), (8, 5, 6)])
+def test_products_with_vectors_of_any_sign(make, shape):
+    g = grid(shape)
+    v = np.random.default_rng(7).standard_normal(g.size)
+    kernel = make(g, 0.3)
+    np.testing.assert_allclose(kernel.apply(v), np.exp(-squares(g.points) / 0.3) @ v, atol=1e-13)
+    assert kernel.count == 1
+
+
+@pytest.mark.parametrize("make", [GridGibbs, lambda g, eps: DenseGibbs(g.points, eps)])
 @pytest.mark.parametrize("eps", [1.0, 0.01])
 def test_cost_and_displacement_without_the_plan(make, eps):
     rng = np.random.default_rng(3)
