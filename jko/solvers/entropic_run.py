@@ -200,13 +200,16 @@ class EntropicRun:
     def newton(self) -> _Found | None:
         """The globally convergent second stage."""
         limit = min(FEW if self.stated.previous.n > LARGE else MANY, self.left)
-        out = newton(self.stated, self.target, limit)
+        out = newton(self.stated, MARGIN * self.controls.tol, limit)
         self.left -= out.systems
         self.iterations += out.systems
         if out.log_b is None:
             return None
         state = State(self.stated.plan(out.log_b), out.log_d, None, out.tangent)
-        return _Found(state, self.gap(state))
+        found = _Found(state, self.gap(state))
+        # It settles what sweeps cannot, and they what it left: light atoms.
+        swept = self.scale_from(state.potentials, SHORT)
+        return found if swept is None or found.gap <= swept.gap else swept
 
     def report(self, state: State, exhausted: bool) -> Answer:
         """The answer with objective, bias and warm start."""
