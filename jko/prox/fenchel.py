@@ -86,9 +86,11 @@ def _best_multiplier(h: Separable, w: Array, y: Array, lam: float) -> float:
     for p, c in h.powers.items():
         steep &= (c == 0) | (p < 1)
     steep &= h.ceiling == np.inf
-    floor = float((y - h.linear)[steep].max()) if steep.any() else -np.inf
-    # Rounding must not leave the highest atom above its slope, where the conjugate is infinite.
-    floor += 4 * float(np.finfo(float).eps) * (abs(floor) + float(np.abs(y).max(initial=0.0)))
+    floor = -np.inf
+    if steep.any():
+        # Rounding must not leave the highest atom above its slope, where the conjugate is infinite.
+        floor = float((y - h.linear)[steep].max())
+        floor += 4 * float(np.finfo(float).eps) * (abs(floor) + float(np.abs(y).max()))
     mass, best = float(w.sum()), np.inf
     lam = max(lam, floor)
     for _ in range(6):

@@ -47,12 +47,12 @@ class Entropic(ProxSolver):
 
         a = m'/(K b),  s = K'a,  log w = KL-prox of r F at d s,  b <- w/s,  d <- sqrt(d w/(K d)),
 
-    d = 1 in the plain step (`jko.solvers.entropic_maps`; the half step there too). Kernels enter the
-    prox by products only (`jko.solvers.entropic_prox`); without an internal energy d takes better
-    changes, and no cell falls below a floor that the gap pays for (`jko.solvers.entropic_self`);
-    small supports where scaling stalls go on to Newton's method. On large grids
-    it starts from coarser ones (`jko.solvers.entropic_levels`). The result is b K'a, whose mass is
-    exact. `sqdistance` is the cost <C, P> of the plan (plain) or the Sinkhorn divergence S, an
+    d = 1 in the plain step (`jko.solvers.entropic_maps`; the half step there too). Kernels enter
+    the prox by products only (`jko.solvers.entropic_prox`); without an internal energy d takes
+    better changes, and no cell falls below a floor that the gap pays for
+    (`jko.solvers.entropic_self`); small supports where scaling stalls go on to Newton's method.
+    On large grids it starts from coarser ones (`jko.solvers.entropic_levels`). The result is b K'a,
+    whose mass is exact. `sqdistance` is the cost <C, P> of the plan (plain) or the Sinkhorn divergence S, an
     estimate of W2^2 with error O(eps^2) (debiased). `objective` and `gap` refer to the regularised
     problem; `bias` estimates the excess of the unregularised objective (`info["bias_kind"]` says
     how). `info["kernel_applications"]` counts products with K, those on coarser grids by their

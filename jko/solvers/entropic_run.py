@@ -207,6 +207,8 @@ class EntropicRun:
             return None
         state = State(self.stated.plan(out.log_b), out.log_d, None, out.tangent)
         found = _Found(state, self.gap(state))
+        if found.gap <= self.target:
+            return found
         # It settles what sweeps cannot, and they what it left: light atoms.
         swept = self.scale_from(state.potentials, SHORT)
         return found if swept is None or found.gap <= swept.gap else swept

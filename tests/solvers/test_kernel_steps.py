@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 import jko
+from jko.energies.separable import Separable
 from jko.numerics import log_or_minus_inf
 from jko.prox.entropic import EntropicStep
+from jko.prox.fenchel import fenchel_gap
 from jko.prox.problem import ProxProblem
 from jko.prox.scaling import self_scaling
 from jko.solvers import Entropic, entropic_run
@@ -146,3 +148,28 @@ def test_a_sweep_stands_still_at_the_solution():
         smooth = stated.kernel.log_apply(log_d)
         log_w = log_or_minus_inf(np.exp(log_d + smooth) - own.mu)
         np.testing.assert_allclose(own.change(log_w, log_d, smooth), 0, atol=1e-13)
+
+
+def test_the_gap_of_a_linear_energy_is_not_lost_to_rounding():
+    """F* is the mass times the largest y - V: one rounding above it the bound is infinite."""
+    rng = np.random.default_rng(4)
+    for _ in range(200):
+        v, y, w = rng.standard_normal((3, 9)) * 10.0 ** rng.integers(-3, 4)
+        w = np.abs(w) / np.abs(w).sum()
+        gap, _ = fenchel_gap(Separable(v), w, y)
+        exact = (y - v).max() - w @ (y - v)
+        assert gap == pytest.approx(exact, abs=1e-13 * np.abs([v, y]).max())
+
+
+def test_the_multiplier_of_a_gap_is_refined():
+    """The gap of h + h* is that of the best constant."""
+    rng = np.random.default_rng(5)
+    w = rng.random(30)
+    w[::4] = 0
+    h = Separable(rng.standard_normal(30), {2.0: np.full(30, 0.7)})
+    y = h.gradient(w) + np.where(w > 0, 0.03 * rng.standard_normal(30), 0.2)
+    levels = np.linspace(-0.5, 1.5, 2001)
+    conjugate = lambda z: (np.maximum(z, 0) ** 2).sum(axis=0) / 1.4
+    z = y[:, None] - h.linear[:, None] - levels
+    brackets = h.value(w) + conjugate(z) - (z + h.linear[:, None]).T @ w
+    assert fenchel_gap(h, w, y)[0] == pytest.approx(brackets.min(), rel=1e-4)
