@@ -52,11 +52,11 @@ class Entropic(ProxSolver):
     better changes, and no cell falls below a floor that the gap pays for
     (`jko.solvers.entropic_self`); small supports where scaling stalls go on to Newton's method.
     On large grids it starts from coarser ones (`jko.solvers.entropic_levels`). The result is b K'a,
-    whose mass is exact. `sqdistance` is the cost <C, P> of the plan (plain) or the Sinkhorn divergence S, an
-    estimate of W2^2 with error O(eps^2) (debiased). `objective` and `gap` refer to the regularised
-    problem; `bias` estimates the excess of the unregularised objective (`info["bias_kind"]` says
-    how). `info["kernel_applications"]` counts products with K, those on coarser grids by their
-    share of the cells.
+    whose mass is exact. `sqdistance` is the cost <C, P> of the plan (plain) or the Sinkhorn
+    divergence S, an estimate of W2^2 with error O(eps^2) (debiased). `objective` and `gap` refer to
+    the regularised problem; `bias` estimates the excess of the unregularised objective
+    (`info["bias_kind"]` says how). `info["kernel_applications"]` counts products with K, those
+    on coarser grids by their share of the cells.
     """
 
     reg: float | None = None
