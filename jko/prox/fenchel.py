@@ -27,10 +27,12 @@ def dot(w: Array, values: Array) -> float:
 def kl(w: Array, log_w: Array, log_v: Array) -> float:
     """KL(w | v) with the mass terms; atom by atom, so that close arguments do not cancel."""
     charged = w > 0
-    ratio = (log_v - log_w)[charged]
+    log_ratio, w = (log_v - log_w)[charged], w[charged]
     with np.errstate(over="ignore"):
-        inside = float(w[charged] @ (np.expm1(ratio) - ratio))
-        return inside + float(np.exp(log_v[~charged]).sum())
+        v = np.exp(log_v)
+        # v - w where v is far larger: v/w overflows when w is next to nothing.
+        excess = np.where(log_ratio > 1, v[charged] - w, w * np.expm1(np.minimum(log_ratio, 1)))
+        return float((excess - w * log_ratio).sum()) + float(v[~charged].sum())
 
 
 def tilted(form: WeightForm, w: Array, tangent: Array | None) -> tuple[Separable, float]:
