@@ -11,6 +11,10 @@ such a plan, the stated step is
 side = "previous": the cells of w take their mass from places, whose shares add up to m'.
 side = "new": the cells of m' send their mass to places, whose shares add up to w.
 
+With cells cut into parts, w and m' above are the parts' masses: m' is spread over them
+(`jko.solvers.grid_levels`), and the measure that comes back is the sum over the parts of each cell.
+A cell that a front crosses then knows better how much of it is full.
+
 T is at most W2^2 between the cells as atoms; putting the shares at the cells themselves costs
 `Carried.spread` more, which bounds how far the two problems are apart.
 """
@@ -25,11 +29,12 @@ import numpy as np
 
 from jko.energies.separable import Separable
 from jko.measures.grid import GridDensity
-from jko.prox.problem import ProxProblem
+from jko.prox.entropic import CONSISTENT, Problem
 from jko.prox.result import Certificate
 from jko.prox.weight_dual import fixed_gap, median_multiplier
 from jko.solvers.c_transform import CTransform, c_transform
 from jko.solvers.cell_coupling import couple
+from jko.solvers.grid_levels import coarsened, gathered, grid_of, part_counts, refined, spread
 from jko.validation import Array
 
 
@@ -56,22 +61,43 @@ class Bound:
 
 @dataclass(frozen=True, eq=False)
 class CellStep:
-    """The stated step; `side` says which measure's cells share the mass of places."""
+    """The stated step.
 
-    problem: ProxProblem
+    Attributes
+    ----------
+    problem : Problem
+    side : {"previous", "new"}
+        Which measure's cells share the mass of places.
+    parts : int
+        Every cell is cut into so many along every axis.
+    """
+
+    problem: Problem
     side: str = "previous"
+    parts: int = 1
+
+    @cached_property
+    def level(self) -> Problem:
+        """The step on the parts."""
+        return self.problem if self.parts == 1 else refined(self.problem, self.parts)
+
+    @cached_property
+    def coarser(self) -> CellStep | None:
+        """The step on fewer cells, None where there is none."""
+        level = coarsened(self.problem)
+        return None if level is None else CellStep(level, self.side)
 
     @property
     def previous(self) -> GridDensity:
-        """The previous measure."""
-        mu = self.problem.previous
+        """The previous measure on the parts."""
+        mu = self.level.discrete
         assert isinstance(mu, GridDensity)
         return mu
 
     @property
     def h(self) -> Separable:
-        """The energy, cell by cell."""
-        return self.problem.form.separable
+        """The energy, part by part."""
+        return self.level.form.separable
 
     @cached_property
     def scales(self) -> tuple[float, ...]:
@@ -82,6 +108,12 @@ class CellStep:
     def m(self) -> Array:
         """The previous weights, of the grid's shape."""
         return self.previous.weights.reshape(self.previous.grid.shape)
+
+    def measure(self, w: Array) -> GridDensity:
+        """The measure on the cells, of exact mass, that weights of the parts add up to."""
+        grid = grid_of(self.problem)
+        cells = gathered(w, self.m.shape, part_counts(grid, self.parts))
+        return GridDensity(grid, cells * (self.previous.mass / float(cells.sum())))
 
     def ends(self, w: Array) -> tuple[Array, Array]:
         """The measure whose cells have places, and the one whose cells share them."""
@@ -96,15 +128,28 @@ class CellStep:
         return c_transform(g, self.scales)
 
     def objective(self, nu: Any) -> float:
-        """F + T / (2 step), T from below by the same ascent with the new measure held fixed."""
+        """F + T / (2 step), T from below by the same ascent with the new measure held fixed.
+
+        With parts, of the measure spread over them as m' is: an upper bound of the least.
+        """
         from jko.solvers.dual_ascent import transport_cost
 
-        return self.problem.value(nu) + transport_cost(self, nu.weights.reshape(self.m.shape))
+        grid, whole = grid_of(self.problem), self.problem.form.separable.ceiling
+        w = spread(nu.weights, whole, grid.shape, part_counts(grid, self.parts))
+        return self.level.form.value(w) + transport_cost(self, w.reshape(self.m.shape))
 
     def certificate(self, answer: Any) -> Certificate:
-        """Gap of a measure, relative to its objective, from any potentials `answer.dual["g"]`."""
-        g = np.asarray(answer.dual["g"]).reshape(self.m.shape)
-        bound = self.bound(answer.measure.weights.reshape(self.m.shape), g)
+        """Gap of a measure, relative to its objective, from any potentials `answer.dual["g"]`.
+
+        `answer.dual["w"]` are the weights of the parts; a measure they do not add up to gets an
+        infinite gap.
+        """
+        g, w = (np.asarray(answer.dual[key]).reshape(self.m.shape) for key in ("g", "w"))
+        off = np.abs(self.measure(w).weights - answer.measure.weights).sum()
+        mismatch = float(off) / self.previous.mass
+        if not mismatch <= CONSISTENT:
+            return Certificate(np.inf, mismatch)
+        bound = self.bound(w, g)
         return Certificate(bound.gap if np.isfinite(bound.gap) else np.inf, bound.residual)
 
     def bound(self, w: Array, g: Array) -> Bound:

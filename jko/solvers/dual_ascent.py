@@ -30,6 +30,8 @@ DILATION = 8.0
 STIFF, LOOSE = 1e6, 1e-6
 #: The ascent ends after this many steps in turn whose rise is below this share of the tolerance.
 STALLED, UNSEEN = 5, 1e-4
+#: The gap is at most this share of the step's gain, where double precision shows it.
+SHARE, VISIBLE = 0.03, 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,14 +206,19 @@ class Found:
 def ascend(
     stated: CellStep, response: Response, starts: list[Array], tol: float, limit: int
 ) -> Found:
-    """Ascend from the best of several potentials until the gap is below tol max(1, |I|)."""
+    """Ascend from the best of several potentials until the gap is below tol max(1, |I|).
+
+    And below a share of what the step gains, so that small energies are not called done at rest.
+    """
     ascent = Ascent(stated, response, UNSEEN * tol)
+    rest = stated.level.form.value(stated.m.ravel())
     now = max((ascent.state(g) for g in starts), key=lambda s: s.value)
     gate, count = np.inf, 0
     best: Found | None = None
     while count < limit and ascent.stalled < STALLED:
         now, count = ascent.step(now), count + 1
-        target = tol * max(1.0, abs(now.value))
+        size = max(1.0, abs(now.value))
+        target = min(tol * size, max(SHARE * (rest - now.value), VISIBLE * size))
         ready = ascent.expected <= min(gate, target)
         if response.kappa > 0 and ascent.settled(now):
             ready = ascent.slack(now) <= target and ready

@@ -1,6 +1,7 @@
 """Back-and-forth steps: from the definition, against exact steps, and what their bounds promise."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from scipy.special import erf
 import jko
 from jko import ProxProblem, reference
 from jko.solvers import BackAndForth, Entropic, TransportProgram
+from jko.solvers.base import Controls
 from jko.solvers.cell_coupling import couple
 from jko.solvers.cell_transport import CellStep
 from jko.testing import check_solver
@@ -47,30 +49,39 @@ KINKS = {"sum", "space"}
 
 @pytest.mark.parametrize("case", sorted(PROBLEMS.keys() - KINKS))
 def test_it_minimises_what_it_states(case):
+    ran = check_solver(BackAndForth(subcells=1), PROBLEMS[case], rivals=12)
+    assert {"certified", "result", "rivals", "gap"} <= set(ran)
+
+
+@pytest.mark.parametrize("case", ["kl", "porous", "entropy", "plane"])
+def test_it_minimises_what_it_states_on_parts(case):
     ran = check_solver(BackAndForth(), PROBLEMS[case], rivals=12)
     assert {"certified", "result", "rivals", "gap"} <= set(ran)
+    assert take(PROBLEMS[case], solver=BackAndForth()).info["subcells"] == 2
 
 
 def take(problem, **options):
     return jko.step(problem.previous, problem.energy, problem.geometry, problem.tau, **options)
 
 
+@pytest.mark.parametrize("subcells", [1, 2])
 @pytest.mark.parametrize("case", PROBLEMS)
-def test_no_plan_of_a_competitor_does_better(case):
+def test_no_plan_of_a_competitor_does_better(case, subcells):
     """Every measure with any plan costs at least objective - gap."""
     problem, rng = PROBLEMS[case], np.random.default_rng(0)
-    r = take(problem, solver=BackAndForth(), throw=False)
-    stated, shape = CellStep(problem, r.info["side"]), problem.previous.grid.shape
-    best, ceiling = np.inf, problem.form.separable.ceiling
+    solver = BackAndForth(subcells=subcells)
+    answer = solver.solve(problem, Controls(tol=1e-5))
+    r, stated, dual = take(problem, solver=solver, throw=False), answer.problem, answer.dual
+    shape, best, ceiling = stated.m.shape, np.inf, stated.h.ceiling
     for k in range(40):
-        noise = 10.0 ** rng.uniform(-5, 0) * rng.normal(size=r.measure.n)
-        w = r.measure.weights * np.exp(noise)
+        noise = 10.0 ** rng.uniform(-5, 0) * rng.normal(size=stated.m.size)
+        w = dual["w"].ravel() * np.exp(noise)
         w = np.minimum(w * (r.measure.mass / w.sum()), ceiling)
         if (lost := r.measure.mass - w.sum()) > 1e-13:
             w = w + (ceiling - w) * (lost / (ceiling - w).sum())
-        g = r.warm["g"] + 10.0 ** rng.uniform(-5, 0) * (k % 2) * rng.normal(size=shape)
+        g = dual["g"] + 10.0 ** rng.uniform(-5, 0) * (k % 2) * rng.normal(size=shape)
         plan = couple(stated.transform(g).plan, *stated.ends(w.reshape(shape)))
-        best = min(best, problem.form.value(w) + plan.cost)
+        best = min(best, stated.level.form.value(w) + plan.cost)
     assert r.objective - r.gap - 1e-12 <= best < np.inf
 
 
@@ -80,7 +91,8 @@ def test_bounds_hold_the_step_between_atoms(case, side):
     """The least objective with W2 between atoms is between objective - gap and objective + bias."""
     problem = PROBLEMS[case]
     mu, energy = problem.previous, problem.energy
-    r = jko.step(mu, energy, W, problem.tau, solver=BackAndForth(side=side), throw=False)
+    solver = BackAndForth(side=side, subcells=1)
+    r = jko.step(mu, energy, W, problem.tau, solver=solver, throw=False)
     atoms = jko.step(mu, energy, W, problem.tau, solver=TransportProgram())
     assert r.objective - r.gap <= atoms.objective + 1e-8
     assert atoms.objective - atoms.gap <= r.objective + r.bias + 1e-8
@@ -90,11 +102,11 @@ def test_bounds_hold_the_step_between_atoms(case, side):
 
 def test_any_potentials_give_a_bound():
     problem = PROBLEMS["kl"]
-    best = take(problem, solver=BackAndForth())
+    best = take(problem, solver=BackAndForth(subcells=1))
     rng = np.random.default_rng(0)
     for side in ("previous", "new"):
         stated = CellStep(problem, side)
-        least = take(problem, solver=BackAndForth(side=side), throw=False)
+        least = take(problem, solver=BackAndForth(side=side, subcells=1), throw=False)
         for size in (0.0, 0.1, 1.0):
             bound = stated.bound(best.measure.weights, size * rng.normal(size=best.measure.n))
             found = best.energy + bound.transport / (2 * problem.tau)
@@ -128,6 +140,47 @@ def test_barenblatt_steps(m, when, tau, limit):
     assert r.gap < 1e-6
     assert r.measure.mass == pytest.approx(mu.mass, rel=1e-13)
     assert r.objective <= r.baseline + r.gap
+
+
+@pytest.mark.parametrize("m", [2.0, 6.0])
+def test_parts_of_cells_know_fronts_better(m):
+    solution = reference.Barenblatt(2, m, 0.5, 15.0, 1e-3)
+    mu = barenblatt(solution, solution.start, 128)
+    exact = barenblatt(solution, solution.jko(solution.start, 0.1), 128)
+    errors = []
+    for subcells in (1, 2):
+        solver = BackAndForth(subcells=subcells)
+        r = jko.step(mu, 1e-3 * jko.PorousMedium(m), W, 0.1, solver=solver)
+        errors.append(distance(r.measure, exact))
+        assert r.info["subcells"] == subcells
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_no_step_near_rest_raises_the_energy():
+    """Spreading over parts costs O(h^2), which must not show where nothing moves any more."""
+    grid = jko.Grid([-1, -1], [1, 1], [24, 24])
+    energy = 0.5 * jko.PorousMedium(2.0) + quadratic_well()
+    mu = jko.GridDensity.from_density(1 - 0.4 * (grid.points**2).sum(axis=1), grid, mass=1.0)
+    values = [energy.value(mu)]
+    for _ in range(12):
+        mu = jko.step(mu, energy, W, 1.0, solver=BackAndForth(), throw=False).measure
+        values.append(energy.value(mu))
+    assert np.diff(values).max() <= 1e-12
+    assert values[0] - values[-1] > 1e-3
+
+
+def test_parts_that_are_not_the_measure_are_noticed():
+    problem = PROBLEMS["porous"]
+    answer = BackAndForth().solve(problem, Controls(tol=1e-5))
+    stated = answer.problem
+    assert stated.parts == 2
+    assert stated.certificate(answer).gap < 1e-5
+    for wrong in (np.roll(answer.dual["w"], 2), stated.m):
+        told = replace(answer, dual={**answer.dual, "w": wrong})
+        assert stated.certificate(told).gap == np.inf
+    swapped = answer.dual["w"].reshape(-1, 2)[:, ::-1] + np.zeros((1, 2))
+    skewed = replace(answer, dual={**answer.dual, "w": swapped})
+    assert stated.certificate(skewed).gap > 10 * stated.certificate(answer).gap
 
 
 def test_errors_fall_like_the_square_of_the_cell():
@@ -246,3 +299,7 @@ def test_refuses_atoms_and_bad_settings():
         BackAndForth(side="both")
     with pytest.raises(jko.errors.InvalidArgument, match="max_iter"):
         BackAndForth(max_iter=0)
+    with pytest.raises(jko.errors.InvalidArgument, match="subcells"):
+        BackAndForth(subcells=0)
+    with pytest.raises(jko.errors.InvalidType, match="subcells"):
+        BackAndForth(subcells="all")
