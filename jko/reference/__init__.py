@@ -1,7 +1,7 @@
 """Exact solutions that tests, demos and the accuracy pages are judged against.
 
-Plain functions, each with its label in the table of conventions (MATH). None of them calls a
-solver, an energy or a geometry of the library.
+Plain functions, and a class of profiles, each with its label in the table of conventions (MATH).
+None of them calls a solver, an energy or a geometry of the library.
 """
 
 from jko.reference.barenblatt import Barenblatt

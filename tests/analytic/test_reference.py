@@ -1,5 +1,7 @@
 """Exact solutions against quadrature, differential equations and brute-force minimisation."""
 
+import itertools
+
 import mpmath as mp
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from scipy.integrate import quad, solve_ivp
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import logsumexp
 
+import jko
 from jko import reference as ref
 
 RNG = np.random.default_rng(0)
@@ -279,6 +282,80 @@ def test_barenblatt_solves_the_equation(d, m):
     assert float(rho(1, *point)) == pytest.approx(
         b.density([[float(z) for z in point]], b.flow(b.start, 1.0))[0], rel=1e-12
     )
+
+
+@pytest.mark.parametrize("m", [1.5, 2.0, 6.0])
+def test_barenblatt_cells_on_a_line_by_quadrature(m):
+    b = ref.Barenblatt(1, m)
+    scale, grid = b.flow(b.start, 0.2), jko.Grid(-0.04, 0.37, 19)  # one front outside, one inside
+    radius, edges = b.radius(scale), np.linspace(-0.04, 0.37, 20)
+    assert edges[0] > -radius
+    assert edges[-1] > radius
+    density = lambda x: b.density([[x]], scale)[0]
+    cells = [
+        quad(density, low, max(low, min(up, radius)), epsabs=1e-13, epsrel=1e-12, limit=400)[0]
+        for low, up in itertools.pairwise(edges)
+    ]
+    np.testing.assert_allclose(b.on(grid, scale).weights, cells, atol=1e-10)
+
+
+@pytest.mark.parametrize("m", [1.5, 2.0, 6.0])
+@pytest.mark.parametrize("shape", [(8,), (13, 8), (1, 6), (6, 5, 4)])
+def test_barenblatt_cells_of_an_orthant_hold_their_part(shape, m):
+    """Nothing is rescaled there, for half of the profile or more lies outside the box."""
+    b, d = ref.Barenblatt(len(shape), m), len(shape)
+    part = b.on(jko.Grid([0.0] * d, [0.6] * d, shape), b.flow(b.start, 0.3))
+    assert part.mass == pytest.approx(b.mass / 2**d, rel=1e-7)
+    whole = b.on(jko.Grid([-0.4] * d, [0.6] * d, shape), b.start)
+    assert whole.mass == pytest.approx(b.mass, rel=1e-14)
+
+
+@pytest.mark.parametrize(("dim", "tolerance"), [(1, 1e-14), (2, 1e-8), (3, 1e-5)])
+@pytest.mark.parametrize("m", [2.0, 6.0])
+def test_barenblatt_cells_are_the_sums_of_smaller_ones(dim, tolerance, m):
+    b, coarse = ref.Barenblatt(dim, m), (7, 4, 5)[:dim]
+    box = ([-0.21, -0.17, -0.3][:dim], [0.37, 0.11, 0.2][:dim])
+    scale = b.flow(b.start, 0.1)
+    parts = [n for cells in coarse for n in (cells, 3)]
+    fine = b.on(jko.Grid(*box, [3 * n for n in coarse]), scale).weights.reshape(parts)
+    sums = fine.sum(axis=tuple(range(1, 2 * dim, 2))).ravel()
+    found = b.on(jko.Grid(*box, coarse), scale)
+    assert np.abs(found.weights - sums).sum() <= tolerance * b.mass
+
+
+@pytest.mark.parametrize(
+    ("dim", "m", "bounds"),
+    [
+        (2, 2.0, (2e-3, 1e-5)),
+        (2, 6.0, (3e-3, 2e-5)),
+        (3, 2.0, (2e-3, 1e-4)),
+        (3, 6.0, (6e-4, 4e-5)),
+    ],
+)
+def test_barenblatt_cells_are_the_limit_of_samples(dim, m, bounds):
+    b, shape = ref.Barenblatt(dim, m), (12, 9, 8)[:dim]
+    box = ([-0.19, -0.4, -0.23][:dim], [0.41, 0.2, 0.3][:dim])
+    scale = b.flow(b.start, 0.5)
+    exact, errors = b.on(jko.Grid(*box, shape), scale), []
+    for parts in (4, 64 if dim == 2 else 16):
+        fine = jko.Grid(*box, [n * parts for n in shape])
+        values = b.density(fine.points, scale).reshape([k for n in shape for k in (n, parts)])
+        cells = values.sum(axis=tuple(range(1, 2 * dim, 2))).ravel() * fine.cell_volume
+        errors.append(np.abs(exact.weights - cells).sum() / b.mass)
+    assert all(e <= bound for e, bound in zip(errors, bounds, strict=True))
+
+
+def test_barenblatt_cells_beside_the_profile_and_of_other_dimensions():
+    b = ref.Barenblatt(2)
+    assert b.radius(b.start) < 0.2
+    half = b.on(jko.Grid([-0.5, 0.0], [0.5, 0.5], [20, 10]), b.start)
+    assert half.mass == pytest.approx(b.mass / 2, rel=1e-7)
+    assert (half.density[np.abs(half.grid.axes[0]) > 0.25] == 0).all()
+    far = jko.Grid([0.2, -0.5], [0.5, 0.5], [6, 20])
+    with pytest.raises(jko.InvalidMeasure, match="positive mass"):
+        b.on(far, b.start)
+    with pytest.raises(jko.InvalidArgument, match="dimension 1; this profile has dim = 2"):
+        b.on(jko.Grid(-1, 1, 8), b.start)
 
 
 @pytest.mark.parametrize(
