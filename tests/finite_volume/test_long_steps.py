@@ -18,8 +18,7 @@ GRID = jko.Grid([-0.5, -0.5], [0.5, 0.5], [96, 96])
 def peak(m, grid=GRID):
     """The start of MATH W5: mass .5, peak 15, a few cells wide."""
     solution = reference.Barenblatt(2, m, 0.5, 15.0, 1e-3)
-    density = lambda x: solution.density(x, solution.start)
-    return jko.GridDensity.from_function(density, grid, mass=0.5)
+    return solution.on(grid, solution.start)
 
 
 @pytest.mark.parametrize("tau", [1e-3, 0.1, 0.4, 50.0])
