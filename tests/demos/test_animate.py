@@ -56,7 +56,8 @@ def test_colours_keep_their_meaning(tmp_path):
 
 def test_which_moments_are_shown():
     """Every n-th where steps are equal, the nearest in time where they are not; the ends always."""
-    evenly = plot._evenly
+    from jko.plot.animation import evenly
+
     assert evenly(np.arange(81) / 40, 48) == list(range(0, 81, 2))
     assert evenly(np.arange(71) * 0.05, 100) == list(range(71))
     assert evenly(np.array([0.0, 0.1, 0.2, 0.3, 0.4, 2.0, 4.0]), 5) == [0, 5, 5, 6]
