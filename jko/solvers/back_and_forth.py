@@ -14,10 +14,13 @@ from jko.solvers.dual_ascent import Found, ascend
 from jko.solvers.dual_start import FEW, flat, onto, response, starts, warmed
 from jko.solvers.grid_levels import grid_of
 from jko.solvers.refusals import not_on_cells
+from jko.solvers.resolution import warn_if_coarse
 from jko.validation import one_of, positive_int
 
 #: The ascent stops when the gap is this share of the tolerance.
 MARGIN = 0.03
+#: Squared cells that a step should carry mass by (`jko.solvers.resolution`).
+LEAST = 0.02
 #: Parts of all cells together that "auto" allows.
 AFFORDED = 2**18
 
@@ -110,6 +113,8 @@ class BackAndForth(ProxSolver):
         return None
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
+        fault = "shares of places between cells blur by much of the way"
+        warn_if_coarse(problem, LEAST, fault, "jko.solvers.FiniteVolume()")
         whole, parts = self._whole(problem, controls), self._parts(problem)
         if parts == 1 or whole.gap > controls.tol:
             return self._answer(problem, whole, whole)

@@ -14,9 +14,13 @@ from jko.prox.entropic import EntropicStep
 from jko.prox.gibbs import DENSE_LIMIT
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.entropic_reg import choose_reg, warn_if_unresolved
+from jko.solvers.entropic_reg import choose_reg
 from jko.solvers.refusals import infeasible, not_transport
+from jko.solvers.resolution import warn_if_coarse, warn_if_unresolved
 from jko.validation import one_of, positive, positive_int
+
+#: Squared cells that plain and half steps should carry mass by (`jko.solvers.resolution`).
+PLAIN_REACH, HALF_REACH = 0.5, 0.05
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ class Entropic(ProxSolver):
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         if self.reg is None:
             eps = choose_reg(problem, bool(self.debias))
+            self._warn_if_coarse(problem)
         else:
             eps = self.reg
             warn_if_unresolved(problem, eps)
@@ -138,3 +143,12 @@ class Entropic(ProxSolver):
         from jko.solvers.entropic_run import EntropicRun  # it needs scipy.linalg
 
         return EntropicRun(stated, controls, self.depth).answer()
+
+    def _warn_if_coarse(self, problem: ProxProblem) -> None:
+        """Debiased steps are right at any length; the blur of others may be longer than they."""
+        if self.debias is True:
+            return
+        fault = "the step blurs the measure by a large share of its way"
+        debiased = bool(problem.form.separable.powers or problem.form.quadratics)
+        instead = "the debiased step" if debiased else "jko.solvers.FiniteVolume()"
+        warn_if_coarse(problem, HALF_REACH if self.debias else PLAIN_REACH, fault, instead)

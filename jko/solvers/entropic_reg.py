@@ -10,6 +10,7 @@ from jko.errors import JkoWarning
 from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
+from jko.solvers.resolution import spacing
 
 #: Largest eps of energies with sharp fronts, in squared cells.
 FRONT = 8.0
@@ -35,12 +36,12 @@ def choose_reg(problem: ProxProblem, debias: bool) -> float:
     previous, tau = problem.discrete, problem.step
     spread = _least_variance(previous)
     natural = tau if spread <= 0 else min(tau, spread / 5)
-    needed = 2 * _spacing(previous) ** 2
+    needed = 2 * spacing(previous) ** 2
     if isinstance(previous, GridDensity) and _sharp(problem):
         curved = bool(problem.form.separable.powers)
-        natural = min(natural, FRONT * _spacing(previous) ** 2) if curved else needed
+        natural = min(natural, FRONT * spacing(previous) ** 2) if curved else needed
     elif isinstance(previous, GridDensity) and debias and not problem.form.separable.powers:
-        natural = min(natural, ROUGH * _spacing(previous) ** 2)
+        natural = min(natural, ROUGH * spacing(previous) ** 2)
     if not isinstance(previous, GridDensity) and needed > spread > 0:
         warnings.warn(
             f"reg = {needed:.3g}, needed by atoms this far apart, exceeds the variance {spread:.3g}"
@@ -57,34 +58,6 @@ def _sharp(problem: ProxProblem) -> bool:
     h = problem.form.separable
     bounded = bool((np.isfinite(h.ceiling) & (h.ceiling > 0)).any())
     return all(p > 1 for p in h.powers) and (bounded or bool(h.powers))
-
-
-def warn_if_unresolved(problem: ProxProblem, reg: float) -> None:
-    """Warn when a grid cannot resolve the kernel (measured in `choose_reg`)."""
-    previous = problem.discrete
-    if not isinstance(previous, GridDensity):
-        return
-    h = _spacing(previous)
-    if reg < 0.5 * h**2:
-        warnings.warn(
-            f"reg = {reg:.3g} is below half the squared cell size (cells are {h:.3g} wide): the"
-            " grid cannot resolve the kernel and pins mass to its cells;"
-            f" use reg >= {2 * h**2:.3g}, or finer cells",
-            JkoWarning,
-            stacklevel=2,
-        )
-
-
-def _spacing(support: Discrete) -> float:
-    if isinstance(support, GridDensity):
-        cells = np.asarray(support.grid.shape) > 1
-        return float(support.grid.spacing[cells].max(initial=0.0))
-    if support.n == 1:
-        return 0.0
-    from scipy.spatial import cKDTree
-
-    nearest = cKDTree(support.points).query(support.points, k=2)[0][:, 1]
-    return float(np.median(nearest))
 
 
 def _least_variance(support: Discrete) -> float:

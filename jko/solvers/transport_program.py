@@ -19,7 +19,11 @@ from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.conic import rescaled
 from jko.solvers.multiplier import rescale
 from jko.solvers.refusals import infeasible, not_transport
+from jko.solvers.resolution import warn_if_coarse
 from jko.validation import Array, positive_int
+
+#: Squared cells that a step on a grid should carry mass by (`jko.solvers.resolution`).
+LEAST = 0.5
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ class TransportProgram(ProxSolver):
         return None
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
+        fault = "between their centres next to nothing moves"
+        warn_if_coarse(problem, LEAST, fault, "jko.solvers.Entropic()")
         stated = TransportStep(problem)
         program = _Program(stated, controls.max_iter)
         weights, slope = program.solve()

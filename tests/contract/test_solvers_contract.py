@@ -21,6 +21,7 @@ def test_a_problem_is_registered(name):
     assert PROBLEMS.get(name), f"add problems for {name} to tests/generators/problems.py"
 
 
+@pytest.mark.filterwarnings("ignore:cells .* too coarse:jko.JkoWarning")
 @pytest.mark.parametrize(("name", "case"), CASES)
 def test_solver_keeps_its_promises(name, case):
     ran = check_solver(SOLVERS[name], PROBLEMS[name][case])

@@ -85,6 +85,7 @@ def test_no_plan_of_a_competitor_does_better(case, subcells):
     assert r.objective - r.gap - 1e-12 <= best < np.inf
 
 
+@pytest.mark.filterwarnings("ignore:cells .* too coarse:jko.JkoWarning")
 @pytest.mark.parametrize("side", ["previous", "new"])
 @pytest.mark.parametrize("case", ["kl", "chi2", "bound-porous"])
 def test_bounds_hold_the_step_between_atoms(case, side):

@@ -42,6 +42,7 @@ def energies(pi, width):
 NAMES = list(energies(planar(4)[1], 1.0))
 
 
+@pytest.mark.filterwarnings("ignore:cells .* too coarse:jko.JkoWarning")
 @pytest.mark.parametrize("tau", [0.01, 0.2, 1.0])
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("debias", [True, False, "half"])
@@ -56,6 +57,7 @@ def test_steps_are_certified_without_dense_systems(name, debias, tau, monkeypatc
     assert r.iterations < 1000
 
 
+@pytest.mark.filterwarnings("ignore:cells .* too coarse:jko.JkoWarning")
 @pytest.mark.parametrize("width", [0.3, 0.8, 2.0])
 @pytest.mark.parametrize("debias", [True, False, "half"])
 def test_no_competitor_wins_more_than_the_gap(debias, width):

@@ -40,6 +40,7 @@ def _cells():
             yield pytest.param(*key, id="-".join(map(str, key)))
 
 
+@pytest.mark.filterwarnings("ignore:cells .* too coarse:jko.JkoWarning")
 @pytest.mark.parametrize(("measure", "geometry", "energy", "with_zeros"), list(_cells()))
 def test_cell(measure: str, geometry: str, energy: str, with_zeros: bool) -> None:
     problem = _problem(measure, geometry, energy, with_zeros)
