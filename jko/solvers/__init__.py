@@ -1,7 +1,7 @@
 """Solvers of proximal steps: pass one as `solver=`, or let "auto" choose."""
 
 from jko.solvers.back_and_forth import BackAndForth
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.solvers.base import Answer, Controls, HandedBack, ProxSolver
 from jko.solvers.birth_death import BirthDeath, Reweighting
 from jko.solvers.bures import Bures
 from jko.solvers.closed_form import ClosedForm
@@ -46,6 +46,7 @@ __all__ = [
     "GaussianForwardBackward",
     "GaussianImplicit",
     "GaussianMirror",
+    "HandedBack",
     "Kernelised",
     "Lagrangian",
     "Langevin",

@@ -6,12 +6,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
+import numpy as np
+
 from jko.measures.grid import GridDensity, bent_paths
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.solvers.base import Answer, Controls, HandedBack, ProxSolver
 from jko.solvers.cell_transport import CellStep
 from jko.solvers.dual_ascent import Found, ascend
 from jko.solvers.dual_start import FEW, flat, onto, response, starts, warmed
+from jko.solvers.fv_length import displacement
+from jko.solvers.fv_scheme import Scheme
 from jko.solvers.grid_levels import grid_of
 from jko.solvers.refusals import not_on_cells
 from jko.solvers.resolution import warn_if_coarse
@@ -21,6 +25,9 @@ from jko.validation import one_of, positive_int
 MARGIN = 0.03
 #: Squared cells that a step should carry mass by (`jko.solvers.resolution`).
 LEAST = 0.02
+#: With patience: cells of a grid, and of the longest way, from which on it is tried; the gap, as a
+#: share of the step's gain, at which the step is handed back.
+WORTH, FAR, DOUBT = 4096, 1.0, 0.1
 #: Parts of all cells together that "auto" allows.
 AFFORDED = 2**18
 
@@ -42,6 +49,14 @@ class _Reached:
         """The measure on the cells."""
         return self.stated.measure(self.found.w)
 
+    @property
+    def gain(self) -> float:
+        """Objective of staying put less the one reached."""
+        form, stated = self.stated.level.form, self.stated
+        reached = form.value(self.found.w.ravel())
+        moved = self.found.bound.transport / (2 * stated.problem.step)
+        return form.value(stated.m.ravel()) - reached - moved
+
 
 @dataclass(frozen=True)
 class BackAndForth(ProxSolver):
@@ -52,8 +67,7 @@ class BackAndForth(ProxSolver):
     follows the density, lengths from a line search, no step sizes to set. T moves mass between the
     cells of one measure and places whose mass the other one's cells share linearly, as cell
     averages do (`jko.solvers.cell_transport`). Takes internal energies, potentials and bounds on
-    the density. `auto` does not choose it, because where the dual has kinks its gap can miss the
-    tolerance; where it does not, it is the fastest and closest solver for sharp fronts.
+    the density.
 
     Parameters
     ----------
@@ -68,6 +82,12 @@ class BackAndForth(ProxSolver):
         one on whole cells is returned; `info["subcells"]` says so.
     max_iter : int, default 200
         Ascent steps when `jko.step` is given none.
+    patience : int, optional
+        Take only steps it is good at without being asked for: sharp fronts (powers p > 1 of the
+        density or bounds on it, no entropy) on 4096 cells or more in several dimensions, whose mass
+        moves by a cell or more, and hand a step back to `auto` when the gap is not there after so
+        many ascent steps. `auto` has BackAndForth(patience=8) before the entropic solver. None:
+        take every step.
 
     Notes
     -----
@@ -88,6 +108,7 @@ class BackAndForth(ProxSolver):
     side: str = "auto"
     subcells: int | str = "auto"
     max_iter: int = 200
+    patience: int | None = None
 
     guarantee: ClassVar[str] = (
         "global minimum of the unregularised step between cells, with its duality gap;"
@@ -100,6 +121,8 @@ class BackAndForth(ProxSolver):
         if self.subcells != "auto":
             positive_int(self.subcells, "subcells")
         positive_int(self.max_iter, "max_iter")
+        if self.patience is not None:
+            positive_int(self.patience, "patience")
 
     def accepts(self, problem: ProxProblem) -> str | None:
         why = not_on_cells(problem) or bent_paths(problem.previous)
@@ -110,12 +133,34 @@ class BackAndForth(ProxSolver):
                 "takes energies that act cell by cell (internal energies, potentials, bounds);"
                 " use jko.solvers.Entropic for kernels"
             )
+        return None if self.patience is None else self._unasked(problem)
+
+    @staticmethod
+    def _unasked(problem: ProxProblem) -> str | None:
+        """Why it should not take the step without being asked for."""
+        grid, h = grid_of(problem), problem.form.separable
+        if grid.size < WORTH or sum(m > 1 for m in grid.shape) < 2:
+            return f"a grid of fewer than {WORTH} cells, or a line; ask for it with BackAndForth()"
+        bounded = bool((np.isfinite(h.ceiling) & (h.ceiling > 0)).any())
+        if any(p <= 1 for p in h.powers) or not (h.powers or bounded):
+            return (
+                "under an entropy densities are smooth, and the entropic step is the closer one;"
+                " ask for it with BackAndForth()"
+            )
+        cells = displacement(Scheme(problem.form, grid), problem.discrete.weights, problem.step)
+        if cells < FAR:
+            return (
+                f"mass moves by {cells:.2g} cells at most, and shares of places between cells blur;"
+                " ask for it with BackAndForth()"
+            )
         return None
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         fault = "shares of places between cells blur by much of the way"
         warn_if_coarse(problem, LEAST, fault, "jko.solvers.FiniteVolume()")
         whole, parts = self._whole(problem, controls), self._parts(problem)
+        if self.patience is not None and whole.gap > min(controls.tol, DOUBT * whole.gain):
+            raise HandedBack(self._answer(problem, whole, whole))
         if parts == 1 or whole.gap > controls.tol:
             return self._answer(problem, whole, whole)
         split = self._split(problem, whole, parts, controls)
@@ -128,6 +173,8 @@ class BackAndForth(ProxSolver):
         limit = self.max_iter if controls.max_iter is None else controls.max_iter
         best: _Reached | None = None
         spent, sides = 0, self._sides(problem)
+        if self.patience is not None:
+            limit, sides = min(limit, self.patience), sides[:1]
         for side in sides:
             stated = CellStep(problem, side)
             most = limit - spent if side == sides[-1] else max(1, limit // 2)

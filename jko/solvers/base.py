@@ -94,6 +94,20 @@ class Answer:
     info: Mapping[str, Any] = field(default_factory=dict)
 
 
+class HandedBack(Exception):
+    """A solver leaves a step to the next one on the list of `auto`.
+
+    Attributes
+    ----------
+    answer : Answer
+        What it has, for a caller that asked for no other solver.
+    """
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__("the solver leaves this step to the next one")
+        self.answer = answer
+
+
 class ProxSolver(ABC):
     """A method for proximal steps; instances are frozen settings.
 
@@ -124,4 +138,5 @@ class ProxSolver(ABC):
 
     @abstractmethod
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
-        """Solve; raise `jko.prox.Breakdown` when there is no usable answer."""
+        """Solve; raise `jko.prox.Breakdown` when there is no usable answer, `HandedBack` when the
+        next solver of `auto` should try."""

@@ -7,6 +7,7 @@ from jko.errors import InvalidType, Unsupported
 from jko.geometries.base import Geometry
 from jko.measures.base import Measure
 from jko.prox.problem import ProxProblem
+from jko.solvers.back_and_forth import BackAndForth
 from jko.solvers.base import ProxSolver
 from jko.solvers.bures import Bures
 from jko.solvers.closed_form import ClosedForm
@@ -53,6 +54,7 @@ AUTO: tuple[ProxSolver, ...] = (
     LinearTransport(),
     FiniteVolume(limit=0.05),
     TransportProgram(grids=False),
+    BackAndForth(patience=8),
     Entropic(),
     Entropic(debias=False),
     UnbalancedScaling(),
@@ -91,6 +93,12 @@ def select(problem: ProxProblem, solver: str | ProxSolver = "auto") -> ProxSolve
         f"no solver takes a step of {problem.energy!r} in {problem.geometry!r} on a"
         f" {type(problem.previous).__name__}:\n  " + "\n  ".join(refusals)
     )
+
+
+def next_after(problem: ProxProblem, solver: ProxSolver) -> ProxSolver | None:
+    """The next solver of the list that takes a step which this one handed back, if there is one."""
+    behind = AUTO[AUTO.index(solver) + 1 :]
+    return next((s for s in behind if reason(s, problem) is None), None)
 
 
 def survey(problem: ProxProblem) -> list[tuple[ProxSolver, str | None]]:

@@ -15,8 +15,8 @@ from jko.geometries.base import Geometry
 from jko.measures.base import Discrete, Measure
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Breakdown, Certificate, Status, StepResult
-from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.select import select
+from jko.solvers.base import Answer, Controls, HandedBack, ProxSolver
+from jko.solvers.select import next_after, select
 from jko.threads import limited
 from jko.validation import positive, positive_int, rng_of
 
@@ -73,23 +73,34 @@ def step(
     """
     problem = ProxProblem(energy, geometry, measure, tau)
     _warn_if_not_unique(problem)
-    chosen = select(problem, solver)
-    controls = Controls(
-        tol=chosen.default_tol if tol is None else positive(tol, "tol"),
-        max_iter=None if max_iter is None else positive_int(max_iter, "max_iter"),
-        warm=warm,
-        rng=rng_of(rng),
-    )
-    started = time.perf_counter()
-    try:
-        with limited():
-            answer = chosen.solve(problem, controls)
-            result = judge(problem, chosen, answer, controls, started)
-    except Breakdown as broken:
-        result = _broken(problem, chosen, broken, controls, started)
+    tolerance = None if tol is None else positive(tol, "tol")
+    limit = None if max_iter is None else positive_int(max_iter, "max_iter")
+    generator, started = rng_of(rng), time.perf_counter()
+    chosen: ProxSolver | None = select(problem, solver)
+    while chosen is not None:
+        goal = chosen.default_tol if tolerance is None else tolerance
+        controls = Controls(goal, limit, warm, generator)
+        result, chosen = _tried(problem, chosen, controls, started, onwards=solver == "auto")
     if throw and not result.success:
         raise StepFailed(result.message, result)
     return result
+
+
+def _tried(
+    problem: ProxProblem, chosen: ProxSolver, controls: Controls, started: float, onwards: bool
+) -> tuple[StepResult, ProxSolver | None]:
+    """What a solver makes of the step, and the one to try next if it handed the step back."""
+    following = None
+    try:
+        with limited():
+            try:
+                answer = chosen.solve(problem, controls)
+            except HandedBack as back:
+                answer = back.answer
+                following = next_after(problem, chosen) if onwards else None
+            return judge(problem, chosen, answer, controls, started), following
+    except Breakdown as broken:
+        return _broken(problem, chosen, broken, controls, started), following
 
 
 def _warn_if_not_unique(problem: ProxProblem) -> None:

@@ -6,12 +6,12 @@ from generators.exact import EXACT
 from generators.problems import PROBLEMS, RESIDUAL_ONLY
 
 import jko
-from jko.solvers import Conic, SimplexQP
+from jko.solvers import BackAndForth, Conic, SimplexQP
 from jko.solvers.select import AUTO
 from jko.testing import check_solver
 
-#: Settings that `auto` does not choose by itself.
-OTHERS = [SimplexQP(support="union"), Conic("SCS")]
+#: Settings that `auto` does not choose by itself, and back-and-forth without the limits it sets.
+OTHERS = [SimplexQP(support="union"), Conic("SCS"), BackAndForth(subcells=1)]
 SOLVERS = {solver.name: solver for solver in (*AUTO, *OTHERS)}
 CASES = [(name, case) for name in SOLVERS for case in PROBLEMS.get(name, {})]
 

@@ -142,6 +142,10 @@ PROBLEMS["Entropic(plain)"] = {
     "linear": positive_pair(lambda pi: quadratic_well(), jko.Wasserstein()),
     "box": positive_pair(lambda pi: jko.BoxConstraint(0.8) + quadratic_well(), jko.Wasserstein()),
 }
+PROBLEMS["BackAndForth"] = {
+    "porous": positive_pair(lambda pi: jko.PorousMedium(3.0), jko.Wasserstein()),
+    "box": positive_pair(lambda pi: jko.BoxConstraint(0.8) + quadratic_well(), jko.Wasserstein()),
+}
 PROBLEMS["Conic(CLARABEL)"] = {
     "hellinger-kl": shared(jko.KL, FREE),
     "hellinger-mmd": shared(mmd_plus(1), FIXED),

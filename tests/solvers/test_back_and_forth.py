@@ -115,11 +115,8 @@ def test_any_potentials_give_a_bound():
             assert found >= least.objective - least.gap - 1e-9
 
 
-def barenblatt(solution, scale, cells, parts=8):
-    fine = jko.Grid([-0.5] * 2, [0.5] * 2, [cells * parts] * 2)
-    density = solution.density(fine.points, scale).reshape(cells, parts, cells, parts)
-    grid = jko.Grid([-0.5] * 2, [0.5] * 2, [cells] * 2)
-    return jko.GridDensity.from_density(density.mean(axis=(1, 3)), grid, mass=solution.mass)
+def barenblatt(solution, scale, cells):
+    return solution.on(jko.Grid([-0.5] * 2, [0.5] * 2, [cells] * 2), scale)
 
 
 def distance(a, b) -> float:
@@ -269,6 +266,46 @@ def test_too_few_steps_are_told():
     with pytest.raises(jko.StepFailed, match="iteration limit") as failed:
         jko.step(problem.previous, problem.energy, W, 0.3, solver=BackAndForth(), max_iter=1)
     assert failed.value.result.gap > 0
+
+
+def noisy(cells=64):
+    grid = jko.Grid([-1, -1], [1, 1], [cells, cells])
+    rough = np.random.default_rng(0).exponential(size=grid.size)
+    return jko.GridDensity.from_density(rough, grid, mass=1.0)
+
+
+def test_auto_takes_it_at_fronts_and_goes_on_where_it_hands_a_step_back():
+    solution = reference.Barenblatt(2, 4.0, 0.5, 15.0, 1e-3)
+    mu = barenblatt(solution, solution.start, 64)
+    assert jko.step(mu, 1e-3 * jko.PorousMedium(4.0), W, 0.1).solver == "BackAndForth"
+    rough = jko.step(noisy(), jko.PorousMedium(2.0), W, 0.01)
+    assert rough.solver == "Entropic"
+    assert rough.gap <= 1e-8
+
+
+def test_asked_for_by_name_a_step_handed_back_is_judged():
+    solver = BackAndForth(patience=2)
+    r = jko.step(noisy(), jko.PorousMedium(2.0), W, 0.01, solver=solver, throw=False)
+    assert not r.success
+    assert r.gap > 1e-5
+    with pytest.raises(jko.StepFailed):
+        jko.step(noisy(), jko.PorousMedium(2.0), W, 0.01, solver=solver)
+
+
+UNASKED = {
+    "few": (noisy(20), jko.PorousMedium(2.0), 0.1, "fewer than"),
+    "smooth": (noisy(), jko.Entropy() + jko.PorousMedium(2.0), 0.1, "smooth"),
+    "flat": (noisy(), quadratic_well(), 0.1, "smooth"),
+    "short": (noisy(), jko.PorousMedium(2.0), 1e-6, "cells at most"),
+}
+
+
+@pytest.mark.parametrize("case", UNASKED)
+def test_what_it_does_not_take_unasked(case):
+    mu, energy, tau, message = UNASKED[case]
+    problem = ProxProblem(energy, W, mu, tau)
+    assert message in BackAndForth(patience=8).accepts(problem)
+    assert BackAndForth().accepts(problem) is None
 
 
 REFUSED = {
