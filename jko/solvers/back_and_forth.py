@@ -28,6 +28,8 @@ LEAST = 0.02
 #: With patience: cells of a grid, and of the longest way, from which on it is tried; the gap, as a
 #: share of the step's gain, at which the step is handed back.
 WORTH, FAR, DOUBT = 4096, 1.0, 0.1
+#: Where the energy is flat the ascent follows a proximal centre, and takes so many times the steps.
+CENTRES = 10
 #: Parts of all cells together that "auto" allows.
 AFFORDED = 2**18
 
@@ -86,8 +88,8 @@ class BackAndForth(ProxSolver):
         Take only steps it is good at without being asked for: sharp fronts (powers p > 1 of the
         density or bounds on it, no entropy) on 4096 cells or more in several dimensions, whose mass
         moves by a cell or more, and hand a step back to `auto` when the gap is not there after so
-        many ascent steps. `auto` has BackAndForth(patience=8) before the entropic solver. None:
-        take every step.
+        many ascent steps (ten times as many where the energy is flat somewhere). `auto` has
+        BackAndForth(patience=8) before the entropic solver. None: take every step.
 
     Notes
     -----
@@ -174,7 +176,8 @@ class BackAndForth(ProxSolver):
         best: _Reached | None = None
         spent, sides = 0, self._sides(problem)
         if self.patience is not None:
-            limit, sides = min(limit, self.patience), sides[:1]
+            slow = CENTRES if flat(problem.form.separable) else 1
+            limit, sides = min(limit, slow * self.patience), sides[:1]
         for side in sides:
             stated = CellStep(problem, side)
             most = limit - spent if side == sides[-1] else max(1, limit // 2)
