@@ -23,9 +23,10 @@ from jko.solvers.entropic_newton import LIMIT as NEWTON_LIMIT
 from jko.solvers.entropic_self import TERMS, SelfPotential
 from jko.validation import Array
 
-#: A stage is good enough when the gap is this fraction of the tolerance; of debiased steps without
-#: an internal energy, whose last digits are dear and only rearrange what the blur cannot see, this.
-MARGIN, LINEAR_MARGIN = 1e-3, 0.1
+#: A stage is good enough when the gap is this fraction of the tolerance; where the last digits are
+#: dear, this one: in debiased steps without an internal energy, where they only rearrange what the
+#: blur cannot see, and after so many sweeps.
+MARGIN, DEAR_MARGIN, MANY_SWEEPS = 1e-3, 0.1, 400
 #: A stage that ends this close to the target is not followed by another.
 ENOUGH = 5.0
 #: Share of the gap that empty cells may take where there is no entropy.
@@ -36,6 +37,8 @@ CHECK = 10
 SPREAD = 60.0
 #: Scaling iterations before Newton's method, and where there is none or the last word is asked for.
 SHORT, LONG = 150, 1000
+#: Sweeps that are tried before coarser grids, up to this r.
+BRIEF, MODERATE = 30, 100.0
 #: Sweeps without a polynomial, which is rash from afar, in steps without an internal energy.
 FIRST = 50
 #: Iterations in all when the caller sets no limit.
@@ -55,6 +58,7 @@ class EntropicRun:
 
     def __init__(self, stated: EntropicStep, controls: Controls, depth: int) -> None:
         self.stated, self.controls, self.depth = stated, controls, depth
+        self.sweeps, self.gate, self.improved = 0, np.inf, 0
         floor = FLOOR_SHARE * self.target
         self.maps = [
             (ScalingMap(stated, SelfPotential(stated, floor, terms)), most)
@@ -62,7 +66,6 @@ class EntropicRun:
                 [(1, FIRST), (TERMS, UNLIMITED)] if self.linear else [(1, UNLIMITED)]
             )
         ]
-        self.gate, self.improved = np.inf, 0
         self.iterations, self.left = 0, controls.max_iter or UNLIMITED
         self.work = 0.0
 
@@ -72,10 +75,11 @@ class EntropicRun:
         s = self.stated
         return s.eps / (2 * s.problem.step) * s.previous.mass
 
-    @cached_property
+    @property
     def target(self) -> float:
         """The gap a stage aims at."""
-        return (LINEAR_MARGIN if self.linear else MARGIN) * self.controls.tol
+        dear = self.linear or self.sweeps + self.improved > MANY_SWEEPS
+        return (DEAR_MARGIN if dear else MARGIN) * self.controls.tol
 
     @property
     def linear(self) -> bool:
@@ -160,7 +164,7 @@ class EntropicRun:
     def stages(self) -> Iterator[Callable[[_Found], _Found | None]]:
         """Scaling from the warm and the cold start, Newton's method, scaling from its answer.
 
-        Large grids start from coarser ones.
+        Large grids start from coarser ones, unless a few sweeps do, often so at moderate 2 tau/eps.
         """
         stated = self.stated
         n = stated.previous.n
@@ -170,6 +174,8 @@ class EntropicRun:
         begin = self.warm()
         if begin is not None:
             yield lambda _: self.scale_from(begin, most)
+        if levels and begin is None and stated.rate <= MODERATE:
+            yield lambda _: self.scale_from(self.cold(), BRIEF)
         if levels:
             yield lambda _: self.scale_from(self.levels(), most)
         if begin is None or small:
@@ -189,6 +195,7 @@ class EntropicRun:
             run = anderson(sweep, start, done=self.done, depth=self.depth, max_iter=limit)
             self.left -= run.iterations
             self.iterations += run.iterations
+            self.sweeps, self.improved = self.sweeps + run.iterations, 0
             if run.record is None:
                 break
             found = _Found(run.record, self.gap(run.record))
