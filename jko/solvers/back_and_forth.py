@@ -21,8 +21,9 @@ from jko.solvers.refusals import not_on_cells
 from jko.solvers.resolution import warn_if_coarse
 from jko.validation import one_of, positive_int
 
-#: The ascent stops when the gap is this share of the tolerance.
-MARGIN = 0.03
+#: The ascent stops when the gap is this share of the tolerance; where the energy is flat, and the
+#: measure says less about the gap, this one.
+MARGIN, FLAT_MARGIN = 0.03, 0.01
 #: Squared cells that a step should carry mass by (`jko.solvers.resolution`).
 LEAST = 0.02
 #: With patience: cells of a grid, and of the longest way, from which on it is tried; the gap, as a
@@ -182,7 +183,7 @@ class BackAndForth(ProxSolver):
             stated = CellStep(problem, side)
             most = limit - spent if side == sides[-1] else max(1, limit // 2)
             begin = starts(stated, controls.warm)
-            found = ascend(stated, response(stated), begin, MARGIN * controls.tol, most)
+            found = ascend(stated, response(stated), begin, _margin(stated) * controls.tol, most)
             spent += found.iterations
             if best is None or found.bound.gap < best.gap:
                 best = _Reached(stated, found)
@@ -204,7 +205,7 @@ class BackAndForth(ProxSolver):
         """The step on parts of the cells, from the potentials of the step on the cells."""
         stated = CellStep(problem, whole.stated.side, parts)
         begin = [onto(stated, whole.stated, whole.found), *warmed(stated, controls.warm)]
-        found = ascend(stated, response(stated), begin, MARGIN * controls.tol, FEW)
+        found = ascend(stated, response(stated), begin, _margin(stated) * controls.tol, FEW)
         spent = whole.found.iterations + found.iterations
         return _Reached(stated, replace(found, iterations=spent, exhausted=False))
 
@@ -223,7 +224,7 @@ class BackAndForth(ProxSolver):
             dual={"g": found.g, "w": found.w},
             baseline=stated.level.form.value(stated.m.ravel()),
             exhausted=found.exhausted,
-            warm={"side": stated.side, "g": whole.found.g, "split": found.g},
+            warm={"side": stated.side, "g": whole.found.last, "split": found.last},
             info={
                 "side": stated.side,
                 "subcells": stated.parts,
@@ -236,3 +237,7 @@ class BackAndForth(ProxSolver):
         if self.side != "auto":
             return (self.side,)
         return ("new", "previous") if flat(problem.form.separable) else ("previous", "new")
+
+
+def _margin(stated: CellStep) -> float:
+    return FLAT_MARGIN if flat(stated.h) else MARGIN

@@ -11,6 +11,7 @@ goes forth and back, to g^{cc}, as long as that raises I.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -194,10 +195,15 @@ def transport_cost(stated: CellStep, w: Array, tol: float = 1e-12) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Where the ascent ended: the measure, potentials, their bound, iterations, limit hit."""
+    """Where the ascent ended: the measure, potentials, their bound, iterations, limit hit.
+
+    `last` are the latest potentials, the better ones to go on from: those of `bound` may be a step
+    older.
+    """
 
     w: Array
     g: Array
+    last: Array
     bound: Bound
     iterations: int
     exhausted: bool
@@ -214,7 +220,7 @@ def ascend(
     rest = stated.level.form.value(stated.m.ravel())
     now = max((ascent.state(g) for g in starts), key=lambda s: s.value)
     gate, count = np.inf, 0
-    best: Found | None = None
+    found: list[Found] = []
     while count < limit and ascent.stalled < STALLED:
         now, count = ascent.step(now), count + 1
         size = max(1.0, abs(now.value))
@@ -225,17 +231,21 @@ def ascend(
             now = ascent.recentred(now)
         if ready:
             gate = 0.3 * ascent.expected
-            best = min([*filter(None, [best]), *judged(ascent, now, count)], key=_gap)
-            if best.bound.gap <= target:
-                return best
-    best = min([*filter(None, [best]), *judged(ascent, now, count)], key=_gap)
+            for one in judged(ascent, now, count):
+                if one.bound.gap <= target:
+                    return one
+                found.append(one)
+    best = min([*found, *judged(ascent, now, count)], key=_gap)
     return replace(best, iterations=count, exhausted=count >= limit)
 
 
-def judged(ascent: Ascent, now: State, count: int) -> list[Found]:
-    """The measure of the potentials, and the one of the last linear system, with their bounds."""
-    pairs = [(now.w, now.g), ascent.linear]
-    return [Found(w, g, ascent.stated.bound(w, g), count, False) for w, g in pairs]
+def judged(ascent: Ascent, now: State, count: int) -> Iterator[Found]:
+    """The measure of the last linear system, and the one of the potentials, with their bounds.
+
+    One after the other, because a bound costs as much as several steps.
+    """
+    for w, g in (ascent.linear, (now.w, now.g)):
+        yield Found(w, g, now.g, ascent.stated.bound(w, g), count, False)
 
 
 def _gap(found: Found) -> float:

@@ -67,5 +67,5 @@ def warmed(stated: CellStep, warm: Any) -> list[Array]:
 
 def onto(stated: CellStep, coarser: CellStep, found: Found) -> Array:
     """Potentials found on fewer cells, interpolated."""
-    fine = prolonged(found.g, coarser.previous.grid, stated.previous.grid)
+    fine = prolonged(found.last, coarser.previous.grid, stated.previous.grid)
     return fine.reshape(stated.m.shape)
