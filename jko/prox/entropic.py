@@ -221,7 +221,8 @@ class EntropicStep:
 
         `answer.dual` holds `log_b`, `log_d` (debiased) and optionally `tangent`, a point where the
         convex quadratic part of F is linearised; any values give a valid bound. A measure that
-        is not the marginal of its own potential gets an infinite gap.
+        is not the marginal of its own potential gets an infinite gap, as do potentials that bound
+        nothing because they are not finite.
         """
         dual, w = answer.dual, answer.measure.weights
         with np.errstate(all="ignore"):  # zero weights have log -inf; NaN fails the comparison
@@ -229,7 +230,8 @@ class EntropicStep:
             mismatch = float(np.abs(w - np.exp(plan.log_w)).sum()) / self.previous.mass
             if not mismatch <= CONSISTENT:
                 return Certificate(np.inf, mismatch)
-            return self.gap(plan, dual.get("log_d"), dual.get("tangent"))
+            gap, residual = self.gap(plan, dual.get("log_d"), dual.get("tangent"))
+        return Certificate(np.inf if gap is None or np.isnan(gap) else gap, residual)
 
     def gap(
         self,

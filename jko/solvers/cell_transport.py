@@ -111,9 +111,12 @@ class CellStep:
 
     def measure(self, w: Array) -> GridDensity:
         """The measure on the cells, of exact mass, that weights of the parts add up to."""
-        grid = grid_of(self.problem)
-        cells = gathered(w, self.m.shape, part_counts(grid, self.parts))
-        return GridDensity(grid, cells * (self.previous.mass / float(cells.sum())))
+        cells = self._gathered(w)
+        return GridDensity(grid_of(self.problem), cells * (self.previous.mass / float(cells.sum())))
+
+    def _gathered(self, w: Array) -> Array:
+        """Weights of the parts added up on the cells."""
+        return gathered(w, self.m.shape, part_counts(grid_of(self.problem), self.parts))
 
     def ends(self, w: Array) -> tuple[Array, Array]:
         """The measure whose cells have places, and the one whose cells share them."""
@@ -141,13 +144,13 @@ class CellStep:
     def certificate(self, answer: Any) -> Certificate:
         """Gap of a measure, relative to its objective, from any potentials `answer.dual["g"]`.
 
-        `answer.dual["w"]` are the weights of the parts; a measure they do not add up to gets an
-        infinite gap.
+        `answer.dual["w"]` are the weights of the parts; an infinite gap for a measure they do not
+        add up to, and for negative ones: a bound of wrong mass or sign means nothing.
         """
         g, w = (np.asarray(answer.dual[key]).reshape(self.m.shape) for key in ("g", "w"))
-        off = np.abs(self.measure(w).weights - answer.measure.weights).sum()
+        off = np.abs(self._gathered(w) - answer.measure.weights).sum()
         mismatch = float(off) / self.previous.mass
-        if not mismatch <= CONSISTENT:
+        if not (mismatch <= CONSISTENT and w.min() >= 0):
             return Certificate(np.inf, mismatch)
         bound = self.bound(w, g)
         return Certificate(bound.gap if np.isfinite(bound.gap) else np.inf, bound.residual)

@@ -181,6 +181,23 @@ def test_parts_that_are_not_the_measure_are_noticed():
     assert stated.certificate(skewed).gap > 10 * stated.certificate(answer).gap
 
 
+@pytest.mark.parametrize("subcells", [1, 2])
+def test_weights_of_wrong_mass_or_sign_certify_nothing(subcells):
+    """Scaled weights of a wrong measure have a gap of any sign, zero among them."""
+    problem = PROBLEMS["plane"]
+    answer = BackAndForth(subcells=subcells).solve(problem, Controls(tol=1e-5))
+    stated, g, w = answer.problem, answer.dual["g"], answer.dual["w"]
+    wrongs = [(answer.measure, s * w) for s in (-1.0, 0.0, 0.5, 1 + 1e-6, np.nan)]
+    wrongs += [(problem.previous, s * stated.m) for s in np.linspace(0.05, 0.95, 19)]
+    if subcells == 2:
+        parts = w.copy()
+        parts[0, :2] = w[0, :2].sum() / 2 + np.array([1e-6, -1e-6])
+        wrongs.append((answer.measure, parts))
+    for measure, dual in wrongs:
+        told = replace(answer, measure=measure, dual={"g": g, "w": dual})
+        assert stated.certificate(told).gap == np.inf
+
+
 def test_errors_fall_like_the_square_of_the_cell():
     solution = reference.Barenblatt(2, 2.0, 0.5, 15.0, 1e-3)
     scale = solution.flow(solution.start, 0.5)

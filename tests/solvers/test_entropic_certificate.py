@@ -96,8 +96,10 @@ def test_corrupted_answers_are_not_certified(name, debias):
             with np.errstate(divide="ignore", invalid="ignore"):
                 forged = dataclasses.replace(forged, measure=stated.measure(stated.plan(dual[key])))
         assert not stated.certificate(forged).gap < 1e-8
-    dual = {**answer.dual, "log_b": np.full(good.n, np.nan)}
-    assert not stated.certificate(dataclasses.replace(answer, dual=dual)).gap < 1e-8
+    for key in ("log_b", "log_d"):
+        if answer.dual.get(key) is not None:
+            dual = {**answer.dual, key: np.full(good.n, np.nan)}
+            assert stated.certificate(dataclasses.replace(answer, dual=dual)).gap == np.inf
 
 
 def test_gradient_of_the_sinkhorn_divergence():
