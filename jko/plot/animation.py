@@ -20,6 +20,11 @@ from jko.plot.style import figure, finish, styled
 from jko.trajectory import Trajectory
 from jko.validation import Array, instance, positive, positive_int
 
+#: Seconds that a GIF can show a frame for, on average (the last one stays a second more).
+LONGEST = 650
+#: Least dpi.
+COARSEST = 10
+
 
 @styled
 def animate(
@@ -62,7 +67,13 @@ def animate(
         raise InvalidArgument(f"cannot write {str(target)!r}; pass a path that ends in .gif")
     if positive_int(frames, "frames") < 2:
         raise InvalidArgument("frames = 1 does not move; pass 2 or more")
+    _check_size(size, dpi)
     shots = evenly(sol.times, frames)
+    if seconds > LONGEST * len(shots):
+        raise InvalidArgument(
+            f"seconds = {seconds:g} is too long for {len(shots)} frames: a GIF shows none for more"
+            f" than {LONGEST} s; pass at most {LONGEST * len(shots)}"
+        )
     prepare = _scene([sol.measures[k] for k in shots], vmax, drawing)
     digits = max(0, 2 - int(np.floor(np.log10(sol.times[-1] - sol.times[0] or 1.0))))
     fig, axes = figure([["only"]], size)
@@ -81,6 +92,16 @@ def animate(
     with writing(target):
         _write_gif(pictures, target, seconds)
     return target
+
+
+def _check_size(size: Any, dpi: Any) -> None:
+    """Refuse what is no size, and letters of less than a pixel or two."""
+    try:
+        _, _ = (positive(side, "size") for side in size)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"size got {size!r}; pass (width, height) in inches") from error
+    if positive_int(dpi, "dpi") < COARSEST:
+        raise InvalidArgument(f"dpi = {dpi} is too coarse for letters; pass {COARSEST} or more")
 
 
 def evenly(times: Array, most: int) -> list[int]:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from jko.errors import InvalidArgument
 from jko.measures.grid import Grid, GridDensity
 from jko.numerics import increasing_root
-from jko.validation import Array, instance, positive
+from jko.validation import Array, instance, positive, positive_int, real
 
 #: Points of Gauss's rule on each piece of an axis.
 NODES = 12
@@ -36,6 +36,11 @@ class Barenblatt:
         Total mass, and the density at the centre at time 0.
     g : float
         Diffusivity.
+
+    Raises
+    ------
+    InvalidArgument
+        If m <= 1, or another parameter is not positive.
     """
 
     dim: int = 1
@@ -43,6 +48,13 @@ class Barenblatt:
     mass: float = 0.5
     peak: float = 15.0
     g: float = 1e-3
+
+    def __post_init__(self) -> None:
+        positive_int(self.dim, "dim")
+        if not real(self.m, "m") > 1:
+            raise InvalidArgument(f"m = {self.m:g} must exceed 1: other profiles have no front")
+        for name in ("mass", "peak", "g"):
+            positive(getattr(self, name), name)
 
     @property
     def beta(self) -> float:

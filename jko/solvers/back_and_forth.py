@@ -19,7 +19,7 @@ from jko.solvers.fv_scheme import Scheme
 from jko.solvers.grid_levels import grid_of
 from jko.solvers.refusals import not_on_cells
 from jko.solvers.resolution import warn_if_coarse
-from jko.validation import one_of, positive_int
+from jko.validation import instance, one_of, positive_int
 
 #: The ascent stops when the gap is this share of the tolerance; where the energy is flat, and the
 #: measure says less about the gap, this one.
@@ -122,6 +122,7 @@ class BackAndForth(ProxSolver):
     def __post_init__(self) -> None:
         one_of(self.side, ("auto", "previous", "new"), "side")
         if self.subcells != "auto":
+            instance(self.subcells, (int, np.integer), "subcells", "pass a whole number or 'auto'")
             positive_int(self.subcells, "subcells")
         positive_int(self.max_iter, "max_iter")
         if self.patience is not None:

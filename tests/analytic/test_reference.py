@@ -345,6 +345,17 @@ def test_barenblatt_cells_are_the_limit_of_samples(dim, m, bounds):
     assert all(e <= bound for e, bound in zip(errors, bounds, strict=True))
 
 
+@pytest.mark.parametrize(("wrong", "message"), [
+    ({"m": 1.0}, "m = 1 must exceed 1"), ({"m": 0.5}, "m = 0.5 must exceed 1"),
+    ({"mass": -1}, "mass = -1 must be positive"), ({"peak": 0}, "peak = 0 must be positive"),
+    ({"g": np.nan}, "g = nan is not finite"), ({"dim": 0}, "dim = 0 must be at least 1"),
+    ({"dim": 2.5}, "dim must be a whole number"), ({"m": "2"}, "m must be a number"),
+])  # fmt: skip
+def test_barenblatt_profiles_that_are_none(wrong, message):
+    with pytest.raises(jko.InvalidArgument, match=message):
+        ref.Barenblatt(**wrong)
+
+
 def test_barenblatt_cells_beside_the_profile_and_of_other_dimensions():
     b = ref.Barenblatt(2)
     assert b.radius(b.start) < 0.2

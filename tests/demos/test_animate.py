@@ -96,6 +96,13 @@ def test_what_it_refuses(tmp_path):
         plot.animate(sol, tmp_path / "a.gif", frames=1)
     with pytest.raises(jko.InvalidArgument, match="seconds"):
         plot.animate(sol, tmp_path / "a.gif", seconds=0)
+    with pytest.raises(jko.InvalidArgument, match=r"seconds = 1e\+09 is too long for 2 frames"):
+        plot.animate(sol, tmp_path / "a.gif", seconds=1e9)
+    for size in (3, (5,), (0, 4), "ab"):
+        with pytest.raises(jko.InvalidArgument, match=r"size got .*; pass \(width, height\)"):
+            plot.animate(sol, tmp_path / "a.gif", size=size)
+    with pytest.raises(jko.InvalidArgument, match=r"dpi = 1 is too coarse .*; pass 10 or more"):
+        plot.animate(sol, tmp_path / "a.gif", dpi=1)
     with pytest.raises(jko.InvalidArgument, match=r"cannot write .*; pass another path"):
         plot.animate(sol, tmp_path / "no" / "a.gif")
     with pytest.raises(jko.InvalidType, match=r"pass the result of jko\.flow"):

@@ -356,5 +356,5 @@ def test_refuses_atoms_and_bad_settings():
         BackAndForth(max_iter=0)
     with pytest.raises(jko.errors.InvalidArgument, match="subcells"):
         BackAndForth(subcells=0)
-    with pytest.raises(jko.errors.InvalidType, match="subcells"):
+    with pytest.raises(jko.errors.InvalidType, match="'all'; pass a whole number or 'auto'"):
         BackAndForth(subcells="all")
