@@ -37,8 +37,9 @@ CHECK = 10
 SPREAD = 60.0
 #: Scaling iterations before Newton's method, and where there is none or the last word is asked for.
 SHORT, LONG = 150, 1000
-#: Sweeps that are tried before coarser grids, up to this r.
-BRIEF, MODERATE = 30, 100.0
+#: Sweeps that are tried before coarser grids, up to this r and so many cells: beyond, one sweep of
+#: the grid itself costs more than all of theirs.
+BRIEF, MODERATE, CHEAP = 30, 100.0, 2**14
 #: Sweeps without a polynomial, which is rash from afar, in steps without an internal energy.
 FIRST = 50
 #: Iterations in all when the caller sets no limit.
@@ -174,7 +175,7 @@ class EntropicRun:
         begin = self.warm()
         if begin is not None:
             yield lambda _: self.scale_from(begin, most)
-        if levels and begin is None and stated.rate <= MODERATE:
+        if levels and begin is None and n <= CHEAP and stated.rate <= MODERATE:
             yield lambda _: self.scale_from(self.cold(), BRIEF)
         if levels:
             yield lambda _: self.scale_from(self.levels(), most)
