@@ -142,7 +142,8 @@ class GridGibbs(Gibbs):
         for k, line in enumerate(self._lines):
             # Contracting the first axis puts the result last: after d rounds all is in place.
             gram = line.squared_gram if k == squared else line.gram
-            out = np.tensordot(out, gram, axes=(0, 0))
+            rest = out.shape[1:]
+            out = (out.reshape(line.n, -1).T @ gram).reshape(*rest, line.n)
         return out
 
     def _by_lines(self, v: Array, squared: int) -> Array:

@@ -78,7 +78,7 @@ class EntropicRun:
 
     @property
     def target(self) -> float:
-        """The gap a stage aims at."""
+        """The gap a stage aims at, relative to max(1, |objective|)."""
         dear = self.linear or self.sweeps + self.improved > MANY_SWEEPS
         return (DEAR_MARGIN if dear else MARGIN) * self.controls.tol
 
@@ -88,12 +88,16 @@ class EntropicRun:
         return self.stated.divergence and not self.stated.curved
 
     def gap(self, state: State) -> float:
-        """Size of the gap of a state, infinite where it is not finite; no kernel application."""
+        """Size of the gap of a state relative to max(1, |objective|), as it will be judged."""
         log_w = state.plan.log_w
         if np.isnan(log_w).any() or not np.isfinite(log_w).any():
             return np.inf
         gap = self.stated.gap(state.plan, state.log_d, state.tangent, state.smooth).gap
-        return abs(gap) if gap is not None and np.isfinite(gap) else np.inf
+        if gap is None or not np.isfinite(gap):
+            return np.inf
+        # F is most of an objective that is large; knowing it better costs kernel applications.
+        energy = self.stated.form.value(self.stated.measure(state.plan).weights)
+        return abs(gap) / max(1.0, energy)
 
     def done(self, sweep: Sweep, residual: float) -> bool:
         """Whether the certificate of the potentials meets the target."""

@@ -102,6 +102,22 @@ def test_corrupted_answers_are_not_certified(name, debias):
             assert stated.certificate(dataclasses.replace(answer, dual=dual)).gap == np.inf
 
 
+@pytest.mark.parametrize("debias", [True, False, "half"])
+def test_large_energies_take_no_more_sweeps(debias):
+    """The gap is held against max(1, |objective|), by the stopping rule too."""
+    grid = jko.Grid([-1, -1], [1, 1], [32, 32])
+    mu = jko.GridDensity.from_density(
+        np.exp(-12 * ((grid.points - 0.05) ** 2).sum(axis=1)), grid, mass=1.0
+    )
+    counts = []
+    for size in (1.0, 1e6):
+        energy, tau = size * jko.PorousMedium(2.0), 0.02 / size
+        r = jko.step(mu, energy, jko.Wasserstein(), tau, solver=Entropic(debias=debias))
+        counts.append(r.iterations)
+        assert abs(r.gap) <= 1e-8 * max(1.0, abs(r.objective))
+    assert counts[1] < 1.6 * counts[0]
+
+
 def test_gradient_of_the_sinkhorn_divergence():
     """g = eps log(b/d) is the first variation of S, by central differences along a direction."""
     problem, answer, stated = setting("KL", True, eps=0.5)
