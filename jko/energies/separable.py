@@ -67,6 +67,12 @@ class Separable:
         """The upper bounds (n,), +inf where there is none."""
         return np.full(self.n, np.inf) if self.upper is None else self.upper
 
+    @property
+    def sharp(self) -> bool:
+        """Whether densities may end in fronts: bounds or powers p > 1, and no power below."""
+        bounded = bool((np.isfinite(self.ceiling) & (self.ceiling > 0)).any())
+        return all(p > 1 for p in self.powers) and (bounded or bool(self.powers))
+
     def __add__(self, other: Separable) -> Separable:
         powers = dict(self.powers)
         for p, c in other.powers.items():

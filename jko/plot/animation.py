@@ -65,8 +65,9 @@ def animate(
     target, seconds = Path(path), positive(seconds, "seconds")
     if target.suffix != ".gif":
         raise InvalidArgument(f"cannot write {str(target)!r}; pass a path that ends in .gif")
-    if positive_int(frames, "frames") < 2:
-        raise InvalidArgument("frames = 1 does not move; pass 2 or more")
+    if isinstance(frames, int) and frames < 2:
+        raise InvalidArgument(f"frames = {frames} does not move; pass 2 or more")
+    positive_int(frames, "frames")
     _check_size(size, dpi)
     shots = evenly(sol.times, frames)
     if seconds > LONGEST * len(shots):

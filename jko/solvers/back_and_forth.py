@@ -16,7 +16,7 @@ from jko.solvers.dual_ascent import Found, ascend
 from jko.solvers.dual_start import FEW, flat, onto, response, starts, warmed
 from jko.solvers.fv_length import displacement
 from jko.solvers.fv_scheme import Scheme
-from jko.solvers.grid_levels import grid_of
+from jko.solvers.grid_levels import count_parts, grid_of
 from jko.solvers.refusals import not_on_cells
 from jko.solvers.resolution import warn_if_coarse
 from jko.validation import instance, one_of, positive_int
@@ -31,8 +31,8 @@ LEAST = 0.02
 WORTH, FAR, DOUBT = 4096, 1.0, 0.1
 #: Where the energy is flat the ascent follows a proximal centre, and takes so many times the steps.
 CENTRES = 10
-#: Parts of all cells together that "auto" allows.
-AFFORDED = 2**18
+#: Parts of all cells together that "auto" makes, and the most that can be asked for.
+AFFORDED, MOST = 2**18, 2**26
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,21 +44,25 @@ class _Reached:
 
     @property
     def gap(self) -> float:
-        """Bound of the excess."""
-        return self.found.bound.gap
+        """Bound of the excess, infinite where there is none."""
+        gap = self.found.bound.gap
+        return gap if np.isfinite(gap) else np.inf
 
     @cached_property
     def measure(self) -> GridDensity:
         """The measure on the cells."""
         return self.stated.measure(self.found.w)
 
-    @property
-    def gain(self) -> float:
-        """Objective of staying put less the one reached."""
-        form, stated = self.stated.level.form, self.stated
-        reached = form.value(self.found.w.ravel())
-        moved = self.found.bound.transport / (2 * stated.problem.step)
-        return form.value(stated.m.ravel()) - reached - moved
+    @cached_property
+    def objective(self) -> float:
+        """The stated objective, at the plan found."""
+        moved = self.found.bound.transport / (2 * self.stated.problem.step)
+        return self.stated.level.form.value(self.found.w.ravel()) + moved
+
+    @cached_property
+    def staying(self) -> float:
+        """The stated objective of staying put."""
+        return self.stated.level.form.value(self.stated.m.ravel())
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,11 @@ class BackAndForth(ProxSolver):
                 "takes energies that act cell by cell (internal energies, potentials, bounds);"
                 " use jko.solvers.Entropic for kernels"
             )
+        grid, parts = grid_of(problem), self._parts(problem)
+        if count_parts(grid, parts) > MOST:
+            return (
+                f"subcells = {parts} makes more than {MOST} parts of {grid.size} cells; pass less"
+            )
         return None if self.patience is None else self._unasked(problem)
 
     @staticmethod
@@ -145,8 +154,7 @@ class BackAndForth(ProxSolver):
         grid, h = grid_of(problem), problem.form.separable
         if grid.size < WORTH or sum(m > 1 for m in grid.shape) < 2:
             return f"a grid of fewer than {WORTH} cells, or a line; ask for it with BackAndForth()"
-        bounded = bool((np.isfinite(h.ceiling) & (h.ceiling > 0)).any())
-        if any(p <= 1 for p in h.powers) or not (h.powers or bounded):
+        if not h.sharp:
             return (
                 "under an entropy densities are smooth, and the entropic step is the closer one;"
                 " ask for it with BackAndForth()"
@@ -160,11 +168,12 @@ class BackAndForth(ProxSolver):
         return None
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
+        whole, parts = self._whole(problem, controls), self._parts(problem)
+        enough = min(controls.tol, DOUBT * (whole.staying - whole.objective))
+        if self.patience is not None and not whole.gap <= enough:
+            raise HandedBack(self._answer(problem, whole, whole))
         fault = "shares of places between cells blur by much of the way"
         warn_if_coarse(problem, LEAST, fault, "jko.solvers.FiniteVolume()")
-        whole, parts = self._whole(problem, controls), self._parts(problem)
-        if self.patience is not None and whole.gap > min(controls.tol, DOUBT * whole.gain):
-            raise HandedBack(self._answer(problem, whole, whole))
         if parts == 1 or whole.gap > controls.tol:
             return self._answer(problem, whole, whole)
         split = self._split(problem, whole, parts, controls)
@@ -186,8 +195,8 @@ class BackAndForth(ProxSolver):
             begin = starts(stated, controls.warm)
             found = ascend(stated, response(stated), begin, _margin(stated) * controls.tol, most)
             spent += found.iterations
-            if best is None or found.bound.gap < best.gap:
-                best = _Reached(stated, found)
+            reached = _Reached(stated, found)
+            best = reached if best is None or reached.gap < best.gap else best
             if best.gap <= controls.tol or spent >= limit:
                 break
         assert best is not None
@@ -199,7 +208,7 @@ class BackAndForth(ProxSolver):
         if self.subcells != "auto":
             return int(self.subcells)
         grid = grid_of(problem)
-        return 2 if grid.size * 2**grid.dim <= AFFORDED else 1
+        return 2 if count_parts(grid, 2) <= AFFORDED else 1
 
     @staticmethod
     def _split(problem: ProxProblem, whole: _Reached, parts: int, controls: Controls) -> _Reached:
@@ -212,18 +221,17 @@ class BackAndForth(ProxSolver):
 
     @staticmethod
     def _answer(problem: ProxProblem, reached: _Reached, whole: _Reached) -> Answer:
-        stated, found, nu = reached.stated, reached.found, reached.measure
-        energy, moved = problem.value(nu), found.bound.transport
+        stated, found = reached.stated, reached.found
         return Answer(
-            nu,
+            reached.measure,
             stated,
             found.iterations,
-            objective=stated.level.form.value(found.w.ravel()) + moved / (2 * problem.step),
-            sqdistance=moved / problem.geometry.rate,
-            energy=energy,
+            objective=reached.objective,
+            sqdistance=found.bound.transport / problem.geometry.rate,
+            energy=problem.value(reached.measure),
             bias=found.bound.spread,
             dual={"g": found.g, "w": found.w},
-            baseline=stated.level.form.value(stated.m.ravel()),
+            baseline=reached.staying,
             exhausted=found.exhausted,
             warm={"side": stated.side, "g": whole.found.last, "split": found.last},
             info={

@@ -37,7 +37,7 @@ def choose_reg(problem: ProxProblem, debias: bool) -> float:
     spread = _least_variance(previous)
     natural = tau if spread <= 0 else min(tau, spread / 5)
     needed = 2 * spacing(previous) ** 2
-    if isinstance(previous, GridDensity) and _sharp(problem):
+    if isinstance(previous, GridDensity) and problem.form.separable.sharp:
         curved = bool(problem.form.separable.powers)
         natural = min(natural, FRONT * spacing(previous) ** 2) if curved else needed
     elif isinstance(previous, GridDensity) and debias and not problem.form.separable.powers:
@@ -51,13 +51,6 @@ def choose_reg(problem: ProxProblem, debias: bool) -> float:
             stacklevel=2,
         )
     return max(needed, natural if debias else natural / 10)
-
-
-def _sharp(problem: ProxProblem) -> bool:
-    """Whether the density may end in a front: bounds, or only internal energies with p > 1."""
-    h = problem.form.separable
-    bounded = bool((np.isfinite(h.ceiling) & (h.ceiling > 0)).any())
-    return all(p > 1 for p in h.powers) and (bounded or bool(h.powers))
 
 
 def _least_variance(support: Discrete) -> float:

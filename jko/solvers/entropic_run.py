@@ -93,10 +93,10 @@ class EntropicRun:
         if np.isnan(log_w).any() or not np.isfinite(log_w).any():
             return np.inf
         gap = self.stated.gap(state.plan, state.log_d, state.tangent, state.smooth).gap
-        if gap is None or not np.isfinite(gap):
-            return np.inf
         # F is most of an objective that is large; knowing it better costs kernel applications.
         energy = self.stated.form.value(self.stated.measure(state.plan).weights)
+        if gap is None or not np.isfinite([gap, energy]).all():
+            return np.inf
         return abs(gap) / max(1.0, energy)
 
     def done(self, sweep: Sweep, residual: float) -> bool:

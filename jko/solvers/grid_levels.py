@@ -8,6 +8,7 @@ the energy that belongs to their own places.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -73,6 +74,11 @@ def refined(level: Problem, parts: int) -> Level:
 def part_counts(grid: Grid, parts: int) -> list[int]:
     """Parts of a cell along every axis: one where the grid has a single cell."""
     return [parts if m > 1 else 1 for m in grid.shape]
+
+
+def count_parts(grid: Grid, parts: int) -> int:
+    """Parts of all cells together."""
+    return grid.size * prod(part_counts(grid, parts))
 
 
 def spread(weights: Array, ceiling: Array, shape: tuple[int, ...], factors: list[int]) -> Array:

@@ -76,11 +76,11 @@ def step(
     tolerance = None if tol is None else positive(tol, "tol")
     limit = None if max_iter is None else positive_int(max_iter, "max_iter")
     generator, started = rng_of(rng), time.perf_counter()
-    chosen: ProxSolver | None = select(problem, solver)
-    while chosen is not None:
+    chosen, result = select(problem, solver), None
+    while result is None:
         goal = chosen.default_tol if tolerance is None else tolerance
         controls = Controls(goal, limit, warm, generator)
-        result, chosen = _tried(problem, chosen, controls, started, onwards=solver == "auto")
+        chosen, result = _tried(problem, chosen, controls, started, onwards=solver == "auto")
     if throw and not result.success:
         raise StepFailed(result.message, result)
     return result
@@ -88,19 +88,20 @@ def step(
 
 def _tried(
     problem: ProxProblem, chosen: ProxSolver, controls: Controls, started: float, onwards: bool
-) -> tuple[StepResult, ProxSolver | None]:
-    """What a solver makes of the step, and the one to try next if it handed the step back."""
-    following = None
+) -> tuple[ProxSolver, StepResult | None]:
+    """A solver and its result; the next solver and none where the step was handed back."""
     try:
         with limited():
             try:
                 answer = chosen.solve(problem, controls)
             except HandedBack as back:
-                answer = back.answer
                 following = next_after(problem, chosen) if onwards else None
-            return judge(problem, chosen, answer, controls, started), following
+                if following is not None:
+                    return following, None
+                answer = back.answer
+            return chosen, judge(problem, chosen, answer, controls, started)
     except Breakdown as broken:
-        return _broken(problem, chosen, broken, controls, started), following
+        return chosen, _broken(problem, chosen, broken, controls, started)
 
 
 def _warn_if_not_unique(problem: ProxProblem) -> None:

@@ -300,6 +300,14 @@ def test_auto_takes_it_at_fronts_and_goes_on_where_it_hands_a_step_back():
     assert rough.gap <= 1e-8
 
 
+def test_a_step_that_goes_on_is_judged_once(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("judged before the next solver had its turn")
+
+    monkeypatch.setattr(CellStep, "certificate", refuse)
+    assert jko.step(noisy(), jko.PorousMedium(2.0), W, 0.01).solver == "Entropic"
+
+
 def test_asked_for_by_name_a_step_handed_back_is_judged():
     solver = BackAndForth(patience=2)
     r = jko.step(noisy(), jko.PorousMedium(2.0), W, 0.01, solver=solver, throw=False)
