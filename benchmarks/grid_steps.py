@@ -4,8 +4,11 @@
 2. MATH W5 (porous medium) at the default settings of `auto`, of the entropic and of the
    back-and-forth solver: L1 against exact JKO steps and against the PDE over the whole flow.
 3. Three dimensions and large grids: seconds and peak memory.
+4. Heat, Ornstein-Uhlenbeck and a double well on the line: the plain and the debiased step at the
+   same regularisations up to tau, against exact steps (MATH W3; two numbers of quantiles for the
+   double well).
 
-Run: python benchmarks/grid_steps.py [--only fokker porous cost] [--cells 256] [--m 2 4 6]
+Run: python benchmarks/grid_steps.py [--only fokker porous cost smooth] [--cells 256] [--m 2 4 6]
      [--tau 0.4 0.1] [--solver auto BackAndForth Entropic]
 """
 
@@ -20,10 +23,11 @@ from math import erf
 
 import numpy as np
 from finite_volume import barenblatt
+from scipy.special import ndtri
 
 import jko
 from jko import reference
-from jko.solvers import BackAndForth, Entropic
+from jko.solvers import BackAndForth, Entropic, Quantile
 
 W = jko.Wasserstein()
 SOLVERS = {"auto": "auto", "BackAndForth": BackAndForth(), "Entropic": Entropic()}
@@ -84,9 +88,52 @@ def porous(name: str, m: float, cells: int, tau: float, t1: float = 2.0) -> None
     )
 
 
+def quantile_step(energy: jko.Energy, tau: float, grid: jko.Grid, n: int) -> np.ndarray:
+    """Cell masses of the step of n quantiles of N(.3, .6^2), an exact problem on the line (W9)."""
+    levels = (np.arange(n) + 0.5) / n
+    start = jko.Particles(0.3 + 0.6 * ndtri(levels)[:, None])
+    moved = jko.step(start, energy, W, tau, solver=Quantile(curvature=-1.0)).measure.points[:, 0]
+    edges = np.linspace(grid.lower[0], grid.upper[0], grid.size + 1)
+    return np.diff(np.interp(edges, moved, levels, left=0.0, right=1.0))
+
+
+def smooth(tau: float = 0.1, cells: int = 400) -> None:
+    """Errors of plain and debiased steps, and their ratio."""
+    grid = jko.Grid(-5.0, 5.0, cells)
+    mu = averages([0.3], [0.6], grid)
+    bowl = jko.Potential(lambda x: 0.5 * x[:, 0] ** 2)
+    well = jko.Potential(
+        lambda x: 0.25 * (x[:, 0] ** 2 - 1) ** 2, gradient=lambda x: x * (x**2 - 1)
+    )
+    moved = {k: reference.ou_step(0.3, 0.6, tau, stiffness=k) for k in (0.0, 1.0)}
+    # Quantiles err by O(1/n): twice as many make the error known.
+    rough, fine = (quantile_step(jko.Entropy() + well, tau, grid, n) for n in (2**19, 2**20))
+    cases = {
+        "heat": (jko.Entropy(), averages([moved[0.0][0]], [moved[0.0][1]], grid).weights),
+        "Ornstein-Uhlenbeck": (
+            jko.Entropy() + bowl,
+            averages([moved[1.0][0]], [moved[1.0][1]], grid).weights,
+        ),
+        "double well": (jko.Entropy() + well, 2 * fine - rough),
+    }
+    print(f"Quantiles of the double well: L1 apart {np.abs(fine - rough).sum():.1e}")
+    for name, (energy, exact) in cases.items():
+        for reg in (tau, tau / 2, tau / 5):
+            errors = []
+            for debias in (False, True):
+                out = jko.step(mu, energy, W, tau, solver=Entropic(reg, debias))
+                errors.append(float(np.abs(out.measure.weights - exact).sum()))
+            plain, debiased = errors
+            print(
+                f"{name} tau={tau:g} reg={reg:g}: plain {plain:.1e}, debiased {debiased:.1e},"
+                f" ratio {plain / debiased:.0f}",
+                flush=True,
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", default=["fokker", "porous", "cost"])
+    parser.add_argument("--only", nargs="+", default=["fokker", "porous", "cost", "smooth"])
     parser.add_argument("--cells", type=int, default=256)
     parser.add_argument("--m", nargs="+", type=float, default=[2.0, 4.0, 6.0])
     parser.add_argument("--solver", nargs="+", choices=SOLVERS, default=["auto"])
@@ -99,6 +146,8 @@ def main() -> None:
     if "porous" in options.only:
         for m, tau, name in product(options.m, options.tau, options.solver):
             porous(name, m, options.cells, tau)
+    if "smooth" in options.only:
+        smooth()
     if "cost" in options.only:
         fokker_planck(3, 64, Entropic(), 1e-4)
         for cells in (128, 256, 512, 1024):

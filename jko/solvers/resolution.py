@@ -75,11 +75,11 @@ def warn_if_coarse(problem: ProxProblem, least: float, fault: str, instead: str)
     Parameters
     ----------
     least : float
-        Measured: ten Ornstein-Uhlenbeck steps on 40 and 80 cells. Shares of the way gone by which
-        they are off, at steps of 2, 1, 1/2 and 1/10 squared cells: plain entropic .15-.22, .34-.50,
-        .75-1.1, 4-6; half .001-.003, .003-.008, .01-.02, .05-.18; debiased at most .004 at any
-        step; back-and-forth .01, .02, .03, .05-.06; transport between the cells as atoms .7-1, then
-        1 (nothing moves; still .1 at sixteen).
+        Measured by `benchmarks/short_steps.py`, ten Ornstein-Uhlenbeck steps on 40 and 80 cells.
+        Shares of the way gone by which they are off, at steps of 2, 1, 1/2 and 1/10 squared cells:
+        plain entropic .15-.22, .34-.50, .75-1.1, 4-6; half .001-.003, .003-.008, .01-.02, .05-.18;
+        debiased below .005 at any step; back-and-forth .01, .01-.02, .03, .05-.06; transport
+        between the cells as atoms .7-1, then 1: nothing moves.
     fault, instead : str
         What goes wrong, and what to use instead.
     """
