@@ -13,9 +13,10 @@ from jko.errors import InvalidArgument, InvalidType, StepFailed, Unsupported
 from jko.geometries.base import Geometry, GeometrySum
 from jko.measures.base import Measure
 from jko.measures.linear import extrapolated
-from jko.prox.result import Status, StepResult
+from jko.prox.result import StepResult
 from jko.solvers.base import ProxSolver
 from jko.solvers.stepping import step
+from jko.status import Status
 from jko.validation import instance, one_of, positive, rng_of
 
 #: Splittings: which geometry moves, and for which fraction of tau.

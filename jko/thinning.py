@@ -14,8 +14,8 @@ from jko.errors import InvalidArgument
 from jko.kernels import Kernel, pivoted_cholesky
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete
-from jko.solvers.recombination import kernel_features
-from jko.solvers.recombination import recombine as eliminate
+from jko.numerics.recombination import kernel_features
+from jko.numerics.recombination import recombine as eliminate
 from jko.threads import limited
 from jko.validation import Array, instance, one_of, positive_int, rng_of
 

@@ -16,8 +16,9 @@ from jko import archive
 from jko.errors import InvalidArgument
 from jko.identity import Identity, Report, bound, max_of
 from jko.measures.base import Measure
-from jko.prox.result import Certificate, Status, StepResult
+from jko.prox.result import Certificate, StepResult
 from jko.splitting import SplitResult
+from jko.status import Status
 from jko.validation import Array, real
 
 #: Status of a flow that a callback ended.

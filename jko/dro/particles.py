@@ -22,7 +22,7 @@ from jko.dro.result import WorstCase, WorstCaseStatus
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
-from jko.numerics import increasing_root
+from jko.numerics.roots import increasing_root
 from jko.validation import Array, real, rng_of
 
 #: Relative accuracy to which a ball is filled.

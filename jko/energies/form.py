@@ -9,7 +9,7 @@ import numpy as np
 
 from jko.energies.separable import Separable
 from jko.errors import Unsupported
-from jko.numerics import gram_root
+from jko.numerics.elementary import gram_root
 from jko.validation import Array
 
 

@@ -15,7 +15,7 @@ from jko.energies.spacings import spacing_gradient, spacing_value
 from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
-from jko.numerics import xlogy
+from jko.numerics.elementary import xlogy
 from jko.validation import Array, finite_array, positive
 
 

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from jko.numerics import Term, exponential_sum_root, log_or_minus_inf
+from jko.numerics.elementary import log_or_minus_inf
+from jko.numerics.roots import Term, exponential_sum_root
 from jko.validation import Array, Index
 
 

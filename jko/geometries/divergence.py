@@ -11,7 +11,7 @@ from jko.geometries.base import Geometry, common_weights, show
 from jko.geometries.gaussian import gaussian_kl, hellinger_square
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
-from jko.numerics import xlogy
+from jko.numerics.elementary import xlogy
 from jko.validation import Array, one_of, real
 
 

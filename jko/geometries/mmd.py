@@ -12,7 +12,7 @@ from jko.geometries.base import Geometry, check_masses, check_pair, check_time, 
 from jko.kernels import Kernel
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
-from jko.numerics import gram_root
+from jko.numerics.elementary import gram_root
 from jko.validation import Array, instance, one_of
 
 

@@ -13,7 +13,7 @@ from jko.geometries.unbalanced_transport import UnbalancedPlan, unbalanced_plan
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.grid import bent_paths
-from jko.numerics import EPS
+from jko.numerics.elementary import EPS
 from jko.validation import Array, Index, positive
 
 #: Above this many pairs of charged atoms the interior-point method is refused.

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from jko.numerics import xlogy
+from jko.numerics.elementary import xlogy
 from jko.validation import Array
 
 MAX_ITER = 100

@@ -1,6 +1,7 @@
 """A proximal step as a problem, its certificate and its result."""
 
 from jko.prox.problem import ProxProblem
-from jko.prox.result import Breakdown, Certificate, Status, StepResult
+from jko.prox.result import Certificate, StepResult
+from jko.status import Breakdown, Status
 
 __all__ = ["Breakdown", "Certificate", "ProxProblem", "Status", "StepResult"]

@@ -23,7 +23,7 @@ from jko.geometries.wasserstein import Wasserstein, bures, bures_map, symmetric_
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
-from jko.numerics import EPS
+from jko.numerics.elementary import EPS
 from jko.prox.result import Certificate
 from jko.prox.weight_dual import weight_certificate
 from jko.validation import Array, Index, Mask

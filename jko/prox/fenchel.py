@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from jko.energies.form import WeightForm
 from jko.energies.separable import Separable
-from jko.numerics import log_or_minus_inf
+from jko.numerics.elementary import log_or_minus_inf
 from jko.validation import Array
 
 Mask = NDArray[np.bool_]

@@ -1,7 +1,7 @@
 r"""Gibbs kernels K = exp(-|x-y|^2 / eps) of a fixed support, applied in the log domain.
 
 Entropic steps only ever need log(K e^v). On grids K is a product over the axes: it is applied in
-the exponential domain after one shift, and line by line (`jko.prox.log_lines`) where that
+the exponential domain after one shift, and line by line (`jko.numerics.log_lines`) where that
 underflows. On scattered points the potentials are absorbed into a dense matrix, so that most
 products are plain matrix-vector products.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from jko.errors import Unsupported
 from jko.measures.base import Discrete
 from jko.measures.grid import Grid, GridDensity
-from jko.prox.log_lines import SAFE, LineKernel
+from jko.numerics.log_lines import SAFE, LineKernel
 from jko.validation import Array
 
 #: Potentials may drift this far (in log) from those absorbed into a dense kernel.

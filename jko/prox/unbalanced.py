@@ -39,8 +39,8 @@ import numpy as np
 from jko.energies.separable import Separable
 from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.measures.base import Discrete
-from jko.numerics import log_or_minus_inf
-from jko.prox.log_matrix import LogMatrix
+from jko.numerics.elementary import log_or_minus_inf
+from jko.numerics.log_matrix import LogMatrix
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
 from jko.prox.scaling import Sweep, anderson

@@ -15,7 +15,7 @@ import numpy as np
 
 from jko.energies.form import WeightForm
 from jko.energies.separable import Separable, psi, psi_prime
-from jko.numerics import EPS
+from jko.numerics.elementary import EPS
 from jko.prox.result import Certificate
 from jko.validation import Array, Mask
 

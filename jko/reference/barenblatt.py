@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from jko.errors import InvalidArgument
 from jko.measures.grid import Grid, GridDensity
-from jko.numerics import increasing_root
+from jko.numerics.roots import increasing_root
 from jko.validation import Array, instance, positive, positive_int, real
 
 #: Points of Gauss's rule on each piece of an axis.

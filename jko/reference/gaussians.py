@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jko.numerics import increasing_root
+from jko.numerics.roots import increasing_root
 from jko.validation import Array
 
 # -- Wasserstein steps ---------------------------------------------------------------------------

@@ -70,7 +70,7 @@ class BackAndForth(ProxSolver):
     r"""The Wasserstein step on a grid without regularisation, by its dual (MATH W8).
 
     It ascends the dual of F(w) + T(w, m')/(2 tau) in potentials on the cells: c-transforms axis by
-    axis (`jko.solvers.c_transform`; compiled when numba is installed), steps in an H^1 metric that
+    axis (`jko.numerics.c_transform`; compiled when numba is installed), steps in an H^1 metric that
     follows the density, lengths from a line search, no step sizes to set. T moves mass between the
     cells of one measure and places whose mass the other one's cells share linearly, as cell
     averages do (`jko.solvers.cell_transport`). Takes internal energies, potentials and bounds on

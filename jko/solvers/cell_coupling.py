@@ -13,9 +13,9 @@ from operator import add
 
 import numpy as np
 
-from jko.solvers.c_lines import Lines
-from jko.solvers.c_transform import Plan, along, back
-from jko.solvers.multigrid import Balance, solve
+from jko.numerics.c_lines import Lines
+from jko.numerics.c_transform import Plan, along, back
+from jko.numerics.multigrid import Balance, solve
 from jko.validation import Array, Index, Mask
 
 #: Rounds of shifted shares, and of fluxes between neighbours.

@@ -15,7 +15,7 @@ import numpy as np
 
 from jko.geometries.hellinger import Hellinger
 from jko.measures.base import Discrete
-from jko.numerics import log_or_minus_inf
+from jko.numerics.elementary import log_or_minus_inf
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.hellinger_atoms import (

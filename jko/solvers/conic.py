@@ -12,13 +12,13 @@ from jko.energies.separable import Separable
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.geometries.mmd import MMD
 from jko.measures.base import Discrete
-from jko.numerics import gram_root
+from jko.numerics.elementary import gram_root
 from jko.prox.problem import ProxProblem
-from jko.prox.result import Breakdown, Status
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.multiplier import rescale
 from jko.solvers.refusals import infeasible
 from jko.solvers.spherical import half_angle_root
+from jko.status import Breakdown, Status
 from jko.validation import Array, one_of, positive_int
 
 CLARABEL_TOLERANCES = ("tol_gap_abs", "tol_gap_rel", "tol_feas")

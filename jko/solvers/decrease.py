@@ -16,7 +16,7 @@ import numpy as np
 from jko.energies.base import Energy
 from jko.kernels.fast_sums import TooManyModes
 from jko.measures.base import Discrete
-from jko.numerics import EPS
+from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
 from jko.solvers.base import Answer

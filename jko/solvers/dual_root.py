@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from jko.geometries.hellinger import Hellinger
-from jko.numerics import exponential_sum_root
+from jko.numerics.roots import exponential_sum_root
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.closed_form import hellinger_answer, refuse_nonseparable

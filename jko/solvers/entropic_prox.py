@@ -6,7 +6,7 @@ import numpy as np
 
 from jko.energies.form import WeightForm
 from jko.energies.separable import Separable
-from jko.numerics import log_or_minus_inf
+from jko.numerics.elementary import log_or_minus_inf
 from jko.validation import Array
 
 #: Newton steps of one prox.

@@ -12,7 +12,6 @@ import numpy as np
 from jko.measures.grid import GridDensity
 from jko.prox import entropic_bias
 from jko.prox.entropic import EntropicStep
-from jko.prox.result import Breakdown, Status
 from jko.prox.scaling import FLOOR, Sweep, anderson
 from jko.solvers.base import Answer, Controls
 from jko.solvers.entropic_dual import LARGE
@@ -21,6 +20,7 @@ from jko.solvers.entropic_maps import ScalingMap, State
 from jko.solvers.entropic_newton import FEW, MANY, newton
 from jko.solvers.entropic_newton import LIMIT as NEWTON_LIMIT
 from jko.solvers.entropic_self import TERMS, SelfPotential
+from jko.status import Breakdown, Status
 from jko.validation import Array
 
 #: A stage is good enough when the gap is this fraction of the tolerance; where the last digits are

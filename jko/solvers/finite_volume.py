@@ -7,13 +7,13 @@ from typing import ClassVar
 
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
-from jko.prox.result import Breakdown, Status
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.fv_length import displacement, model_error
 from jko.solvers.fv_scheme import Scheme
 from jko.solvers.fv_start import solution
 from jko.solvers.fv_stated import LinearisedStep
 from jko.solvers.refusals import not_on_cells
+from jko.status import Breakdown, Status
 from jko.validation import positive, positive_int
 
 #: Cells that a step may move mass by, where a limit is set.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jko.measures.grid import Grid
-from jko.solvers.multigrid import Balance
+from jko.numerics.multigrid import Balance
 from jko.validation import Array, Index, Mask
 
 #: Slopes of empty cells, whose unknown would otherwise be divided by 0.

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from jko.prox.result import Breakdown, Status
+from jko.numerics.multigrid import solve
 from jko.solvers.fv_faces import Flux
 from jko.solvers.fv_means import power
 from jko.solvers.fv_scheme import Scheme
-from jko.solvers.multigrid import solve
+from jko.status import Breakdown, Status
 from jko.validation import Array
 
 #: Newton stops when sum |R| is this share of the mass, or below the second when it stops falling.

@@ -18,9 +18,9 @@ import numpy as np
 
 from jko.energies.form import WeightForm
 from jko.measures.grid import Grid
+from jko.numerics.multigrid import Balance
 from jko.solvers.fv_faces import LEAST_SLOPE, Faces, Flux
 from jko.solvers.fv_flux import Pair
-from jko.solvers.multigrid import Balance
 from jko.validation import Array, Mask
 
 #: Share of the mass that full cells give per unit, for systems that would be singular.

@@ -9,11 +9,11 @@ import numpy as np
 from jko.energies.form import WeightForm
 from jko.energies.separable import Separable
 from jko.measures.grid import Grid
-from jko.prox.result import Breakdown
+from jko.numerics.multigrid import joined
 from jko.solvers.fv_length import displacement
 from jko.solvers.fv_newton import Newton
 from jko.solvers.fv_scheme import Scheme
-from jko.solvers.multigrid import joined
+from jko.status import Breakdown
 from jko.validation import Array
 
 #: The step is solved on blocks first when it moves mass by more than this many cells.

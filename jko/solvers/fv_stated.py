@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from jko.measures.grid import GridDensity
+from jko.numerics.multigrid import solve
 from jko.prox.problem import ProxProblem
-from jko.prox.result import Breakdown, Certificate
+from jko.prox.result import Certificate
 from jko.solvers.fv_faces import Flux
 from jko.solvers.fv_scheme import Scheme
-from jko.solvers.multigrid import solve
+from jko.status import Breakdown
 from jko.validation import Array
 
 #: Relative shift that makes the singular matrix of a mobility invertible.

@@ -16,8 +16,8 @@ from jko.measures.gaussian import Gaussian
 from jko.measures.target import LogDensity
 from jko.prox.gaussian import Covering, MirrorStep, Nearest
 from jko.prox.problem import ProxProblem
-from jko.prox.result import Breakdown, Status
 from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.status import Breakdown, Status
 from jko.validation import Array
 
 #: What `info["kind"]` of a natural-gradient step says.

@@ -18,7 +18,7 @@ from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.geometries.wasserstein import Wasserstein, bures
 from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
-from jko.numerics import log_or_minus_inf
+from jko.numerics.elementary import log_or_minus_inf
 from jko.prox.gaussian import bures_field
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate

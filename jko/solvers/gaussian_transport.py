@@ -13,9 +13,9 @@ from jko.geometries.wasserstein import Wasserstein, bures, symmetric_sqrt
 from jko.measures.gaussian import Gaussian
 from jko.prox.gaussian import EntropyStep, TransportStep
 from jko.prox.problem import ProxProblem
-from jko.prox.result import Breakdown, Status
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.gaussian_fisher_rao import form_refusal, gaussian_and_form
+from jko.status import Breakdown, Status
 from jko.validation import Array
 
 #: A Hessian of the model below -MOST/step is lifted to it, so that its step exists.

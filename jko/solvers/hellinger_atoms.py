@@ -17,7 +17,7 @@ import numpy as np
 
 from jko.energies.separable import Separable
 from jko.prox.problem import ProxProblem
-from jko.prox.result import Breakdown, Status
+from jko.status import Breakdown, Status
 from jko.validation import Array, Index, Mask
 
 #: A (n,) -> w (n,), the minimiser of every atom; it need not know the upper bounds.

@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from jko.numerics.woodbury import Quadratic, checked, prepare
 from jko.solvers.predictor_corrector import Product, Run
 from jko.solvers.qp_result import QPResult, QPStatus, free_gap, simplex_gap
-from jko.solvers.woodbury import Quadratic, checked, prepare
 
 __all__ = ["QPResult", "QPStatus", "free_gap", "simplex_gap", "solve_qp"]
 

@@ -12,9 +12,9 @@ from jko.energies.base import Energy
 from jko.errors import Unsupported
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
+from jko.numerics.lbfgs import descend, safe_value
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.quasi_newton import descend, safe_value
 from jko.validation import Array, Mask, positive_int
 
 

@@ -16,13 +16,13 @@ from jko.energies.separable import Separable
 from jko.geometries.divergence import Divergence
 from jko.measures.base import Discrete
 from jko.prox.problem import ProxProblem
-from jko.prox.result import Breakdown, Status
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.closed_form import closed_response
 from jko.solvers.dual_root import RootResponse
 from jko.solvers.hellinger_atoms import Atoms, Response, scatter
 from jko.solvers.multiplier import fixed_weights, multiplier_at
 from jko.solvers.refusals import infeasible
+from jko.status import Breakdown, Status
 from jko.validation import Array
 
 #: Atoms that suffice for a first guess of the multiplier.

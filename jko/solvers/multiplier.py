@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jko.numerics import EPS
+from jko.numerics.elementary import EPS
 from jko.solvers.hellinger_atoms import Atoms, Response
 from jko.validation import Array, Mask
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from jko.prox import entropic_bias
 from jko.prox.entropic import EntropicStep, Plan
-from jko.prox.result import Breakdown, Status
 from jko.prox.scaling import FLOOR
 from jko.solvers.base import Answer, Controls
+from jko.status import Breakdown, Status
 from jko.validation import Array
 
 #: Largest relative error of POT's marginals and mass that is taken for a solution.

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from jko.numerics.woodbury import Newton, Quadratic
 from jko.prox.quadratic_step import blended_gap
 from jko.solvers.qp_result import QPResult, QPStatus, free_gap, simplex_gap
-from jko.solvers.woodbury import Newton, Quadratic
 
 Array = np.ndarray
 Product = Callable[[Array], Array]

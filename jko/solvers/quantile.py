@@ -9,7 +9,7 @@ import numpy as np
 
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
-from jko.numerics import EPS
+from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.quantile_line import Line, Parts, check_terms

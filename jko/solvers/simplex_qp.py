@@ -20,10 +20,10 @@ from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.quadratic_step import QuadraticStep
-from jko.prox.result import Breakdown, Status
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.lowrank_step import SHARE, Factored, factored, is_large
 from jko.solvers.mixture import Mixture, union_support
+from jko.status import Breakdown, Status
 from jko.validation import Array, one_of, positive_int
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ def _recombine(
     problem: ProxProblem, points: Array, weights: Array, budget: int
 ) -> tuple[NDArray[np.intp], Array]:
     """Indices of at most `budget` atoms and their weights, all of them when they are so few."""
-    from jko.solvers.recombination import kernel_features, recombine
+    from jko.numerics.recombination import kernel_features, recombine
 
     if weights.size <= budget:
         return np.arange(weights.size), weights

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from jko.geometries.hellinger import SphericalHellinger
-from jko.numerics import EPS
+from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.closed_form import closed_response, refuse_nonseparable

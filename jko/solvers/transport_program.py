@@ -11,15 +11,16 @@ import numpy as np
 from jko.energies.form import Quadratic
 from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity, bent_paths
-from jko.numerics import gram_root
+from jko.numerics.elementary import gram_root
 from jko.prox.problem import ProxProblem
-from jko.prox.result import Breakdown, Certificate, Status
+from jko.prox.result import Certificate
 from jko.prox.weight_dual import fixed_gap, median_multiplier
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.conic import rescaled
 from jko.solvers.multiplier import rescale
 from jko.solvers.refusals import infeasible, not_transport
 from jko.solvers.resolution import warn_if_coarse
+from jko.status import Breakdown, Status
 from jko.validation import Array, positive_int
 
 #: Squared cells that a step on a grid should carry mass by (`jko.solvers.resolution`).

@@ -13,13 +13,13 @@ from jko.energies.form import WeightForm
 from jko.energies.separable import Separable
 from jko.kernels.operators import STORED_LIMIT, DenseOperator
 from jko.measures.base import Discrete
-from jko.prox.result import Breakdown, Status
 from jko.prox.weight_dual import brackets, charged_by, fixed_gap, response
 from jko.solvers.base import Controls
 from jko.solvers.hellinger_atoms import scatter
 from jko.solvers.multiplier import rescale
 from jko.solvers.weight_barrier import Barrier, BarrierStatus
 from jko.solvers.weight_systems import SMALL, DenseSystem, FactorSystem, System
+from jko.status import Breakdown, Status
 from jko.validation import Array
 
 

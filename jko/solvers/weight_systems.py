@@ -138,7 +138,7 @@ class FactorSystem:
 
     def build(self) -> None:
         """The factor, with at most `columns` columns."""
-        from jko.solvers.woodbury import prepare
+        from jko.numerics.woodbury import prepare
 
         low = pivoted_cholesky(self.kernel, self.points, self.accuracy, max_rank=self.columns)
         self.full = low.rank == self.columns
@@ -176,7 +176,7 @@ class FactorSystem:
         return True
 
     def factorise(self, diagonal: Array) -> Solve | None:
-        from jko.solvers.woodbury import Newton
+        from jko.numerics.woodbury import Newton
 
         if self.slow is not None and self.slow.worst > CG_SLOW:
             self.refine()

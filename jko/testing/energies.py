@@ -9,7 +9,7 @@ import numpy as np
 from jko.energies import Energy
 from jko.errors import Unsupported
 from jko.measures import Discrete, Measure
-from jko.numerics import xlogy
+from jko.numerics.elementary import xlogy
 from jko.testing.report import central, close, directions, ran, require
 from jko.validation import Array, rng_of
 

@@ -14,10 +14,10 @@ from jko.expectations import Cubature, Rule
 from jko.geometries.base import Geometry, GeometrySum
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity
-from jko.prox.result import Status
 from jko.solvers.gaussian_fisher_rao import natural_update
 from jko.solvers.gaussian_mixture import parts_of
 from jko.splitting import SplitResult, split_step
+from jko.status import Status
 from jko.vi.result import TraceRow
 
 #: Step lengths beyond this change nothing any more.

@@ -5,11 +5,11 @@ import pytest
 
 import jko
 from jko import reference
+from jko.numerics.multigrid import factor
 from jko.prox import Breakdown
 from jko.solvers import FiniteVolume, fv_newton, fv_start
 from jko.solvers.fv_faces import Faces
 from jko.solvers.fv_scheme import Scheme
-from jko.solvers.multigrid import factor
 
 W = jko.Wasserstein()
 GRID = jko.Grid([-0.5, -0.5], [0.5, 0.5], [96, 96])

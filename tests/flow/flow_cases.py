@@ -10,9 +10,10 @@ from generators import measures
 
 import jko
 from jko.measures.base import Discrete
-from jko.prox.result import Breakdown, Certificate
+from jko.prox.result import Certificate
 from jko.solvers import Answer, Controls, ProxSolver
 from jko.solvers.select import AUTO
+from jko.status import Breakdown
 
 KERNEL = jko.kernels.Gaussian(0.8)
 AVAILABLE = {type(s).__name__ for s in AUTO}

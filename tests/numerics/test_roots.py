@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jko.numerics import exponential_sum_root
+from jko.numerics.roots import exponential_sum_root
 
 
 @pytest.mark.parametrize("log_c", [-5, 0, 20, 60, 120])

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from jko.solvers import c_lines
-from jko.solvers.c_lines import Lines, transform_lines
-from jko.solvers.c_transform import Plan, c_transform
+from jko.numerics import c_lines
+from jko.numerics.c_lines import Lines, transform_lines
+from jko.numerics.c_transform import Plan, c_transform
 from jko.solvers.cell_coupling import Sent, couple
 
 BACKENDS = [False, pytest.param(True, marks=pytest.mark.skipif(

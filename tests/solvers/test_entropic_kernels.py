@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import jko
+from jko.numerics.log_lines import LineKernel
 from jko.prox import gibbs as module
 from jko.prox.gibbs import DenseGibbs, GridGibbs, gibbs
-from jko.prox.log_lines import LineKernel
 from jko.prox.scaling import Sweep, anderson, pair_scaling, self_scaling
 
 

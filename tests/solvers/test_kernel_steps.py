@@ -5,7 +5,7 @@ import pytest
 
 import jko
 from jko.energies.separable import Separable
-from jko.numerics import log_or_minus_inf
+from jko.numerics.elementary import log_or_minus_inf
 from jko.prox.entropic import EntropicStep
 from jko.prox.fenchel import fenchel_gap
 from jko.prox.problem import ProxProblem

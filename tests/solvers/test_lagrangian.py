@@ -7,9 +7,9 @@ from scipy.optimize import minimize
 import jko
 from jko.energies import KL, Energy, MMDEnergy, Potential
 from jko.geometries import Hellinger, Wasserstein
+from jko.numerics.lbfgs import descend
 from jko.prox import Status
 from jko.solvers import Lagrangian
-from jko.solvers.quasi_newton import descend
 from jko.solvers.stepping import step
 
 W = Wasserstein()

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from jko.solvers.recombination import gram_factor, kernel_features, recombine
+from jko.numerics.recombination import gram_factor, kernel_features, recombine
 from jko.threads import limited
 
 

@@ -8,12 +8,12 @@ import jko
 from jko.energies.form import Quadratic, WeightForm
 from jko.energies.separable import Separable
 from jko.prox.certificates import certify
-from jko.prox.result import Breakdown
 from jko.prox.weight_dual import brackets, bregman, fixed_gap, response, weight_certificate
 from jko.solvers import ClosedForm, Conic, SimplexQP, WeightNewton
 from jko.solvers.base import Controls
 from jko.solvers.select import select
 from jko.solvers.weight_program import WeightProgram
+from jko.status import Breakdown
 
 K = jko.kernels.Gaussian(0.5)
 WELL = jko.Potential(lambda x: (x**2).sum(axis=1))

@@ -1,4 +1,4 @@
-"""Small numerical tools shared by energies and solvers: vectorised, safeguarded, log-domain."""
+"""Roots of increasing functions: many at a time, or one; safeguarded, in the log domain."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from jko.numerics.elementary import EPS
 from jko.validation import Array, Mask
 
-EPS = float(np.finfo(float).eps)
 #: Roots are sought for z = log w in [-LOG_RANGE, LOG_RANGE]: beyond it exp(z) is 0 or inf.
 LOG_RANGE = 745.0
 #: Atoms handled at a time: the temporaries of a block stay in cache.
@@ -137,26 +137,3 @@ def increasing_root(
         return hi
     tiny = max(xtol, 4 * EPS * max(abs(lo), abs(hi), 1e-300))
     return float(brentq(f, lo, hi, xtol=tiny, rtol=4 * EPS, maxiter=max_iter))
-
-
-def xlogy(x: Array, y: Array) -> Array:
-    """x log y with 0 log 0 = 0."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(x == 0, 0.0, x * np.log(y))
-
-
-def log_or_minus_inf(x: Array) -> Array:
-    """Logarithm with log 0 = -inf, without a warning: zero weights are legitimate."""
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.log(x))
-
-
-def gram_root(gram: Array) -> Array:
-    """R (r, n) with R'R = gram, eigenvalues below rounding clipped.
-
-    Solvers of conic programs get this factor: `quad_form` on a kernel matrix fails in ARPACK.
-    """
-    values, vectors = np.linalg.eigh((gram + gram.T) / 2)
-    keep = values > values[-1] * len(values) * EPS
-    root: Array = np.sqrt(values[keep])[:, None] * vectors[:, keep].T
-    return root

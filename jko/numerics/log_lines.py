@@ -16,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
-from jko.numerics import log_or_minus_inf
+from jko.numerics.elementary import log_or_minus_inf
 from jko.validation import Array, Index, Mask
 
 #: Results above this lost nothing that matters to underflow (products stay above 2.2e-308).

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jko.prox.result import Breakdown, Status
+from jko.status import Breakdown, Status
 from jko.validation import Array
 
 #: Up to this many unknowns a sparse factor in two or three dimensions costs less than iterations.

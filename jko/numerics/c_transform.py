@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jko.solvers.c_lines import Lines, transform_lines
+from jko.numerics.c_lines import Lines, transform_lines
 from jko.validation import Array
 
 

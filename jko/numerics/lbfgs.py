@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from jko.errors import InvalidMeasure
-from jko.prox.result import Breakdown, Status
+from jko.status import Breakdown, Status
 from jko.validation import Array
 
 #: Wolfe conditions: sufficient decrease and curvature.

@@ -1,0 +1,1 @@
+"""Mathematics that knows no measure: roots, log-domain products, linear systems, transforms."""
