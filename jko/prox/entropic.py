@@ -25,7 +25,7 @@ from jko.energies.form import WeightForm
 from jko.energies.separable import Separable
 from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import log_or_minus_inf
-from jko.prox.fenchel import dot, entropic_everywhere, fenchel_gap, kl, tilted
+from jko.prox.duality.fenchel import dot, entropic_everywhere, fenchel_gap, kl, tilted
 from jko.prox.gibbs import Gibbs, gibbs
 from jko.prox.result import Certificate
 from jko.prox.scaling import pair_scaling, self_scaling

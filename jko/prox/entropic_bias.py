@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from jko.prox.duality.fenchel import fenchel_gap, tilted
 from jko.prox.entropic import EntropicStep, Plan
-from jko.prox.fenchel import fenchel_gap, tilted
 from jko.prox.scaling import pair_scaling, self_scaling
 from jko.validation import Array
 

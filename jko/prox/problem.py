@@ -21,7 +21,7 @@ from jko.geometries.mmd import MMD
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Discrete, Measure
 from jko.measures.grid import GridDensity
-from jko.prox.certificates import certify
+from jko.prox.duality.certify import certify
 from jko.prox.result import Certificate
 from jko.validation import Mask, instance, positive
 

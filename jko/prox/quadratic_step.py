@@ -24,9 +24,9 @@ from jko.energies.separable import Separable
 from jko.errors import Unsupported
 from jko.geometries.mmd import MMD
 from jko.measures.base import Discrete
+from jko.prox.duality.weights import median_multiplier, weight_certificate
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
-from jko.prox.weight_dual import median_multiplier, weight_certificate
 from jko.validation import Array, Mask
 
 

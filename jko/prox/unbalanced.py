@@ -41,10 +41,10 @@ from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.measures.base import Discrete
 from jko.numerics.elementary import log_or_minus_inf
 from jko.numerics.log_matrix import LogMatrix
+from jko.prox.duality.weights import brackets, charged_by, response
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
 from jko.prox.scaling import Sweep, anderson
-from jko.prox.weight_dual import brackets, charged_by, response
 from jko.validation import Array, Index
 
 

@@ -12,9 +12,9 @@ from jko.energies.form import Quadratic
 from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity, bent_paths
 from jko.numerics.elementary import gram_root
+from jko.prox.duality.weights import fixed_gap, median_multiplier
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
-from jko.prox.weight_dual import fixed_gap, median_multiplier
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.conic import rescaled
 from jko.solvers.multiplier import rescale

@@ -13,8 +13,8 @@ from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.geometries.mmd import MMD
 from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
+from jko.prox.duality.weights import charged_by
 from jko.prox.problem import ProxProblem
-from jko.prox.weight_dual import charged_by
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.mirror import contradiction
 from jko.solvers.refusals import infeasible

@@ -13,7 +13,7 @@ from jko.energies.form import WeightForm
 from jko.energies.separable import Separable
 from jko.kernels.operators import STORED_LIMIT, DenseOperator
 from jko.measures.base import Discrete
-from jko.prox.weight_dual import brackets, charged_by, fixed_gap, response
+from jko.prox.duality.weights import brackets, charged_by, fixed_gap, response
 from jko.solvers.base import Controls
 from jko.solvers.hellinger_atoms import scatter
 from jko.solvers.multiplier import rescale

@@ -24,7 +24,7 @@ from jko.measures import Histogram
 from jko.measures.base import Discrete
 from jko.measures.target import restrict
 from jko.numerics.elementary import gram_root
-from jko.prox.certificates import certify
+from jko.prox.duality.certify import certify
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import ProxSolver
 from jko.solvers.conic import Conic

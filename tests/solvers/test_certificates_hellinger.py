@@ -6,7 +6,7 @@ from generators import measures
 
 import jko
 from jko.prox import ProxProblem
-from jko.prox.certificates import hellinger_certificate
+from jko.prox.duality.certify import hellinger_certificate
 from jko.solvers import Conic, DualRoot, SphericalFixedPoint
 from jko.solvers.base import Answer, Controls
 from jko.solvers.stepping import judge
@@ -127,7 +127,7 @@ def test_corrupted_answers_are_never_certified(name, geometry, rng):
 
 def test_any_multiplier_and_any_weight_give_a_bound():
     """Weak duality itself: the dual value of a wrong multiplier stays below the minimum."""
-    from jko.prox.certificates import _HellingerDual
+    from jko.prox.duality.certify import _HellingerDual
 
     problem = problem_of("mixed", FIXED, 0.4)
     best = solved(problem)

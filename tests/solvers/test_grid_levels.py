@@ -5,7 +5,7 @@ import pytest
 
 import jko
 from jko.energies.separable import Separable
-from jko.prox.fenchel import kl
+from jko.prox.duality.fenchel import kl
 from jko.prox.problem import ProxProblem
 from jko.solvers.grid_levels import coarsened, gathered, refined
 

@@ -6,8 +6,8 @@ import pytest
 import jko
 from jko.energies.separable import Separable
 from jko.numerics.elementary import log_or_minus_inf
+from jko.prox.duality.fenchel import fenchel_gap
 from jko.prox.entropic import EntropicStep
-from jko.prox.fenchel import fenchel_gap
 from jko.prox.problem import ProxProblem
 from jko.prox.scaling import self_scaling
 from jko.solvers import Entropic, entropic_run

@@ -7,8 +7,8 @@ from generators import measures
 import jko
 from jko.energies.form import Quadratic, WeightForm
 from jko.energies.separable import Separable
-from jko.prox.certificates import certify
-from jko.prox.weight_dual import brackets, bregman, fixed_gap, response, weight_certificate
+from jko.prox.duality.certify import certify
+from jko.prox.duality.weights import brackets, bregman, fixed_gap, response, weight_certificate
 from jko.solvers import ClosedForm, Conic, SimplexQP, WeightNewton
 from jko.solvers.base import Controls
 from jko.solvers.select import select

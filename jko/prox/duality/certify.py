@@ -24,8 +24,8 @@ from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
 from jko.numerics.elementary import EPS
+from jko.prox.duality.weights import weight_certificate
 from jko.prox.result import Certificate
-from jko.prox.weight_dual import weight_certificate
 from jko.validation import Array, Index, Mask
 
 

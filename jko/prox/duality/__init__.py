@@ -1,0 +1,1 @@
+"""Bounds from below: conjugates, multipliers, and the certificates made of them."""
