@@ -19,9 +19,9 @@ from jko.geometries import Hellinger, SphericalHellinger
 from jko.measures import Grid, GridDensity
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Controls
-from jko.solvers.closed_form import ClosedForm
-from jko.solvers.dual_root import DualRoot
-from jko.solvers.spherical import SphericalFixedPoint
+from jko.solvers.hellinger.closed_form import ClosedForm
+from jko.solvers.hellinger.dual_root import DualRoot
+from jko.solvers.hellinger.spherical import SphericalFixedPoint
 
 
 def setting(size: int):

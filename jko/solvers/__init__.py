@@ -4,9 +4,7 @@ from jko.solvers.back_and_forth import BackAndForth
 from jko.solvers.base import Answer, Controls, HandedBack, ProxSolver
 from jko.solvers.birth_death import BirthDeath, Reweighting
 from jko.solvers.bures import Bures
-from jko.solvers.closed_form import ClosedForm
 from jko.solvers.conic import Conic
-from jko.solvers.dual_root import DualRoot
 from jko.solvers.entropic import Entropic
 from jko.solvers.euler import Euler
 from jko.solvers.finite_volume import FiniteVolume
@@ -14,17 +12,19 @@ from jko.solvers.gaussian_fisher_rao import GaussianMirror, MomentMatching, Natu
 from jko.solvers.gaussian_flow import ExactFlow
 from jko.solvers.gaussian_mixture import MixtureTransport, MixtureWeights
 from jko.solvers.gaussian_transport import GaussianForwardBackward, GaussianImplicit
+from jko.solvers.hellinger.closed_form import ClosedForm
+from jko.solvers.hellinger.dual_root import DualRoot
+from jko.solvers.hellinger.mirror import Mirror
+from jko.solvers.hellinger.spherical import SphericalFixedPoint
 from jko.solvers.kernelised import Kernelised
 from jko.solvers.lagrangian import Lagrangian
 from jko.solvers.langevin import Langevin
 from jko.solvers.linear_transport import LinearTransport
-from jko.solvers.mirror import Mirror
 from jko.solvers.mixture import Mixture
 from jko.solvers.multiplicative import Multiplicative
 from jko.solvers.projected import ProjectedWeights
 from jko.solvers.quantile import Quantile
 from jko.solvers.simplex_qp import SimplexQP
-from jko.solvers.spherical import SphericalFixedPoint
 from jko.solvers.tempering import Tempering
 from jko.solvers.transport_program import TransportProgram
 from jko.solvers.unbalanced import UnbalancedScaling

@@ -15,9 +15,9 @@ from jko.measures.base import Discrete
 from jko.numerics.elementary import gram_root
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.multiplier import rescale
+from jko.solvers.hellinger.multiplier import rescale
+from jko.solvers.hellinger.spherical import half_angle_root
 from jko.solvers.refusals import infeasible
-from jko.solvers.spherical import half_angle_root
 from jko.status import Breakdown, Status
 from jko.validation import Array, one_of, positive_int
 

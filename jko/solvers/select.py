@@ -10,22 +10,22 @@ from jko.prox.problem import ProxProblem
 from jko.solvers.back_and_forth import BackAndForth
 from jko.solvers.base import ProxSolver
 from jko.solvers.bures import Bures
-from jko.solvers.closed_form import ClosedForm
 from jko.solvers.conic import Conic
-from jko.solvers.dual_root import DualRoot
 from jko.solvers.entropic import Entropic
 from jko.solvers.finite_volume import FiniteVolume
 from jko.solvers.gaussian_fisher_rao import GaussianMirror, MomentMatching, NaturalGradient
 from jko.solvers.gaussian_flow import ExactFlow
 from jko.solvers.gaussian_mixture import MixtureTransport, MixtureWeights
 from jko.solvers.gaussian_transport import GaussianForwardBackward, GaussianImplicit
+from jko.solvers.hellinger.closed_form import ClosedForm
+from jko.solvers.hellinger.dual_root import DualRoot
+from jko.solvers.hellinger.mirror import Mirror
+from jko.solvers.hellinger.spherical import SphericalFixedPoint
 from jko.solvers.lagrangian import Lagrangian
 from jko.solvers.linear_transport import LinearTransport
-from jko.solvers.mirror import Mirror
 from jko.solvers.mixture import Mixture
 from jko.solvers.quantile import Quantile
 from jko.solvers.simplex_qp import SimplexQP
-from jko.solvers.spherical import SphericalFixedPoint
 from jko.solvers.transport_program import TransportProgram
 from jko.solvers.unbalanced import UnbalancedScaling
 from jko.solvers.weight_newton import WeightNewton

@@ -16,9 +16,9 @@ from jko.measures.grid import GridDensity
 from jko.prox.duality.weights import charged_by
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.mirror import contradiction
+from jko.solvers.hellinger.mirror import contradiction
+from jko.solvers.hellinger.spherical import half_angle_root
 from jko.solvers.refusals import infeasible
-from jko.solvers.spherical import half_angle_root
 from jko.solvers.weight_barrier import BarrierStatus
 from jko.solvers.weight_program import WeightProgram
 from jko.solvers.weight_systems import GRID_LIMIT, SCATTERED_LIMIT

@@ -15,8 +15,8 @@ from jko.kernels.operators import STORED_LIMIT, DenseOperator
 from jko.measures.base import Discrete
 from jko.prox.duality.weights import brackets, charged_by, fixed_gap, response
 from jko.solvers.base import Controls
-from jko.solvers.hellinger_atoms import scatter
-from jko.solvers.multiplier import rescale
+from jko.solvers.hellinger.atoms import scatter
+from jko.solvers.hellinger.multiplier import rescale
 from jko.solvers.weight_barrier import Barrier, BarrierStatus
 from jko.solvers.weight_systems import SMALL, DenseSystem, FactorSystem, System
 from jko.status import Breakdown, Status

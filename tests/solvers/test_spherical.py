@@ -7,7 +7,7 @@ from scipy.optimize import minimize_scalar
 
 import jko
 from jko.solvers import DualRoot, SphericalFixedPoint
-from jko.solvers.spherical import half_angle_root
+from jko.solvers.hellinger.spherical import half_angle_root
 
 SPHERE, FIXED = jko.SphericalHellinger(), jko.Hellinger(mass="fixed")
 TAUS = (1e-3, 0.5, 5.0, 1e4)

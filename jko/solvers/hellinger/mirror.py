@@ -1,7 +1,7 @@
 r"""Divergence steps of separable energies: one response per atom, one multiplier for the mass.
 
 The step minimises a separable form, sum_i h_i(w_i), whose stationarity h_i'(w_i) = lam is the
-condition of a Hellinger step (jko.solvers.hellinger_atoms) with s' = 0: the same responses and the
+condition of a Hellinger step (jko.solvers.hellinger.atoms) with s' = 0: the same responses and the
 same search for the multiplier serve both.
 """
 
@@ -17,10 +17,10 @@ from jko.geometries.divergence import Divergence
 from jko.measures.base import Discrete
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.closed_form import closed_response
-from jko.solvers.dual_root import RootResponse
-from jko.solvers.hellinger_atoms import Atoms, Response, scatter
-from jko.solvers.multiplier import fixed_weights, multiplier_at
+from jko.solvers.hellinger.atoms import Atoms, Response, scatter
+from jko.solvers.hellinger.closed_form import closed_response
+from jko.solvers.hellinger.dual_root import RootResponse
+from jko.solvers.hellinger.multiplier import fixed_weights, multiplier_at
 from jko.solvers.refusals import infeasible
 from jko.status import Breakdown, Status
 from jko.validation import Array

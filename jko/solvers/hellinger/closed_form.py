@@ -18,14 +18,14 @@ from jko.measures.base import Discrete
 from jko.numerics.elementary import log_or_minus_inf
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.hellinger_atoms import (
+from jko.solvers.hellinger.atoms import (
     Atoms,
     Response,
     atoms_of,
     free_weights,
     scatter,
 )
-from jko.solvers.multiplier import fixed_weights, multiplier_at
+from jko.solvers.hellinger.multiplier import fixed_weights, multiplier_at
 from jko.solvers.refusals import infeasible
 from jko.validation import Array, Index
 

@@ -12,10 +12,10 @@ from jko.geometries.hellinger import SphericalHellinger
 from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.closed_form import closed_response, refuse_nonseparable
-from jko.solvers.dual_root import RootResponse
-from jko.solvers.hellinger_atoms import Atoms, atoms_of, scatter
-from jko.solvers.multiplier import fixed_weights, multiplier_at
+from jko.solvers.hellinger.atoms import Atoms, atoms_of, scatter
+from jko.solvers.hellinger.closed_form import closed_response, refuse_nonseparable
+from jko.solvers.hellinger.dual_root import RootResponse
+from jko.solvers.hellinger.multiplier import fixed_weights, multiplier_at
 from jko.validation import Array
 
 

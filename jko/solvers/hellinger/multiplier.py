@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jko.numerics.elementary import EPS
-from jko.solvers.hellinger_atoms import Atoms, Response
+from jko.solvers.hellinger.atoms import Atoms, Response
 from jko.validation import Array, Mask
 
 

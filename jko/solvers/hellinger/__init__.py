@@ -1,0 +1,1 @@
+"""Hellinger and mirror steps of separable energies: closed forms and scalar roots."""
