@@ -29,7 +29,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 import jko
-from jko.solvers.interior_point import simplex_gap
+from jko.solvers.weights.interior_point import simplex_gap
 
 ETA = 1.0
 SCALE = 1 + 1 / ETA

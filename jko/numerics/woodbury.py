@@ -1,6 +1,7 @@
 """Scaled low-rank quadratics and the Woodbury solve of their Newton systems.
 
-Arrays only; `jko.solvers.interior_point` iterates with them. Rows ``R = sqrt(scale) L'`` have shape
+Arrays only; `jko.solvers.weights.interior_point` iterates with them. Rows ``R = sqrt(scale) L'``
+have shape
 (r, n) in C order: leading rows are contiguous and Fortran's BLAS reads them without a copy.
 All products use SciPy's BLAS: alternating with NumPy's own thread pool slows both down.
 """

@@ -20,15 +20,15 @@ from jko.solvers.kernelised import Kernelised
 from jko.solvers.lagrangian import Lagrangian
 from jko.solvers.langevin import Langevin
 from jko.solvers.linear_transport import LinearTransport
-from jko.solvers.mixture import Mixture
 from jko.solvers.multiplicative import Multiplicative
 from jko.solvers.projected import ProjectedWeights
 from jko.solvers.quantile import Quantile
-from jko.solvers.simplex_qp import SimplexQP
 from jko.solvers.tempering import Tempering
 from jko.solvers.transport_program import TransportProgram
 from jko.solvers.unbalanced import UnbalancedScaling
-from jko.solvers.weight_newton import WeightNewton
+from jko.solvers.weights.mixture import Mixture
+from jko.solvers.weights.newton import WeightNewton
+from jko.solvers.weights.simplex_qp import SimplexQP
 
 __all__ = [
     "Answer",

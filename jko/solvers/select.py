@@ -23,12 +23,12 @@ from jko.solvers.hellinger.mirror import Mirror
 from jko.solvers.hellinger.spherical import SphericalFixedPoint
 from jko.solvers.lagrangian import Lagrangian
 from jko.solvers.linear_transport import LinearTransport
-from jko.solvers.mixture import Mixture
 from jko.solvers.quantile import Quantile
-from jko.solvers.simplex_qp import SimplexQP
 from jko.solvers.transport_program import TransportProgram
 from jko.solvers.unbalanced import UnbalancedScaling
-from jko.solvers.weight_newton import WeightNewton
+from jko.solvers.weights.mixture import Mixture
+from jko.solvers.weights.newton import WeightNewton
+from jko.solvers.weights.simplex_qp import SimplexQP
 from jko.validation import shown
 
 #: The order in which `auto` tries solvers: exact ones first, references last.

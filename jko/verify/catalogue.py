@@ -12,7 +12,7 @@ from jko.geometries import MMD, Hellinger, SphericalHellinger, Wasserstein
 from jko.identity import Identity
 from jko.measures import Histogram
 from jko.solvers.entropic import Entropic
-from jko.solvers.simplex_qp import SimplexQP
+from jko.solvers.weights.simplex_qp import SimplexQP
 from jko.verify import equivalence, errata, hellinger, inequality, mmd, orders, problems
 from jko.verify.problems import ROUGH, SMOOTH
 

@@ -28,8 +28,8 @@ from jko.prox.duality.certify import certify
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import ProxSolver
 from jko.solvers.conic import Conic
-from jko.solvers.simplex_qp import SimplexQP
 from jko.solvers.stepping import step
+from jko.solvers.weights.simplex_qp import SimplexQP
 from jko.validation import Array, instance, one_of, positive
 from jko.verify.programs import inclusive_kl_program
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import nnls
 
-from jko.solvers.interior_point import QPStatus, free_gap, simplex_gap, solve_qp
+from jko.solvers.weights.interior_point import QPStatus, free_gap, simplex_gap, solve_qp
 
 
 def gaussian_gram(x, y, h):

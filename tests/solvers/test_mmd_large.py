@@ -9,8 +9,9 @@ from generators import measures
 import jko
 from jko import kernels
 from jko.prox import ProxProblem
-from jko.solvers import SimplexQP, lowrank_step
-from jko.solvers.lowrank_step import factored, is_large
+from jko.solvers import SimplexQP
+from jko.solvers.weights import lowrank_step
+from jko.solvers.weights.lowrank_step import factored, is_large
 
 GAUSS = kernels.Gaussian(0.8)
 

@@ -9,8 +9,8 @@ from generators import measures
 import jko
 from jko import kernels
 from jko.prox import ProxProblem
-from jko.prox.quadratic_step import QuadraticStep
 from jko.solvers import Mixture, SimplexQP
+from jko.solvers.weights.stated import QuadraticStep
 
 KERNELS = [
     kernels.Gaussian(0.8),

@@ -12,7 +12,7 @@ from jko.prox.duality.weights import brackets, bregman, fixed_gap, response, wei
 from jko.solvers import ClosedForm, Conic, SimplexQP, WeightNewton
 from jko.solvers.base import Controls
 from jko.solvers.select import select
-from jko.solvers.weight_program import WeightProgram
+from jko.solvers.weights.program import WeightProgram
 from jko.status import Breakdown
 
 K = jko.kernels.Gaussian(0.5)
@@ -169,7 +169,7 @@ def test_weights_of_very_different_scales():
     ids=["smooth", "rough", "conditional"],
 )
 def test_factor_and_dense_systems_agree(kernel, n, monkeypatch):
-    from jko.solvers import weight_program
+    from jko.solvers.weights import program as weight_program
 
     mu, _ = pair(n)
     energy = jko.KL(measures.sibling(mu, seed=3, zeros=0)) + WELL

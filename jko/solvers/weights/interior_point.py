@@ -20,8 +20,8 @@ from __future__ import annotations
 import numpy as np
 
 from jko.numerics.woodbury import Quadratic, checked, prepare
-from jko.solvers.predictor_corrector import Product, Run
-from jko.solvers.qp_result import QPResult, QPStatus, free_gap, simplex_gap
+from jko.solvers.weights.predictor_corrector import Product, Run
+from jko.solvers.weights.qp_result import QPResult, QPStatus, free_gap, simplex_gap
 
 __all__ = ["QPResult", "QPStatus", "free_gap", "simplex_gap", "solve_qp"]
 

@@ -17,8 +17,8 @@ from jko.prox.duality.weights import brackets, charged_by, fixed_gap, response
 from jko.solvers.base import Controls
 from jko.solvers.hellinger.atoms import scatter
 from jko.solvers.hellinger.multiplier import rescale
-from jko.solvers.weight_barrier import Barrier, BarrierStatus
-from jko.solvers.weight_systems import SMALL, DenseSystem, FactorSystem, System
+from jko.solvers.weights.barrier import Barrier, BarrierStatus
+from jko.solvers.weights.systems import SMALL, DenseSystem, FactorSystem, System
 from jko.status import Breakdown, Status
 from jko.validation import Array
 

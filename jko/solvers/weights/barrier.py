@@ -21,7 +21,7 @@ from enum import Enum
 import numpy as np
 
 from jko.energies.separable import Separable
-from jko.solvers.weight_systems import Solve, System
+from jko.solvers.weights.systems import Solve, System
 from jko.validation import Array
 
 TO_BOUNDARY = 0.995

@@ -1,4 +1,5 @@
-"""The iteration of the interior point for `jko.solvers.interior_point`: state and one step."""
+"""The iteration of the interior point for `jko.solvers.weights.interior_point`: state and one
+step."""
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from jko.numerics.woodbury import Newton, Quadratic
-from jko.prox.quadratic_step import blended_gap
-from jko.solvers.qp_result import QPResult, QPStatus, free_gap, simplex_gap
+from jko.solvers.weights.qp_result import QPResult, QPStatus, free_gap, simplex_gap
+from jko.solvers.weights.stated import blended_gap
 
 Array = np.ndarray
 Product = Callable[[Array], Array]

@@ -29,7 +29,7 @@ from jko.kernels.lowrank_operator import LowRankOperator
 from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
-from jko.prox.quadratic_step import QuadraticStep
+from jko.solvers.weights.stated import QuadraticStep
 from jko.validation import Array
 
 #: From this many atoms on, those of the targets included, no product with K itself is formed.

@@ -19,9 +19,9 @@ from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.hellinger.mirror import contradiction
 from jko.solvers.hellinger.spherical import half_angle_root
 from jko.solvers.refusals import infeasible
-from jko.solvers.weight_barrier import BarrierStatus
-from jko.solvers.weight_program import WeightProgram
-from jko.solvers.weight_systems import GRID_LIMIT, SCATTERED_LIMIT
+from jko.solvers.weights.barrier import BarrierStatus
+from jko.solvers.weights.program import WeightProgram
+from jko.solvers.weights.systems import GRID_LIMIT, SCATTERED_LIMIT
 from jko.validation import Array
 
 

@@ -19,15 +19,15 @@ from jko.kernels import pivoted_cholesky
 from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
-from jko.prox.quadratic_step import QuadraticStep
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.lowrank_step import SHARE, Factored, factored, is_large
-from jko.solvers.mixture import Mixture, union_support
+from jko.solvers.weights.lowrank_step import SHARE, Factored, factored, is_large
+from jko.solvers.weights.mixture import Mixture, union_support
+from jko.solvers.weights.stated import QuadraticStep
 from jko.status import Breakdown, Status
 from jko.validation import Array, one_of, positive_int
 
 if TYPE_CHECKING:
-    from jko.solvers.interior_point import QPResult
+    from jko.solvers.weights.interior_point import QPResult
 
 
 #: Error of the factor, relative to the tolerance: the exact product makes up for it in the end.
@@ -162,7 +162,7 @@ def _stated(
 
 
 def _by_program(stated: QuadraticStep, factor: Factored | None, controls: Controls) -> Answer:
-    from jko.solvers.interior_point import QPStatus  # brings scipy.linalg: 0.2 s to import
+    from jko.solvers.weights.interior_point import QPStatus  # brings scipy.linalg: 0.2 s to import
 
     previous = stated.problem.discrete
     rows = None if factor is None else factor.rows
@@ -191,7 +191,7 @@ def _quadratic_program(stated: QuadraticStep, rows: Array | None, controls: Cont
     Several kernels merge into their weighted sum. On a factor of a large step the products are
     those of the factor, and nothing is left to correct.
     """
-    from jko.solvers.interior_point import solve_qp
+    from jko.solvers.weights.interior_point import solve_qp
 
     inside, mass, form = stated.open, stated.mass, stated.curvature
     scale = sum(q.scale for q in form.quadratics)

@@ -1,0 +1,1 @@
+"""Steps on fixed atoms as convex programs of the weights: MMD, Hellinger, divergences."""
