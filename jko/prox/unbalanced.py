@@ -44,7 +44,7 @@ from jko.numerics.log_matrix import LogMatrix
 from jko.prox.duality.weights import brackets, charged_by, response
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
-from jko.prox.scaling import Sweep, anderson
+from jko.solvers.entropic.scaling import Sweep, anderson
 from jko.validation import Array, Index
 
 

@@ -5,7 +5,7 @@ from jko.solvers.base import Answer, Controls, HandedBack, ProxSolver
 from jko.solvers.birth_death import BirthDeath, Reweighting
 from jko.solvers.bures import Bures
 from jko.solvers.conic import Conic
-from jko.solvers.entropic import Entropic
+from jko.solvers.entropic.solver import Entropic
 from jko.solvers.euler import Euler
 from jko.solvers.finite_volume import FiniteVolume
 from jko.solvers.gaussian_fisher_rao import GaussianMirror, MomentMatching, NaturalGradient

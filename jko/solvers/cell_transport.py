@@ -31,9 +31,9 @@ from jko.energies.separable import Separable
 from jko.measures.grid import GridDensity
 from jko.numerics.c_transform import CTransform, c_transform
 from jko.prox.duality.weights import fixed_gap, median_multiplier
-from jko.prox.entropic import CONSISTENT, Problem
 from jko.prox.result import Certificate
 from jko.solvers.cell_coupling import couple
+from jko.solvers.entropic.stated import CONSISTENT, Problem
 from jko.solvers.grid_levels import coarsened, gathered, grid_of, part_counts, refined, spread
 from jko.validation import Array
 

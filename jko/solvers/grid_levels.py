@@ -16,7 +16,7 @@ from jko.energies.form import Quadratic, WeightForm
 from jko.energies.separable import Separable
 from jko.measures.base import Measure
 from jko.measures.grid import Grid, GridDensity
-from jko.prox.entropic import Problem
+from jko.solvers.entropic.stated import Problem
 from jko.validation import Array, Mask
 
 #: Cells of the coarsest grid: at least this many, and more than this along an axis that is halved.

@@ -12,10 +12,10 @@ from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.measures.atoms import Histogram, Particles
 from jko.measures.grid import GridDensity, bent_paths
 from jko.prox.problem import ProxProblem
-from jko.prox.scaling import Scaling, Sweep, anderson
 from jko.prox.unbalanced import ConePlan, UnbalancedStep
 from jko.prox.unbalanced_bias import excess
 from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.solvers.entropic.scaling import Scaling, Sweep, anderson
 from jko.solvers.quadratic_response import QuadraticResponse
 from jko.status import Breakdown, Status
 from jko.validation import Array, positive

@@ -11,7 +11,7 @@ from jko.energies import KL, Entropy, MMDEnergy, Potential
 from jko.geometries import MMD, Hellinger, SphericalHellinger, Wasserstein
 from jko.identity import Identity
 from jko.measures import Histogram
-from jko.solvers.entropic import Entropic
+from jko.solvers.entropic.solver import Entropic
 from jko.solvers.weights.simplex_qp import SimplexQP
 from jko.verify import equivalence, errata, hellinger, inequality, mmd, orders, problems
 from jko.verify.problems import ROUGH, SMOOTH

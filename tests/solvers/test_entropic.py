@@ -6,9 +6,9 @@ import pytest
 import jko
 from jko import ProxProblem
 from jko.energies.separable import Separable
-from jko.prox.entropic import EntropicStep
 from jko.solvers import Controls, Entropic
-from jko.solvers.entropic_prox import KLProx, log_prox_separable
+from jko.solvers.entropic.prox import KLProx, log_prox_separable
+from jko.solvers.entropic.stated import EntropicStep
 
 W2 = jko.Wasserstein()
 GAUSS = jko.kernels.Gaussian(bandwidth=1.0)

@@ -7,9 +7,9 @@ import pytest
 
 import jko
 from jko import ProxProblem
-from jko.prox.entropic import EntropicStep
-from jko.prox.scaling import self_scaling
 from jko.solvers import Controls, Entropic
+from jko.solvers.entropic.scaling import self_scaling
+from jko.solvers.entropic.stated import EntropicStep
 
 GAUSS = jko.kernels.Gaussian(bandwidth=1.0)
 

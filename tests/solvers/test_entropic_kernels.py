@@ -5,9 +5,9 @@ import pytest
 
 import jko
 from jko.numerics.log_lines import LineKernel
-from jko.prox import gibbs as module
-from jko.prox.gibbs import DenseGibbs, GridGibbs, gibbs
-from jko.prox.scaling import Sweep, anderson, pair_scaling, self_scaling
+from jko.solvers.entropic import gibbs as module
+from jko.solvers.entropic.gibbs import DenseGibbs, GridGibbs, gibbs
+from jko.solvers.entropic.scaling import Sweep, anderson, pair_scaling, self_scaling
 
 
 def squares(x):

@@ -5,9 +5,9 @@ import pytest
 
 import jko
 from jko import reference
-from jko.prox.entropic import EntropicStep
 from jko.prox.problem import ProxProblem
 from jko.solvers import Entropic
+from jko.solvers.entropic.stated import EntropicStep
 from jko.solvers.grid_levels import coarsened
 
 W2 = jko.Wasserstein()

@@ -7,10 +7,10 @@ import pytest
 
 import jko
 from jko import ProxProblem
-from jko.prox.entropic import EntropicStep
 from jko.solvers import Entropic
-from jko.solvers.entropic_dual import ColumnDual, RowDual, dual_of
-from jko.solvers.entropic_newton import newton
+from jko.solvers.entropic.dual import ColumnDual, RowDual, dual_of
+from jko.solvers.entropic.newton import newton
+from jko.solvers.entropic.stated import EntropicStep
 
 W2 = jko.Wasserstein()
 GAUSS = jko.kernels.Gaussian(1.0)

@@ -7,11 +7,12 @@ import jko
 from jko.energies.separable import Separable
 from jko.numerics.elementary import log_or_minus_inf
 from jko.prox.duality.fenchel import fenchel_gap
-from jko.prox.entropic import EntropicStep
 from jko.prox.problem import ProxProblem
-from jko.prox.scaling import self_scaling
-from jko.solvers import Entropic, entropic_run
-from jko.solvers.entropic_self import LOWEST, SelfPotential, chebyshev
+from jko.solvers import Entropic
+from jko.solvers.entropic import run as entropic_run
+from jko.solvers.entropic.scaling import self_scaling
+from jko.solvers.entropic.self_potential import LOWEST, SelfPotential, chebyshev
+from jko.solvers.entropic.stated import EntropicStep
 
 W2 = jko.Wasserstein()
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jko.prox.gibbs import Gibbs
+from jko.solvers.entropic.gibbs import Gibbs
 from jko.validation import Array
 
 #: Stands for log 0 inside an iteration, where -inf - (-inf) would be NaN.

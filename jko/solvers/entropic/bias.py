@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from jko.prox.duality.fenchel import fenchel_gap, tilted
-from jko.prox.entropic import EntropicStep, Plan
-from jko.prox.scaling import pair_scaling, self_scaling
+from jko.solvers.entropic.scaling import pair_scaling, self_scaling
+from jko.solvers.entropic.stated import EntropicStep, Plan
 from jko.validation import Array
 
 PLAIN = "estimate: self-blur of the plan, first order in eps"

@@ -26,9 +26,9 @@ from jko.energies.separable import Separable
 from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import log_or_minus_inf
 from jko.prox.duality.fenchel import dot, entropic_everywhere, fenchel_gap, kl, tilted
-from jko.prox.gibbs import Gibbs, gibbs
 from jko.prox.result import Certificate
-from jko.prox.scaling import pair_scaling, self_scaling
+from jko.solvers.entropic.gibbs import Gibbs, gibbs
+from jko.solvers.entropic.scaling import pair_scaling, self_scaling
 from jko.validation import Array
 
 #: Relative L1 distance allowed between a returned measure and the marginal of its own potential.

@@ -4,7 +4,7 @@ With r = 2 tau/eps, a = m'/(K b), s = K'a and prox(q, r) = argmin r F + KL(. | q
 
 - plain:    w = prox(s, r),            b <- w/s
 - debiased: w = prox(d s, r),          b <- w/s,  d <- sqrt(d w/(K d)), or better
-                                                  (`jko.solvers.entropic_self`)
+                                                  (`jko.solvers.entropic.self_potential`)
 - half:     w = prox(s^2/K1, 2 r),     b <- w/s
 
 Smooth errors of log b are multiplied by (1 - D), D = 1/(1 + r w F''(w)), in the plain sweep, by
@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jko.prox.entropic import EntropicStep, Plan
-from jko.prox.scaling import Sweep, floored
-from jko.solvers.entropic_prox import KLProx
-from jko.solvers.entropic_self import SelfPotential
+from jko.solvers.entropic.prox import KLProx
+from jko.solvers.entropic.scaling import Sweep, floored
+from jko.solvers.entropic.self_potential import SelfPotential
+from jko.solvers.entropic.stated import EntropicStep, Plan
 from jko.validation import Array
 
 #: Share of the mean weight that even empty atoms have in the norm of the acceleration.

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
-from jko.prox.entropic import EntropicStep
-from jko.solvers.entropic_prox import log_prox_separable
+from jko.solvers.entropic.prox import log_prox_separable
+from jko.solvers.entropic.stated import EntropicStep
 from jko.validation import Array, Mask
 
 #: From this number of atoms on, the dense systems leave out light ones and fewer are solved.

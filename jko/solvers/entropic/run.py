@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from jko.measures.grid import GridDensity
-from jko.prox import entropic_bias
-from jko.prox.entropic import EntropicStep
-from jko.prox.scaling import FLOOR, Sweep, anderson
 from jko.solvers.base import Answer, Controls
-from jko.solvers.entropic_dual import LARGE
-from jko.solvers.entropic_levels import LevelStart
-from jko.solvers.entropic_maps import ScalingMap, State
-from jko.solvers.entropic_newton import FEW, MANY, newton
-from jko.solvers.entropic_newton import LIMIT as NEWTON_LIMIT
-from jko.solvers.entropic_self import TERMS, SelfPotential
+from jko.solvers.entropic import bias as entropic_bias
+from jko.solvers.entropic.dual import LARGE
+from jko.solvers.entropic.levels import LevelStart
+from jko.solvers.entropic.maps import ScalingMap, State
+from jko.solvers.entropic.newton import FEW, MANY, newton
+from jko.solvers.entropic.newton import LIMIT as NEWTON_LIMIT
+from jko.solvers.entropic.scaling import FLOOR, Sweep, anderson
+from jko.solvers.entropic.self_potential import TERMS, SelfPotential
+from jko.solvers.entropic.stated import EntropicStep
 from jko.status import Breakdown, Status
 from jko.validation import Array
 

@@ -22,7 +22,7 @@ from collections.abc import Callable
 import numpy as np
 
 from jko.prox.duality.fenchel import entropic_everywhere
-from jko.prox.entropic import EntropicStep
+from jko.solvers.entropic.stated import EntropicStep
 from jko.validation import Array
 
 #: The polynomial approximates the inverse from here on; its terms.

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from jko.prox.entropic import EntropicStep, Problem
-from jko.prox.scaling import FLOOR, anderson, floored
-from jko.solvers.entropic_maps import ScalingMap
+from jko.solvers.entropic.maps import ScalingMap
+from jko.solvers.entropic.scaling import FLOOR, anderson, floored
+from jko.solvers.entropic.stated import EntropicStep, Problem
 from jko.solvers.grid_levels import coarsened, grid_of, prolonged
 from jko.validation import Array
 

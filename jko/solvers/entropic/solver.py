@@ -10,11 +10,11 @@ import numpy as np
 from jko.errors import InvalidArgument
 from jko.measures.atoms import Histogram
 from jko.measures.grid import GridDensity
-from jko.prox.entropic import EntropicStep
-from jko.prox.gibbs import DENSE_LIMIT
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.entropic_reg import choose_reg
+from jko.solvers.entropic.gibbs import DENSE_LIMIT
+from jko.solvers.entropic.regularisation import choose_reg
+from jko.solvers.entropic.stated import EntropicStep
 from jko.solvers.refusals import infeasible, not_transport
 from jko.solvers.resolution import warn_if_coarse, warn_if_unresolved
 from jko.validation import one_of, positive, positive_int
@@ -51,11 +51,12 @@ class Entropic(ProxSolver):
 
         a = m'/(K b),  s = K'a,  log w = KL-prox of r F at d s,  b <- w/s,  d <- sqrt(d w/(K d)),
 
-    d = 1 in the plain step (`jko.solvers.entropic_maps`; the half step there too). Kernels enter
-    the prox by products only (`jko.solvers.entropic_prox`); without an internal energy d takes
+    d = 1 in the plain step (`jko.solvers.entropic.maps`; the half step there too). Kernels enter
+    the prox by products only (`jko.solvers.entropic.prox`); without an internal energy d takes
     better changes, and no cell falls below a floor that the gap pays for
-    (`jko.solvers.entropic_self`); small supports where scaling stalls go on to Newton's method.
-    On large grids it starts from coarser ones (`jko.solvers.entropic_levels`). The result is b K'a,
+    (`jko.solvers.entropic.self_potential`); small supports where scaling stalls go on to Newton's
+    method.
+    On large grids it starts from coarser ones (`jko.solvers.entropic.levels`). The result is b K'a,
     whose mass is exact. `sqdistance` is the cost <C, P> of the plan (plain) or the Sinkhorn
     divergence S, an estimate of W2^2 with error O(eps^2) (debiased). `objective` and `gap` refer to
     the regularised problem; `bias` estimates the excess of the unregularised objective
@@ -137,10 +138,10 @@ class Entropic(ProxSolver):
             warn_if_unresolved(problem, eps)
         stated = EntropicStep(problem, eps, self.debias)
         if self.backend == "pot":
-            from jko.solvers.pot_backend import solve_with_pot
+            from jko.solvers.entropic.pot_backend import solve_with_pot
 
             return solve_with_pot(stated, controls)
-        from jko.solvers.entropic_run import EntropicRun  # it needs scipy.linalg
+        from jko.solvers.entropic.run import EntropicRun  # it needs scipy.linalg
 
         return EntropicRun(stated, controls, self.depth).answer()
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from jko.prox import entropic_bias
-from jko.prox.entropic import EntropicStep, Plan
-from jko.prox.scaling import FLOOR
 from jko.solvers.base import Answer, Controls
+from jko.solvers.entropic import bias as entropic_bias
+from jko.solvers.entropic.scaling import FLOOR
+from jko.solvers.entropic.stated import EntropicStep, Plan
 from jko.status import Breakdown, Status
 from jko.validation import Array
 

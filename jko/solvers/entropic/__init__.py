@@ -1,0 +1,1 @@
+"""Wasserstein steps on fixed supports by entropic scaling."""
