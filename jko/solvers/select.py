@@ -25,7 +25,7 @@ from jko.solvers.lagrangian import Lagrangian
 from jko.solvers.linear_transport import LinearTransport
 from jko.solvers.quantile import Quantile
 from jko.solvers.transport_program import TransportProgram
-from jko.solvers.unbalanced import UnbalancedScaling
+from jko.solvers.unbalanced.solver import UnbalancedScaling
 from jko.solvers.weights.mixture import Mixture
 from jko.solvers.weights.newton import WeightNewton
 from jko.solvers.weights.simplex_qp import SimplexQP

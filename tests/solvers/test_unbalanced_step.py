@@ -9,9 +9,9 @@ import pytest
 from generators import measures
 
 import jko
-from jko.prox.unbalanced import UnbalancedStep
 from jko.solvers import UnbalancedScaling
 from jko.solvers.base import Controls
+from jko.solvers.unbalanced.stated import UnbalancedStep
 
 KERNEL = jko.kernels.Gaussian(1.0)
 WFR = jko.WassersteinFisherRao(0.7, 1.3)

@@ -12,11 +12,11 @@ from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.measures.atoms import Histogram, Particles
 from jko.measures.grid import GridDensity, bent_paths
 from jko.prox.problem import ProxProblem
-from jko.prox.unbalanced import ConePlan, UnbalancedStep
-from jko.prox.unbalanced_bias import excess
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.entropic.scaling import Scaling, Sweep, anderson
-from jko.solvers.quadratic_response import QuadraticResponse
+from jko.solvers.unbalanced.bias import excess
+from jko.solvers.unbalanced.response import QuadraticResponse
+from jko.solvers.unbalanced.stated import ConePlan, UnbalancedStep
 from jko.status import Breakdown, Status
 from jko.validation import Array, positive
 
@@ -36,7 +36,8 @@ LADDER, LADDER_TOL = (0.1, 4.0), 1e-2
 class UnbalancedScaling(ProxSolver):
     r"""Wasserstein-Fisher-Rao steps of convex energies, debiased, on a fixed support.
 
-    Solves the jointly convex problem of `jko.prox.unbalanced` over the weights and the plan: the
+    Solves the jointly convex problem of `jko.solvers.unbalanced.stated` over the weights and the
+    plan: the
     static form U2 plus eps times a relative entropy whose reference is debiased, so that a
     minimiser of the energy is kept exactly. Per iteration, for the potential psi of m',
 

@@ -15,7 +15,7 @@ import numpy as np
 from jko.energies.separable import Separable
 from jko.geometries.unbalanced_transport import unbalanced_plan
 from jko.prox.duality.weights import brackets, charged_by, response
-from jko.prox.unbalanced import UnbalancedStep
+from jko.solvers.unbalanced.stated import UnbalancedStep
 from jko.validation import Array
 
 #: Pairs of charged atoms up to which the exact transport problem is solved for a rigorous bound.

@@ -1,0 +1,1 @@
+"""Unsplit Wasserstein-Fisher-Rao steps by unbalanced scaling."""
