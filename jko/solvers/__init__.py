@@ -1,6 +1,6 @@
 """Solvers of proximal steps: pass one as `solver=`, or let "auto" choose."""
 
-from jko.solvers.back_and_forth import BackAndForth
+from jko.solvers.back_and_forth.solver import BackAndForth
 from jko.solvers.base import Answer, Controls, HandedBack, ProxSolver
 from jko.solvers.birth_death import BirthDeath, Reweighting
 from jko.solvers.bures import Bures

@@ -7,7 +7,7 @@ from jko.errors import InvalidType, Unsupported
 from jko.geometries.base import Geometry
 from jko.measures.base import Measure
 from jko.prox.problem import ProxProblem
-from jko.solvers.back_and_forth import BackAndForth
+from jko.solvers.back_and_forth.solver import BackAndForth
 from jko.solvers.base import ProxSolver
 from jko.solvers.bures import Bures
 from jko.solvers.conic import Conic

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from jko.energies.separable import Separable
-from jko.solvers.cell_response import Response
-from jko.solvers.cell_transport import CellStep
-from jko.solvers.dual_ascent import Found, ascend
+from jko.solvers.back_and_forth.ascent import Found, ascend
+from jko.solvers.back_and_forth.response import Response
+from jko.solvers.back_and_forth.stated import CellStep
 from jko.solvers.grid_levels import prolonged
 from jko.validation import Array
 

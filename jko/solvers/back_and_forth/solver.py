@@ -10,10 +10,10 @@ import numpy as np
 
 from jko.measures.grid import GridDensity, bent_paths
 from jko.prox.problem import ProxProblem
+from jko.solvers.back_and_forth.ascent import Found, ascend
+from jko.solvers.back_and_forth.start import FEW, flat, onto, response, starts, warmed
+from jko.solvers.back_and_forth.stated import CellStep
 from jko.solvers.base import Answer, Controls, HandedBack, ProxSolver
-from jko.solvers.cell_transport import CellStep
-from jko.solvers.dual_ascent import Found, ascend
-from jko.solvers.dual_start import FEW, flat, onto, response, starts, warmed
 from jko.solvers.fv_length import displacement
 from jko.solvers.fv_scheme import Scheme
 from jko.solvers.grid_levels import count_parts, grid_of
@@ -73,7 +73,8 @@ class BackAndForth(ProxSolver):
     axis (`jko.numerics.c_transform`; compiled when numba is installed), steps in an H^1 metric that
     follows the density, lengths from a line search, no step sizes to set. T moves mass between the
     cells of one measure and places whose mass the other one's cells share linearly, as cell
-    averages do (`jko.solvers.cell_transport`). Takes internal energies, potentials and bounds on
+    averages do (`jko.solvers.back_and_forth.stated`). Takes internal energies, potentials and
+    bounds on
     the density.
 
     Parameters
@@ -102,7 +103,8 @@ class BackAndForth(ProxSolver):
     cells as atoms the least objective is between objective - gap and objective + `bias`: a bound,
     unlike the bias of an entropic step.
 
-    The ascent starts from the same step on fewer cells (`jko.solvers.dual_start`). Linear shares
+    The ascent starts from the same step on fewer cells (`jko.solvers.back_and_forth.start`).
+    Linear shares
     blur or sharpen a density by a part of a cell a step, O(h^2): measured, on smooth densities of
     an entropy the debiased entropic step is 2 to 20 times closer to the exact step; on the porous
     medium this one is up to 3 times closer and 2 to 4 times faster, with whole cells about as

@@ -18,9 +18,9 @@ import numpy as np
 
 from jko.numerics.c_transform import CTransform
 from jko.numerics.multigrid import Balance, solve
-from jko.solvers.cell_coupling import FAINT
-from jko.solvers.cell_response import Fixed, Response, level
-from jko.solvers.cell_transport import Bound, CellStep
+from jko.solvers.back_and_forth.coupling import FAINT
+from jko.solvers.back_and_forth.response import Fixed, Response, level
+from jko.solvers.back_and_forth.stated import Bound, CellStep
 from jko.validation import Array
 
 #: Share of the predicted rise that a step must reach; halvings before a step is given up.

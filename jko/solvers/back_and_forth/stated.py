@@ -32,7 +32,7 @@ from jko.measures.grid import GridDensity
 from jko.numerics.c_transform import CTransform, c_transform
 from jko.prox.duality.weights import fixed_gap, median_multiplier
 from jko.prox.result import Certificate
-from jko.solvers.cell_coupling import couple
+from jko.solvers.back_and_forth.coupling import couple
 from jko.solvers.entropic.stated import CONSISTENT, Problem
 from jko.solvers.grid_levels import coarsened, gathered, grid_of, part_counts, refined, spread
 from jko.validation import Array
@@ -135,7 +135,7 @@ class CellStep:
 
         With parts, of the measure spread over them as m' is: an upper bound of the least.
         """
-        from jko.solvers.dual_ascent import transport_cost
+        from jko.solvers.back_and_forth.ascent import transport_cost
 
         grid, whole = grid_of(self.problem), self.problem.form.separable.ceiling
         w = spread(nu.weights, whole, grid.shape, part_counts(grid, self.parts))
@@ -161,7 +161,7 @@ class CellStep:
             gap = [F(w) + F*(-psi) + <psi, w>] + [cost of a plan - <phi, m'> - <psi, w>],
 
         F* on measures of mass M. The plan of g has one of the two marginals;
-        `jko.solvers.cell_coupling` makes it one that has both.
+        `jko.solvers.back_and_forth.coupling` makes it one that has both.
         """
         found = self.transform(g)
         phi, psi = self.potentials(g, found)

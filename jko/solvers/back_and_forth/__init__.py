@@ -1,0 +1,1 @@
+"""Unregularised Wasserstein steps on grids, by ascent of the dual."""
