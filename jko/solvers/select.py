@@ -12,7 +12,7 @@ from jko.solvers.base import ProxSolver
 from jko.solvers.bures import Bures
 from jko.solvers.conic import Conic
 from jko.solvers.entropic.solver import Entropic
-from jko.solvers.finite_volume import FiniteVolume
+from jko.solvers.finite_volume.solver import FiniteVolume
 from jko.solvers.gaussian_fisher_rao import GaussianMirror, MomentMatching, NaturalGradient
 from jko.solvers.gaussian_flow import ExactFlow
 from jko.solvers.gaussian_mixture import MixtureTransport, MixtureWeights

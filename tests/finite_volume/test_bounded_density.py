@@ -8,8 +8,8 @@ import jko
 from jko.prox import ProxProblem
 from jko.solvers import FiniteVolume
 from jko.solvers.base import Controls
-from jko.solvers.fv_newton import Newton
-from jko.solvers.fv_scheme import Scheme
+from jko.solvers.finite_volume.newton import Newton
+from jko.solvers.finite_volume.scheme import Scheme
 from jko.testing import check_solver
 
 W = jko.Wasserstein()

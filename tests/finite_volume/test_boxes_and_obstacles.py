@@ -9,8 +9,8 @@ from jko.numerics.multigrid import solve
 from jko.prox import ProxProblem
 from jko.solvers import FiniteVolume
 from jko.solvers.base import Controls
-from jko.solvers.fv_length import displacement, model_error
-from jko.solvers.fv_scheme import Scheme
+from jko.solvers.finite_volume.length import displacement, model_error
+from jko.solvers.finite_volume.scheme import Scheme
 from jko.testing import check_solver
 
 W = jko.Wasserstein()

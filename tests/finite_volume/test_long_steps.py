@@ -7,9 +7,11 @@ import jko
 from jko import reference
 from jko.numerics.multigrid import factor
 from jko.prox import Breakdown
-from jko.solvers import FiniteVolume, fv_newton, fv_start
-from jko.solvers.fv_faces import Faces
-from jko.solvers.fv_scheme import Scheme
+from jko.solvers import FiniteVolume
+from jko.solvers.finite_volume import newton as fv_newton
+from jko.solvers.finite_volume import start as fv_start
+from jko.solvers.finite_volume.faces import Faces
+from jko.solvers.finite_volume.scheme import Scheme
 
 W = jko.Wasserstein()
 GRID = jko.Grid([-0.5, -0.5], [0.5, 0.5], [96, 96])

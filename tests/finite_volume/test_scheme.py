@@ -7,9 +7,9 @@ from generators import measures
 import jko
 from jko.energies.separable import psi_prime
 from jko.numerics.multigrid import DIRECT, solve
-from jko.solvers.fv_flux import _Internal
-from jko.solvers.fv_means import bernoulli, power, secant
-from jko.solvers.fv_scheme import Scheme
+from jko.solvers.finite_volume.flux import _Internal
+from jko.solvers.finite_volume.means import bernoulli, power, secant
+from jko.solvers.finite_volume.scheme import Scheme
 
 GRID = jko.Grid([-1.0, 0.0], [1.0, 3.0], [7, 5])
 SLOPE = jko.Potential(lambda x: 3.0 * x[:, 0] - x[:, 1] ** 2)

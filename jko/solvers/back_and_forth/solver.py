@@ -14,8 +14,8 @@ from jko.solvers.back_and_forth.ascent import Found, ascend
 from jko.solvers.back_and_forth.start import FEW, flat, onto, response, starts, warmed
 from jko.solvers.back_and_forth.stated import CellStep
 from jko.solvers.base import Answer, Controls, HandedBack, ProxSolver
-from jko.solvers.fv_length import displacement
-from jko.solvers.fv_scheme import Scheme
+from jko.solvers.finite_volume.length import displacement
+from jko.solvers.finite_volume.scheme import Scheme
 from jko.solvers.grid_levels import count_parts, grid_of
 from jko.solvers.refusals import not_on_cells
 from jko.solvers.resolution import warn_if_coarse

@@ -8,10 +8,10 @@ from typing import ClassVar
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.fv_length import displacement, model_error
-from jko.solvers.fv_scheme import Scheme
-from jko.solvers.fv_start import solution
-from jko.solvers.fv_stated import LinearisedStep
+from jko.solvers.finite_volume.length import displacement, model_error
+from jko.solvers.finite_volume.scheme import Scheme
+from jko.solvers.finite_volume.start import solution
+from jko.solvers.finite_volume.stated import LinearisedStep
 from jko.solvers.refusals import not_on_cells
 from jko.status import Breakdown, Status
 from jko.validation import positive, positive_int
@@ -26,7 +26,8 @@ class FiniteVolume(ProxSolver):
 
     The stated problem is the step in the Wasserstein metric linearised at the answer's mobility
     (`jko.solvers.fv_stated.LinearisedStep`), whose optimality condition is the finite-volume scheme
-    of `jko.solvers.fv_scheme`. Mass is kept to rounding, no density is negative, and the energy
+    of `jko.solvers.finite_volume.scheme`. Mass is kept to rounding, no density is negative, and
+    the energy
     never rises. It takes internal energies, potentials (+inf makes walls), bounds on the
     density and kernels.
 
@@ -57,7 +58,8 @@ class FiniteVolume(ProxSolver):
     mobility is upwind: a crowd moves at its speed, while its edges smear over sqrt(h |x|), x the
     way gone and h the cell.
 
-    Fluxes grow with the giver's mass and fall with the taker's (`jko.solvers.fv_flux`), which makes
+    Fluxes grow with the giver's mass and fall with the taker's (`jko.solvers.finite_volume.flux`),
+    which makes
     Newton's method reliable at any step: it moves in masses or pressures, whichever bends less,
     and starts long steps from their solution on blocks of cells. Kernels may still defeat it; then
     the upwind mobility is used, `info["mobility"]` says so. Its systems are solved by conjugate

@@ -12,8 +12,8 @@ from jko.measures.grid import GridDensity
 from jko.numerics.multigrid import solve
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
-from jko.solvers.fv_faces import Flux
-from jko.solvers.fv_scheme import Scheme
+from jko.solvers.finite_volume.faces import Flux
+from jko.solvers.finite_volume.scheme import Scheme
 from jko.status import Breakdown
 from jko.validation import Array
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from jko.numerics.multigrid import solve
-from jko.solvers.fv_faces import Flux
-from jko.solvers.fv_means import power
-from jko.solvers.fv_scheme import Scheme
+from jko.solvers.finite_volume.faces import Flux
+from jko.solvers.finite_volume.means import power
+from jko.solvers.finite_volume.scheme import Scheme
 from jko.status import Breakdown, Status
 from jko.validation import Array
 

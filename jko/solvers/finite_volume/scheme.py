@@ -4,7 +4,8 @@ In cell masses w the implicit step of rho_t = div(rho grad f) is, without flux t
 
     R(w)_i = w_i - w'_i + tau sum_j M_ij (f_i(w) - f_j(w)) / h_ij^2 = 0,
 
-M_ij between w_i and w_j and h_ij the distance of the centres: `jko.solvers.fv_flux` says which.
+M_ij between w_i and w_j and h_ij the distance of the centres: `jko.solvers.finite_volume.flux`
+says which.
 Where the density has a bound, f has a pressure p_i >= 0 besides, 0 in cells that are not full.
 """
 
@@ -19,8 +20,8 @@ import numpy as np
 from jko.energies.form import WeightForm
 from jko.measures.grid import Grid
 from jko.numerics.multigrid import Balance
-from jko.solvers.fv_faces import LEAST_SLOPE, Faces, Flux
-from jko.solvers.fv_flux import Pair
+from jko.solvers.finite_volume.faces import LEAST_SLOPE, Faces, Flux
+from jko.solvers.finite_volume.flux import Pair
 from jko.validation import Array, Mask
 
 #: Share of the mass that full cells give per unit, for systems that would be singular.

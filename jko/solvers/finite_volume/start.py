@@ -10,9 +10,9 @@ from jko.energies.form import WeightForm
 from jko.energies.separable import Separable
 from jko.measures.grid import Grid
 from jko.numerics.multigrid import joined
-from jko.solvers.fv_length import displacement
-from jko.solvers.fv_newton import Newton
-from jko.solvers.fv_scheme import Scheme
+from jko.solvers.finite_volume.length import displacement
+from jko.solvers.finite_volume.newton import Newton
+from jko.solvers.finite_volume.scheme import Scheme
 from jko.status import Breakdown
 from jko.validation import Array
 

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from jko.solvers.fv_faces import Flux
-from jko.solvers.fv_means import bend, bernoulli, power, secant, times
+from jko.solvers.finite_volume.faces import Flux
+from jko.solvers.finite_volume.means import bend, bernoulli, power, secant, times
 from jko.validation import Array, Mask
 
 if TYPE_CHECKING:
-    from jko.solvers.fv_scheme import Scheme
+    from jko.solvers.finite_volume.scheme import Scheme
 
 
 class _Internal(NamedTuple):

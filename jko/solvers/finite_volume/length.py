@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jko.solvers.fv_scheme import Scheme
+from jko.solvers.finite_volume.scheme import Scheme
 from jko.validation import Array
 
 #: Cells below this share of the largest density do not count.

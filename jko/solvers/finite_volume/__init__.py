@@ -1,0 +1,1 @@
+"""Linearised Wasserstein steps on grids, by finite volumes."""
