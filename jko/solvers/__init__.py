@@ -19,10 +19,10 @@ from jko.solvers.hellinger.spherical import SphericalFixedPoint
 from jko.solvers.kernelised import Kernelised
 from jko.solvers.lagrangian import Lagrangian
 from jko.solvers.langevin import Langevin
+from jko.solvers.line.solver import Quantile
 from jko.solvers.linear_transport import LinearTransport
 from jko.solvers.multiplicative import Multiplicative
 from jko.solvers.projected import ProjectedWeights
-from jko.solvers.quantile import Quantile
 from jko.solvers.tempering import Tempering
 from jko.solvers.transport_program import TransportProgram
 from jko.solvers.unbalanced.solver import UnbalancedScaling

@@ -8,7 +8,7 @@ from line_cases import WELL, W, affine, profile, uneven
 import jko
 from jko import reference
 from jko.solvers import Entropic, Lagrangian, Quantile, TransportProgram
-from jko.solvers.quantile_line import Line, Parts
+from jko.solvers.line.stated import Line, Parts
 
 ENERGY = jko.kernels.Energy()
 CONVEX = Quantile(curvature=1.0)

@@ -12,8 +12,8 @@ from jko.measures.atoms import Particles
 from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.quantile_line import Line, Parts, check_terms
-from jko.solvers.quantile_newton import spread_out
+from jko.solvers.line.newton import spread_out
+from jko.solvers.line.stated import Line, Parts, check_terms
 from jko.validation import Array, positive_int, real
 
 #: Limit on the search for an interval that holds the root of a scalar problem.

@@ -24,7 +24,7 @@ from jko.measures.atoms import Particles
 from jko.measures.base import Discrete
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
-from jko.solvers.line_sums import half_energy_distance, pair_distances
+from jko.solvers.line.sums import half_energy_distance, pair_distances
 from jko.validation import Array, Index
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jko.solvers.quantile_line import Line
+from jko.solvers.line.stated import Line
 from jko.validation import Array
 
 #: Newton steps keep this share of every spacing.

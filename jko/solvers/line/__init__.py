@@ -1,0 +1,1 @@
+"""Wasserstein steps on the line, in quantiles."""
