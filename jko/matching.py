@@ -15,9 +15,9 @@ from jko.kernels.fast_sums import FastSums, TooManyModes
 from jko.measures.atoms import Particles
 from jko.measures.base import Measure
 from jko.solvers.base import ProxSolver
-from jko.solvers.euler import Euler
-from jko.solvers.multiplicative import Multiplicative
-from jko.solvers.projected import ProjectedWeights
+from jko.solvers.particles.euler import Euler
+from jko.solvers.particles.multiplicative import Multiplicative
+from jko.solvers.particles.projected import ProjectedWeights
 from jko.trajectory import Trajectory
 from jko.validation import instance, one_of, positive
 

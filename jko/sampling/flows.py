@@ -21,9 +21,9 @@ from jko.sampling.path import wide
 from jko.sampling.task import Progress, Task
 from jko.solvers.birth_death import BirthDeath
 from jko.solvers.density_estimate import MOST_DIM
-from jko.solvers.kernelised import Kernelised
 from jko.solvers.langevin import Langevin
 from jko.solvers.mala import Density
+from jko.solvers.particles.kernelised import Kernelised
 from jko.solvers.scale import Scale
 from jko.trajectory import Trajectory
 from jko.validation import Array

@@ -6,7 +6,6 @@ from jko.solvers.birth_death import BirthDeath, Reweighting
 from jko.solvers.bures import Bures
 from jko.solvers.conic import Conic
 from jko.solvers.entropic.solver import Entropic
-from jko.solvers.euler import Euler
 from jko.solvers.finite_volume.solver import FiniteVolume
 from jko.solvers.gaussian_fisher_rao import GaussianMirror, MomentMatching, NaturalGradient
 from jko.solvers.gaussian_flow import ExactFlow
@@ -16,13 +15,14 @@ from jko.solvers.hellinger.closed_form import ClosedForm
 from jko.solvers.hellinger.dual_root import DualRoot
 from jko.solvers.hellinger.mirror import Mirror
 from jko.solvers.hellinger.spherical import SphericalFixedPoint
-from jko.solvers.kernelised import Kernelised
-from jko.solvers.lagrangian import Lagrangian
 from jko.solvers.langevin import Langevin
 from jko.solvers.line.solver import Quantile
 from jko.solvers.linear_transport import LinearTransport
-from jko.solvers.multiplicative import Multiplicative
-from jko.solvers.projected import ProjectedWeights
+from jko.solvers.particles.euler import Euler
+from jko.solvers.particles.kernelised import Kernelised
+from jko.solvers.particles.lagrangian import Lagrangian
+from jko.solvers.particles.multiplicative import Multiplicative
+from jko.solvers.particles.projected import ProjectedWeights
 from jko.solvers.tempering import Tempering
 from jko.solvers.transport_program import TransportProgram
 from jko.solvers.unbalanced.solver import UnbalancedScaling

@@ -21,9 +21,9 @@ from jko.solvers.hellinger.closed_form import ClosedForm
 from jko.solvers.hellinger.dual_root import DualRoot
 from jko.solvers.hellinger.mirror import Mirror
 from jko.solvers.hellinger.spherical import SphericalFixedPoint
-from jko.solvers.lagrangian import Lagrangian
 from jko.solvers.line.solver import Quantile
 from jko.solvers.linear_transport import LinearTransport
+from jko.solvers.particles.lagrangian import Lagrangian
 from jko.solvers.transport_program import TransportProgram
 from jko.solvers.unbalanced.solver import UnbalancedScaling
 from jko.solvers.weights.mixture import Mixture

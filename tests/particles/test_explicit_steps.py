@@ -18,7 +18,7 @@ from jko.solvers import (
     ProjectedWeights,
     Tempering,
 )
-from jko.solvers.projected import project_simplex
+from jko.solvers.particles.projected import project_simplex
 
 K = Gaussian(0.8)
 W2, SHE = jko.Wasserstein(), jko.SphericalHellinger()
@@ -195,7 +195,7 @@ def test_walls_empty_an_atom_and_keep_the_mass():
     walls = jko.Potential(lambda x: np.where(x[:, 0] > 0, np.inf, x[:, 0] ** 2))
     mu = jko.Particles([[1.0], [-1.0], [-2.0]])
     f = np.array([np.inf, 1.0, 4.0])
-    from jko.solvers.multiplicative import multiplied
+    from jko.solvers.particles.multiplicative import multiplied
 
     w, promised = multiplied(mu.weights, f, mu.weights > 0, 1.0, True)
     assert w[0] == 0

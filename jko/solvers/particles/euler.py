@@ -13,7 +13,7 @@ from jko.measures.atoms import Particles
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.decrease import HALVINGS, Search, Trial, answer
+from jko.solvers.particles.stated import HALVINGS, Search, Trial, answer
 from jko.validation import Array, positive, real
 
 #: A step length may grow to this many times the first one.

@@ -12,7 +12,7 @@ from jko.geometries.mmd import MMD
 from jko.measures.base import Discrete
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.decrease import HALVINGS, Search, answer
+from jko.solvers.particles.stated import HALVINGS, Search, answer
 from jko.validation import Array
 
 

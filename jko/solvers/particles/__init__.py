@@ -1,0 +1,1 @@
+"""Steps that move particles: implicit ones, and explicit ones that promise a decrease."""
