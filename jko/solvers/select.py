@@ -9,14 +9,14 @@ from jko.measures.base import Measure
 from jko.prox.problem import ProxProblem
 from jko.solvers.back_and_forth.solver import BackAndForth
 from jko.solvers.base import ProxSolver
-from jko.solvers.bures import Bures
 from jko.solvers.conic import Conic
 from jko.solvers.entropic.solver import Entropic
 from jko.solvers.finite_volume.solver import FiniteVolume
-from jko.solvers.gaussian_fisher_rao import GaussianMirror, MomentMatching, NaturalGradient
-from jko.solvers.gaussian_flow import ExactFlow
-from jko.solvers.gaussian_mixture import MixtureTransport, MixtureWeights
-from jko.solvers.gaussian_transport import GaussianForwardBackward, GaussianImplicit
+from jko.solvers.gaussian.bures import Bures
+from jko.solvers.gaussian.fisher_rao import GaussianMirror, MomentMatching, NaturalGradient
+from jko.solvers.gaussian.flow import ExactFlow
+from jko.solvers.gaussian.mixtures import MixtureTransport, MixtureWeights
+from jko.solvers.gaussian.transport import GaussianForwardBackward, GaussianImplicit
 from jko.solvers.hellinger.closed_form import ClosedForm
 from jko.solvers.hellinger.dual_root import DualRoot
 from jko.solvers.hellinger.mirror import Mirror

@@ -14,8 +14,8 @@ from jko.expectations import Cubature, Rule
 from jko.geometries.base import Geometry, GeometrySum
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity
-from jko.solvers.gaussian_fisher_rao import natural_update
-from jko.solvers.gaussian_mixture import parts_of
+from jko.solvers.gaussian.fisher_rao import natural_update
+from jko.solvers.gaussian.mixtures import parts_of
 from jko.splitting import SplitResult, split_step
 from jko.status import Status
 from jko.vi.result import TraceRow

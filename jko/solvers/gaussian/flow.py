@@ -12,9 +12,9 @@ from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.gaussian import Gaussian
-from jko.prox.gaussian import Nearest
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.solvers.gaussian.stated import Nearest
 from jko.validation import Array
 
 #: What `info["kind"]` of a result says.

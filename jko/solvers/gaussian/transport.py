@@ -11,10 +11,10 @@ from jko.energies.gaussian_form import Moments
 from jko.errors import InvalidMeasure
 from jko.geometries.wasserstein import Wasserstein, bures, symmetric_sqrt
 from jko.measures.gaussian import Gaussian
-from jko.prox.gaussian import EntropyStep, TransportStep
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.gaussian_fisher_rao import form_refusal, gaussian_and_form
+from jko.solvers.gaussian.fisher_rao import form_refusal, gaussian_and_form
+from jko.solvers.gaussian.stated import EntropyStep, TransportStep
 from jko.status import Breakdown, Status
 from jko.validation import Array
 

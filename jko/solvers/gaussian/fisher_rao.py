@@ -14,9 +14,9 @@ from jko.geometries.divergence import Divergence
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.measures.gaussian import Gaussian
 from jko.measures.target import LogDensity
-from jko.prox.gaussian import Covering, MirrorStep, Nearest
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.solvers.gaussian.stated import Covering, MirrorStep, Nearest
 from jko.status import Breakdown, Status
 from jko.validation import Array
 

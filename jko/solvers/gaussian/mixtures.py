@@ -19,11 +19,11 @@ from jko.geometries.wasserstein import Wasserstein, bures
 from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.numerics.elementary import log_or_minus_inf
-from jko.prox.gaussian import bures_field
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.gaussian_transport import MOST, model_step
+from jko.solvers.gaussian.stated import bures_field
+from jko.solvers.gaussian.transport import MOST, model_step
 from jko.validation import Array
 
 #: What `info["kind"]` says of a transport step,

@@ -1,0 +1,1 @@
+"""Steps and flows of Gaussian measures and their mixtures."""
