@@ -19,12 +19,12 @@ from jko.sampling.ensemble import settle
 from jko.sampling.methods import compare_with_search
 from jko.sampling.path import wide
 from jko.sampling.task import Progress, Task
-from jko.solvers.birth_death import BirthDeath
 from jko.solvers.density_estimate import MOST_DIM
-from jko.solvers.langevin import Langevin
 from jko.solvers.mala import Density
 from jko.solvers.particles.kernelised import Kernelised
 from jko.solvers.scale import Scale
+from jko.solvers.stochastic.birth_death import BirthDeath
+from jko.solvers.stochastic.langevin import Langevin
 from jko.trajectory import Trajectory
 from jko.validation import Array
 

@@ -16,8 +16,8 @@ from jko.measures.atoms import Particles
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.density_estimate import MOST_DIM, TOLERATED, estimate_density
-from jko.solvers.langevin import refusal, stated_target
 from jko.solvers.resampling import effective_size, systematic
+from jko.solvers.stochastic.langevin import refusal, stated_target
 from jko.validation import Array
 
 

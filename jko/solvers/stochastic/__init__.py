@@ -1,0 +1,1 @@
+"""Random moves of particles towards a density: Langevin, tempering, births and deaths."""
