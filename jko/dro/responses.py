@@ -15,8 +15,8 @@ from jko.geometries.divergence import Divergence
 from jko.geometries.mmd import MMD
 from jko.geometries.wasserstein import MAX_PAIRS, Wasserstein
 from jko.prox.result import StepResult
-from jko.solvers.conic import Conic
-from jko.solvers.linear_transport import best_partners
+from jko.solvers.programs.conic import Conic
+from jko.solvers.programs.linear import best_partners
 from jko.solvers.stepping import step
 from jko.validation import Array, Index
 

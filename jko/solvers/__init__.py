@@ -2,7 +2,6 @@
 
 from jko.solvers.back_and_forth.solver import BackAndForth
 from jko.solvers.base import Answer, Controls, HandedBack, ProxSolver
-from jko.solvers.conic import Conic
 from jko.solvers.entropic.solver import Entropic
 from jko.solvers.finite_volume.solver import FiniteVolume
 from jko.solvers.gaussian.bures import Bures
@@ -15,16 +14,17 @@ from jko.solvers.hellinger.dual_root import DualRoot
 from jko.solvers.hellinger.mirror import Mirror
 from jko.solvers.hellinger.spherical import SphericalFixedPoint
 from jko.solvers.line.solver import Quantile
-from jko.solvers.linear_transport import LinearTransport
 from jko.solvers.particles.euler import Euler
 from jko.solvers.particles.kernelised import Kernelised
 from jko.solvers.particles.lagrangian import Lagrangian
 from jko.solvers.particles.multiplicative import Multiplicative
 from jko.solvers.particles.projected import ProjectedWeights
+from jko.solvers.programs.conic import Conic
+from jko.solvers.programs.linear import LinearTransport
+from jko.solvers.programs.transport import TransportProgram
 from jko.solvers.stochastic.birth_death import BirthDeath, Reweighting
 from jko.solvers.stochastic.langevin import Langevin
 from jko.solvers.stochastic.tempering import Tempering
-from jko.solvers.transport_program import TransportProgram
 from jko.solvers.unbalanced.solver import UnbalancedScaling
 from jko.solvers.weights.mixture import Mixture
 from jko.solvers.weights.newton import WeightNewton

@@ -9,7 +9,6 @@ from jko.measures.base import Measure
 from jko.prox.problem import ProxProblem
 from jko.solvers.back_and_forth.solver import BackAndForth
 from jko.solvers.base import ProxSolver
-from jko.solvers.conic import Conic
 from jko.solvers.entropic.solver import Entropic
 from jko.solvers.finite_volume.solver import FiniteVolume
 from jko.solvers.gaussian.bures import Bures
@@ -22,9 +21,10 @@ from jko.solvers.hellinger.dual_root import DualRoot
 from jko.solvers.hellinger.mirror import Mirror
 from jko.solvers.hellinger.spherical import SphericalFixedPoint
 from jko.solvers.line.solver import Quantile
-from jko.solvers.linear_transport import LinearTransport
 from jko.solvers.particles.lagrangian import Lagrangian
-from jko.solvers.transport_program import TransportProgram
+from jko.solvers.programs.conic import Conic
+from jko.solvers.programs.linear import LinearTransport
+from jko.solvers.programs.transport import TransportProgram
 from jko.solvers.unbalanced.solver import UnbalancedScaling
 from jko.solvers.weights.mixture import Mixture
 from jko.solvers.weights.newton import WeightNewton

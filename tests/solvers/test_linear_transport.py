@@ -6,7 +6,7 @@ from generators import measures
 
 import jko
 from jko.solvers import LinearTransport, TransportProgram
-from jko.solvers.linear_transport import best_partners
+from jko.solvers.programs.linear import best_partners
 
 W = jko.Wasserstein()
 

@@ -11,8 +11,8 @@ from jko.geometries.wasserstein import MAX_PAIRS
 from jko.measures.grid import bent_paths
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.solvers.programs.transport import TransportStep
 from jko.solvers.refusals import not_transport
-from jko.solvers.transport_program import TransportStep
 from jko.validation import Array, Index
 
 

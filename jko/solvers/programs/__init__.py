@@ -1,0 +1,1 @@
+"""Steps as linear and conic programs: independent references at small sizes."""
