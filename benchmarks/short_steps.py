@@ -2,7 +2,8 @@
 
 Ten Ornstein-Uhlenbeck steps from N(1, .7^2) towards N(0, 1) on [-5, 5], of a given number of
 squared cells each. The error is the L1 distance to the exact steps (MATH W3) in exact cell
-averages, over the L1 distance they have gone. The thresholds of `jko.solvers.resolution` come from
+averages, over the L1 distance they have gone. The thresholds of `jko.solvers.grids.resolution`
+come from
 here.
 
 Run: python benchmarks/short_steps.py [--cells 40 80] [--squares 4 2 1 0.5 0.1 0.02]

@@ -8,7 +8,7 @@ from jko import reference
 from jko.prox.problem import ProxProblem
 from jko.solvers import Entropic
 from jko.solvers.entropic.stated import EntropicStep
-from jko.solvers.grid_levels import coarsened
+from jko.solvers.grids.levels import coarsened
 
 W2 = jko.Wasserstein()
 

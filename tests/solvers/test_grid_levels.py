@@ -7,7 +7,7 @@ import jko
 from jko.energies.separable import Separable
 from jko.prox.duality.fenchel import kl
 from jko.prox.problem import ProxProblem
-from jko.solvers.grid_levels import coarsened, gathered, refined
+from jko.solvers.grids.levels import coarsened, gathered, refined
 
 rng = np.random.default_rng(0)
 GRID = jko.Grid([0.0, -1.0], [1.0, 2.0], [12, 9])

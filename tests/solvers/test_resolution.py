@@ -9,7 +9,7 @@ import pytest
 import jko
 from jko.prox.problem import ProxProblem
 from jko.solvers import BackAndForth, Entropic, TransportProgram
-from jko.solvers.resolution import squared_cells
+from jko.solvers.grids.resolution import squared_cells
 
 W = jko.Wasserstein()
 WELL = jko.Potential(lambda x: 0.5 * (x**2).sum(axis=1))

@@ -16,15 +16,15 @@ from jko.solvers.back_and_forth.stated import CellStep
 from jko.solvers.base import Answer, Controls, HandedBack, ProxSolver
 from jko.solvers.finite_volume.length import displacement
 from jko.solvers.finite_volume.scheme import Scheme
-from jko.solvers.grid_levels import count_parts, grid_of
+from jko.solvers.grids.levels import count_parts, grid_of
+from jko.solvers.grids.resolution import warn_if_coarse
 from jko.solvers.refusals import not_on_cells
-from jko.solvers.resolution import warn_if_coarse
 from jko.validation import instance, one_of, positive_int
 
 #: The ascent stops when the gap is this share of the tolerance; where the energy is flat, and the
 #: measure says less about the gap, this one.
 MARGIN, FLAT_MARGIN = 0.03, 0.01
-#: Squared cells that a step should carry mass by (`jko.solvers.resolution`).
+#: Squared cells that a step should carry mass by (`jko.solvers.grids.resolution`).
 LEAST = 0.02
 #: With patience: cells of a grid, and of the longest way, from which on it is tried; the gap, as a
 #: share of the step's gain, at which the step is handed back.

@@ -10,7 +10,7 @@ from jko.energies.separable import Separable
 from jko.solvers.back_and_forth.ascent import Found, ascend
 from jko.solvers.back_and_forth.response import Response
 from jko.solvers.back_and_forth.stated import CellStep
-from jko.solvers.grid_levels import prolonged
+from jko.solvers.grids.levels import prolonged
 from jko.validation import Array
 
 #: A proximal term lets a full cell empty over this many times the cost of moving by a cell.

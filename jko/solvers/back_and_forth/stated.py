@@ -12,7 +12,8 @@ side = "previous": the cells of w take their mass from places, whose shares add 
 side = "new": the cells of m' send their mass to places, whose shares add up to w.
 
 With cells cut into parts, w and m' above are the parts' masses: m' is spread over them
-(`jko.solvers.grid_levels`), and the measure that comes back is the sum over the parts of each cell.
+(`jko.solvers.grids.levels`), and the measure that comes back is the sum over the parts of each
+cell.
 A cell that a front crosses then knows better how much of it is full.
 
 T is at most W2^2 between the cells as atoms; putting the shares at the cells themselves costs
@@ -34,7 +35,7 @@ from jko.prox.duality.weights import fixed_gap, median_multiplier
 from jko.prox.result import Certificate
 from jko.solvers.back_and_forth.coupling import couple
 from jko.solvers.entropic.stated import CONSISTENT, Problem
-from jko.solvers.grid_levels import coarsened, gathered, grid_of, part_counts, refined, spread
+from jko.solvers.grids.levels import coarsened, gathered, grid_of, part_counts, refined, spread
 from jko.validation import Array
 
 

@@ -10,7 +10,7 @@ from jko.errors import JkoWarning
 from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
-from jko.solvers.resolution import spacing
+from jko.solvers.grids.resolution import spacing
 
 #: Largest eps of energies with sharp fronts, in squared cells.
 FRONT = 8.0

@@ -15,11 +15,11 @@ from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.entropic.gibbs import DENSE_LIMIT
 from jko.solvers.entropic.regularisation import choose_reg
 from jko.solvers.entropic.stated import EntropicStep
+from jko.solvers.grids.resolution import warn_if_coarse, warn_if_unresolved
 from jko.solvers.refusals import infeasible, not_transport
-from jko.solvers.resolution import warn_if_coarse, warn_if_unresolved
 from jko.validation import one_of, positive, positive_int
 
-#: Squared cells that plain and half steps should carry mass by (`jko.solvers.resolution`).
+#: Squared cells that plain and half steps should carry mass by (`jko.solvers.grids.resolution`).
 PLAIN_REACH, HALF_REACH = 0.5, 0.05
 
 

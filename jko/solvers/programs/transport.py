@@ -16,14 +16,14 @@ from jko.prox.duality.weights import fixed_gap, median_multiplier
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
 from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.solvers.grids.resolution import warn_if_coarse
 from jko.solvers.hellinger.multiplier import rescale
 from jko.solvers.programs.conic import rescaled
 from jko.solvers.refusals import infeasible, not_transport
-from jko.solvers.resolution import warn_if_coarse
 from jko.status import Breakdown, Status
 from jko.validation import Array, positive_int
 
-#: Squared cells that a step on a grid should carry mass by (`jko.solvers.resolution`).
+#: Squared cells that a step on a grid should carry mass by (`jko.solvers.grids.resolution`).
 LEAST = 0.5
 
 
