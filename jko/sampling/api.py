@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 
 from jko.errors import JkoWarning
+from jko.markov.mala import Cloud
+from jko.markov.resampling import effective_size
+from jko.markov.scale import Scale
 from jko.measures.atoms import Particles
 from jko.sampling.diagnostics import MOST, stein_discrepancy
 from jko.sampling.flows import svgd, wfr
@@ -29,9 +32,6 @@ from jko.sampling.task import (
     start_points,
     stated_density,
 )
-from jko.solvers.mala import Cloud
-from jko.solvers.resampling import effective_size
-from jko.solvers.scale import Scale
 from jko.threads import limited
 from jko.validation import Array, one_of, positive, positive_int, rng_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jko.solvers.scale import Scale
+from jko.markov.scale import Scale
 from jko.validation import Array, Mask
 
 #: Rows of a block of pairs.

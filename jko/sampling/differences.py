@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jko.solvers.mala import Density
+from jko.markov.mala import Density
 from jko.validation import Array, Index
 
 #: Step of a difference, relative to the size of the coordinate: where truncation and rounding of a

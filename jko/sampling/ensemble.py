@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from jko.errors import InvalidMeasure
-from jko.solvers.mala import Cloud, Density, Kernel, Move
-from jko.solvers.scale import Scale, Tuner, clip_of
+from jko.markov.mala import Cloud, Density, Kernel, Move
+from jko.markov.scale import Scale, Tuner, clip_of
 from jko.validation import Array
 
 

@@ -13,16 +13,16 @@ from jko.errors import JkoWarning, Unsupported
 from jko.flow import flow, interrupts_passed_on
 from jko.geometries import SphericalHellinger, Wasserstein
 from jko.geometries.base import Geometry, GeometrySum
+from jko.markov.density_estimate import MOST_DIM
+from jko.markov.mala import Density
+from jko.markov.scale import Scale
 from jko.measures.atoms import Particles
 from jko.measures.target import LogDensity
 from jko.sampling.ensemble import settle
 from jko.sampling.methods import compare_with_search
 from jko.sampling.path import wide
 from jko.sampling.task import Progress, Task
-from jko.solvers.density_estimate import MOST_DIM
-from jko.solvers.mala import Density
 from jko.solvers.particles.kernelised import Kernelised
-from jko.solvers.scale import Scale
 from jko.solvers.stochastic.birth_death import BirthDeath
 from jko.solvers.stochastic.langevin import Langevin
 from jko.trajectory import Trajectory

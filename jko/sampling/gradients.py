@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from jko.errors import InvalidArgument
-from jko.solvers.mala import Density
+from jko.markov.mala import Density
 from jko.validation import Array, Index
 
 #: Relative error beyond which a gradient is wrong.

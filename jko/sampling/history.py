@@ -8,10 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
+from jko.markov.mala import Cloud, Density
+from jko.markov.scale import Scale, Tuner
 from jko.sampling.ensemble import sweep
 from jko.sampling.modes import Modes, find_modes
-from jko.solvers.mala import Cloud, Density
-from jko.solvers.scale import Scale, Tuner
 from jko.validation import Array, Index
 
 #: Moves before anything is kept; scale, step and modes learn from them and are then frozen.

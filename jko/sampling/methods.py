@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from jko.errors import InvalidMeasure
+from jko.markov.resampling import systematic
+from jko.markov.scale import Tuner
 from jko.sampling.diagnostics import far_points, unseen
 from jko.sampling.ensemble import settle, sweep
 from jko.sampling.history import Chains, History
 from jko.sampling.modes import find_modes
 from jko.sampling.path import Path, wide
 from jko.sampling.task import Progress, Task
-from jko.solvers.resampling import systematic
-from jko.solvers.scale import Tuner
 from jko.validation import Array
 
 #: R-hat above which chains have not forgotten their start.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jko.solvers.mala import Cloud, Density
-from jko.solvers.scale import Scale
+from jko.markov.mala import Cloud, Density
+from jko.markov.scale import Scale
 from jko.validation import Array, Index, Mask
 
 #: Distance of two means over the sum of the spreads along the line between them. A Gaussian cut in

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jko.solvers.resampling import effective_size
+from jko.markov.resampling import effective_size
 from jko.validation import Array
 
 #: Particles per constraint below which no second moments are asked for.

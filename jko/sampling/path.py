@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from jko.errors import InvalidMeasure
+from jko.markov.mala import Between, Cloud, Density
+from jko.markov.resampling import effective_size, systematic
+from jko.markov.scale import Scale, Tuner
 from jko.measures.gaussian import Gaussian
 from jko.sampling.ensemble import sweep
-from jko.solvers.mala import Between, Cloud, Density
-from jko.solvers.resampling import effective_size, systematic
-from jko.solvers.scale import Scale, Tuner
 from jko.validation import Array
 
 #: Share of the particles that one stage keeps as its effective sample size.

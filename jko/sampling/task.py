@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType
+from jko.markov.mala import Cloud, Density
+from jko.markov.resampling import systematic
 from jko.measures.atoms import Particles
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity
 from jko.sampling.differences import Differences
 from jko.sampling.gradients import check_gradient
 from jko.sampling.history import Chains
-from jko.solvers.mala import Cloud, Density
-from jko.solvers.resampling import systematic
 from jko.validation import Array, finite_array, instance, positive_int
 
 #: An ensemble has at least this many chains, however few particles are asked for.

@@ -7,9 +7,9 @@ import pytest
 from sampling_targets import gaussian, two_modes
 
 import jko
+from jko.markov.density_estimate import estimate_density
+from jko.markov.resampling import systematic
 from jko.solvers import BirthDeath, Langevin, Reweighting, Tempering
-from jko.solvers.density_estimate import estimate_density
-from jko.solvers.resampling import systematic
 
 SHE, MIRROR = jko.SphericalHellinger(), jko.Divergence(p=1)
 

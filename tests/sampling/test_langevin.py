@@ -7,8 +7,8 @@ import pytest
 from sampling_targets import gaussian, two_modes
 
 import jko
+from jko.markov.mala import Cloud, Kernel
 from jko.solvers import Langevin
-from jko.solvers.mala import Cloud, Kernel
 
 
 def step(mu, target, tau, **options):

@@ -5,14 +5,14 @@ import pytest
 from sampling_targets import gaussian, two_modes
 
 import jko
+from jko.markov.mala import Cloud
+from jko.markov.resampling import effective_size
+from jko.markov.scale import Scale, Tuner
 from jko.sampling.diagnostics import stein_discrepancy, unseen
 from jko.sampling.history import History
 from jko.sampling.modes import find_modes
 from jko.sampling.moments import moment_weights, project
 from jko.sampling.path import Path, longest_power, wide
-from jko.solvers.mala import Cloud
-from jko.solvers.resampling import effective_size
-from jko.solvers.scale import Scale, Tuner
 
 
 def test_moment_weights_are_the_nearest_ones(rng):

@@ -12,11 +12,11 @@ from jko.energies.divergence import KL
 from jko.energies.recorded import recorded
 from jko.errors import InvalidMeasure, JkoWarning
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
+from jko.markov.density_estimate import MOST_DIM, TOLERATED, estimate_density
+from jko.markov.resampling import effective_size, systematic
 from jko.measures.atoms import Particles
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.density_estimate import MOST_DIM, TOLERATED, estimate_density
-from jko.solvers.resampling import effective_size, systematic
 from jko.solvers.stochastic.langevin import refusal, stated_target
 from jko.validation import Array
 

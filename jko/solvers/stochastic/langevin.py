@@ -11,12 +11,12 @@ import numpy as np
 from jko.energies.recorded import density_target, recorded
 from jko.errors import InvalidMeasure, JkoWarning
 from jko.geometries.wasserstein import Wasserstein
+from jko.markov.mala import Cloud, Density, Kernel, Move
 from jko.measures.atoms import Particles
 from jko.measures.target import LogDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.mala import Cloud, Density, Kernel, Move
 from jko.status import Breakdown, Status
 from jko.validation import Array, positive_int
 

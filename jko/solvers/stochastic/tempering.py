@@ -10,13 +10,13 @@ import numpy as np
 from jko.energies.recorded import recorded
 from jko.errors import InvalidMeasure
 from jko.geometries.divergence import Divergence
+from jko.markov.mala import Between, Cloud, Kernel
+from jko.markov.resampling import systematic
+from jko.markov.scale import Scale, Tuner, clip_of
 from jko.measures.atoms import Particles
 from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.mala import Between, Cloud, Kernel
-from jko.solvers.resampling import systematic
-from jko.solvers.scale import Scale, Tuner, clip_of
 from jko.solvers.stochastic.birth_death import step_on_atoms, thinned
 from jko.solvers.stochastic.langevin import refusal, stated_target
 from jko.validation import instance, positive_int

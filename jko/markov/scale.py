@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jko.solvers.mala import Move
+from jko.markov.mala import Move
 from jko.validation import Array
 
 #: Acceptance that is best for MALA in high dimension.

@@ -1,0 +1,1 @@
+"""Markov kernels that keep a density, their tuning, resampling and density estimates."""
