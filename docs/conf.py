@@ -72,7 +72,7 @@ def _escaped(part):
 def _write_solvers(app):
     """The table of `jko list` and the solvers' entries of the API page."""
     from jko import survey
-    from jko.solvers.select import AUTO
+    from jko.solvers.auto import AUTO
 
     classes = dict.fromkeys(type(solver).__name__ for solver in AUTO)  # one solver, two settings
     entries = [f".. autoclass:: jko.solvers.{name}" for name in classes]

@@ -46,8 +46,8 @@ from jko.measures import (
     Particles,
 )
 from jko.prox import ProxProblem, Status, StepResult
-from jko.solvers.select import solvers_for
-from jko.solvers.stepping import step
+from jko.solvers.auto import solvers_for
+from jko.solvers.step import step
 from jko.splitting import split_step
 from jko.trajectory import Trajectory
 

@@ -15,7 +15,7 @@ from jko.measures.base import Measure
 from jko.measures.linear import extrapolated
 from jko.prox.result import StepResult
 from jko.solvers.base import ProxSolver
-from jko.solvers.stepping import step
+from jko.solvers.step import step
 from jko.status import Status
 from jko.validation import instance, one_of, positive, rng_of
 

@@ -18,7 +18,7 @@ from jko.kernels import Gaussian as GaussianKernel
 from jko.measures import Gaussian, Grid, GridDensity, Histogram, LogDensity, Particles
 from jko.measures.base import Discrete, Measure
 from jko.prox.problem import ProxProblem
-from jko.solvers.select import AUTO, survey
+from jko.solvers.auto import AUTO, survey
 from jko.validation import Array
 
 KERNEL = GaussianKernel(bandwidth=1.0)

@@ -14,7 +14,7 @@ from jko.energies.potential import Potential
 from jko.errors import InvalidArgument
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
-from jko.solvers.stepping import step
+from jko.solvers.step import step
 from jko.validation import Array
 
 #: Ascent steps of every start before the best are polished.

@@ -17,7 +17,7 @@ from jko.geometries.wasserstein import MAX_PAIRS, Wasserstein
 from jko.prox.result import StepResult
 from jko.solvers.programs.conic import Conic
 from jko.solvers.programs.linear import best_partners
-from jko.solvers.stepping import step
+from jko.solvers.step import step
 from jko.validation import Array, Index
 
 #: Tolerance of the steps under a ball, a few digits below that of the ball.

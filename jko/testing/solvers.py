@@ -13,7 +13,7 @@ from jko.errors import Unsupported
 from jko.measures import Discrete, Gaussian, Measure, Particles
 from jko.prox import Breakdown, ProxProblem, StepResult
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.stepping import judge
+from jko.solvers.step import judge
 from jko.testing.report import close, ran, require
 from jko.validation import Array, rng_of
 

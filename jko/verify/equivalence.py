@@ -28,7 +28,7 @@ from jko.prox.duality.certify import certify
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import ProxSolver
 from jko.solvers.programs.conic import Conic
-from jko.solvers.stepping import step
+from jko.solvers.step import step
 from jko.solvers.weights.simplex_qp import SimplexQP
 from jko.validation import Array, instance, one_of, positive
 from jko.verify.programs import inclusive_kl_program

@@ -12,7 +12,7 @@ from jko.energies.base import Energy
 from jko.geometries import Hellinger, Wasserstein
 from jko.identity import Identity, max_of
 from jko.measures import Histogram, Particles
-from jko.solvers.stepping import step
+from jko.solvers.step import step
 from jko.splitting import split_step
 from jko.verify import problems
 from jko.verify.orders import TAUS, order

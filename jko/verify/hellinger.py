@@ -15,7 +15,7 @@ from jko.geometries import Hellinger, SphericalHellinger
 from jko.geometries.base import Geometry
 from jko.identity import Identity, max_of
 from jko.measures.base import Discrete
-from jko.solvers.stepping import step
+from jko.solvers.step import step
 from jko.validation import Array, Mask
 from jko.verify.actions import action, integrate
 from jko.verify.orders import TAUS, order

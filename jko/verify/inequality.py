@@ -9,7 +9,7 @@ from jko.energies.base import Energy
 from jko.geometries.base import Geometry
 from jko.identity import Identity, max_of
 from jko.measures.base import Measure
-from jko.solvers.stepping import step
+from jko.solvers.step import step
 
 Stepper = Callable[..., Any]
 

@@ -15,7 +15,7 @@ from jko.geometries.base import Geometry
 from jko.identity import Identity, max_of
 from jko.kernels import Kernel
 from jko.measures.base import Discrete, Measure
-from jko.solvers.stepping import step
+from jko.solvers.step import step
 from jko.validation import Array
 from jko.verify.actions import action, integrate
 from jko.verify.orders import SLACK, measured_order

@@ -7,7 +7,7 @@ from generators.problems import PROBLEMS, RESIDUAL_ONLY
 
 import jko
 from jko.solvers import BackAndForth, Conic, SimplexQP
-from jko.solvers.select import AUTO
+from jko.solvers.auto import AUTO
 from jko.testing import check_solver
 
 #: Settings that `auto` does not choose by itself, and back-and-forth without the limits it sets.

@@ -12,7 +12,7 @@ import jko
 from jko.measures.base import Discrete
 from jko.prox.result import Certificate
 from jko.solvers import Answer, Controls, ProxSolver
-from jko.solvers.select import AUTO
+from jko.solvers.auto import AUTO
 from jko.status import Breakdown
 
 KERNEL = jko.kernels.Gaussian(0.8)

@@ -279,7 +279,7 @@ def test_refusals(solver, geometry, kind, sentence):
 
 
 def test_auto_never_chooses_an_explicit_step():
-    from jko.solvers.select import AUTO
+    from jko.solvers.auto import AUTO
 
     assert not any(isinstance(s, (Euler, Multiplicative, ProjectedWeights)) for s in AUTO)
 

@@ -10,7 +10,7 @@ from jko.geometries import Hellinger, Wasserstein
 from jko.prox import ProxProblem
 from jko.solvers import Bures
 from jko.solvers.base import Answer
-from jko.solvers.stepping import step
+from jko.solvers.step import step
 
 W = Wasserstein()
 

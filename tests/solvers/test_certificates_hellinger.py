@@ -9,7 +9,7 @@ from jko.prox import ProxProblem
 from jko.prox.duality.certify import hellinger_certificate
 from jko.solvers import Conic, DualRoot, SphericalFixedPoint
 from jko.solvers.base import Answer, Controls
-from jko.solvers.stepping import judge
+from jko.solvers.step import judge
 
 FREE, FIXED, SPHERE = jko.Hellinger(), jko.Hellinger(mass="fixed"), jko.SphericalHellinger()
 TAUS = (1e-3, 0.4, 30.0)

@@ -10,7 +10,7 @@ from jko.geometries import Hellinger, Wasserstein
 from jko.numerics.lbfgs import descend
 from jko.prox import Status
 from jko.solvers import Lagrangian
-from jko.solvers.stepping import step
+from jko.solvers.step import step
 
 W = Wasserstein()
 K = jko.kernels.Gaussian(1.0)

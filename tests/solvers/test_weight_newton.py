@@ -10,8 +10,8 @@ from jko.energies.separable import Separable
 from jko.prox.duality.certify import certify
 from jko.prox.duality.weights import brackets, bregman, fixed_gap, response, weight_certificate
 from jko.solvers import ClosedForm, Conic, SimplexQP, WeightNewton
+from jko.solvers.auto import select
 from jko.solvers.base import Controls
-from jko.solvers.select import select
 from jko.solvers.weights.program import WeightProgram
 from jko.status import Breakdown
 

@@ -10,7 +10,7 @@ import pytest
 import jko
 from jko.measures import Discrete
 from jko.prox import ProxProblem
-from jko.solvers.select import survey as ask
+from jko.solvers.auto import survey as ask
 from jko.survey import ENERGIES, GEOMETRIES, MEASURES, table
 from jko.testing import check_solver
 

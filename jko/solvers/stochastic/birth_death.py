@@ -120,7 +120,7 @@ class BirthDeath(Reweighting):
 
 def step_on_atoms(problem: ProxProblem, c: float, log_ratio: Array, controls: Controls) -> Answer:
     """The step of c KL to the target with masses w exp(log_ratio) on the atoms, all figures set."""
-    from jko.solvers.select import select  # solvers of weights are chosen as anywhere else
+    from jko.solvers.auto import select  # solvers of weights are chosen as anywhere else
 
     previous = problem.discrete
     masses = importance_masses(previous.weights, log_ratio)

@@ -15,8 +15,8 @@ from jko.geometries.base import Geometry
 from jko.measures.base import Discrete, Measure
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate, StepResult
+from jko.solvers.auto import next_after, select
 from jko.solvers.base import Answer, Controls, HandedBack, ProxSolver
-from jko.solvers.select import next_after, select
 from jko.status import Breakdown, Status
 from jko.threads import limited
 from jko.validation import positive, positive_int, rng_of
