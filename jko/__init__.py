@@ -3,9 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-from jko import callbacks, kernels, solvers
-from jko.archive import InvalidFile
-from jko.clock import AdaptiveStep
+from jko import kernels, solvers
 from jko.energies import (
     KL,
     BoxConstraint,
@@ -26,7 +24,12 @@ from jko.errors import (
     StepFailed,
     Unsupported,
 )
-from jko.flow import flow, resume
+from jko.flows import callbacks
+from jko.flows.archive import InvalidFile
+from jko.flows.clock import AdaptiveStep
+from jko.flows.driver import flow, resume
+from jko.flows.splitting import split_step
+from jko.flows.trajectory import Trajectory
 from jko.geometries import (
     MMD,
     Divergence,
@@ -48,8 +51,6 @@ from jko.measures import (
 from jko.prox import ProxProblem, Status, StepResult
 from jko.solvers.auto import solvers_for
 from jko.solvers.step import step
-from jko.splitting import split_step
-from jko.trajectory import Trajectory
 
 __version__ = "0.1.0"
 

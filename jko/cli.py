@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import jko
 from jko.errors import InvalidArgument, JkoError, Unsupported
-from jko.flow import interrupts_passed_on
+from jko.flows.driver import interrupts_passed_on
 
 
 class _Parser(argparse.ArgumentParser):

@@ -6,7 +6,8 @@ from typing import Any
 
 from jko.energies.mmd import MMDEnergy
 from jko.errors import InvalidArgument, Unsupported
-from jko.flow import flow
+from jko.flows.driver import flow
+from jko.flows.trajectory import Trajectory
 from jko.geometries import SphericalHellinger, Wasserstein
 from jko.geometries.base import Geometry, GeometrySum
 from jko.kernels import Kernel
@@ -18,7 +19,6 @@ from jko.solvers.base import ProxSolver
 from jko.solvers.particles.euler import Euler
 from jko.solvers.particles.multiplicative import Multiplicative
 from jko.solvers.particles.projected import ProjectedWeights
-from jko.trajectory import Trajectory
 from jko.validation import instance, one_of, positive
 
 #: Atoms of particles and target together above which Gaussian sums are computed fast.

@@ -12,12 +12,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from jko.errors import InvalidArgument
+from jko.flows.trajectory import Trajectory
 from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
 from jko.plot.drawing import density, particles
 from jko.plot.files import writing
 from jko.plot.style import figure, finish, styled
-from jko.trajectory import Trajectory
 from jko.validation import Array, instance, positive, positive_int
 
 #: Seconds that a GIF can show a frame for, on average (the last one stays a second more).

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import InvalidArgument
+from jko.flows.trajectory import Trajectory
 from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
 from jko.plot.style import COLORS, MUTED, finish, styled
-from jko.trajectory import Trajectory
 
 
 @styled

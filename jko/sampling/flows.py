@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from jko.callbacks import Event
 from jko.energies import KL
 from jko.errors import JkoWarning, Unsupported
-from jko.flow import flow, interrupts_passed_on
+from jko.flows.callbacks import Event
+from jko.flows.driver import flow, interrupts_passed_on
+from jko.flows.trajectory import Trajectory
 from jko.geometries import SphericalHellinger, Wasserstein
 from jko.geometries.base import Geometry, GeometrySum
 from jko.markov.density_estimate import MOST_DIM
@@ -25,7 +26,6 @@ from jko.sampling.task import Progress, Task
 from jko.solvers.particles.kernelised import Kernelised
 from jko.solvers.stochastic.birth_death import BirthDeath
 from jko.solvers.stochastic.langevin import Langevin
-from jko.trajectory import Trajectory
 from jko.validation import Array
 
 #: Steps of the flow, their length, the Langevin moves of each, and how wide the start is at most.

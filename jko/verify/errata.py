@@ -9,11 +9,11 @@ import numpy as np
 
 from jko.energies import PhiDivergence, Potential
 from jko.energies.base import Energy
+from jko.flows.splitting import split_step
 from jko.geometries import Hellinger, Wasserstein
 from jko.identity import Identity, max_of
 from jko.measures import Histogram, Particles
 from jko.solvers.step import step
-from jko.splitting import split_step
 from jko.verify import problems
 from jko.verify.orders import TAUS, order
 

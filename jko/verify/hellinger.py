@@ -10,7 +10,7 @@ import numpy as np
 from jko import reference
 from jko.energies import KL, PhiDivergence
 from jko.energies.base import Energy
-from jko.flow import flow
+from jko.flows.driver import flow
 from jko.geometries import Hellinger, SphericalHellinger
 from jko.geometries.base import Geometry
 from jko.identity import Identity, max_of

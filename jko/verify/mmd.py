@@ -9,7 +9,7 @@ import numpy as np
 
 from jko.energies import InclusiveKL, MMDEnergy
 from jko.energies.base import Energy
-from jko.flow import flow
+from jko.flows.driver import flow
 from jko.geometries import MMD, Hellinger, Wasserstein
 from jko.geometries.base import Geometry
 from jko.identity import Identity, max_of

@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike
 from jko import reference
 from jko.energies import KL
 from jko.errors import InvalidArgument
-from jko.flow import flow
+from jko.flows.driver import flow
+from jko.flows.splitting import Scheme, split_step
 from jko.geometries import Hellinger, SphericalHellinger, Wasserstein
 from jko.geometries.base import GeometrySum
 from jko.identity import Identity
 from jko.measures import Gaussian, Grid, GridDensity, Particles
 from jko.measures.base import Discrete
-from jko.splitting import Scheme, split_step
 from jko.validation import Array, finite_array
 from jko.verify import problems
 

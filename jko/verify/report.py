@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from jko.errors import InvalidArgument, JkoError
-from jko.flow import interrupts_passed_on
+from jko.flows.driver import interrupts_passed_on
 from jko.identity import Identity, Report
 from jko.verify.catalogue import CHECKS
 

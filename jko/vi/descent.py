@@ -11,12 +11,12 @@ from jko.energies.divergence import KL
 from jko.energies.gaussian_form import fisher_norm
 from jko.errors import StepFailed
 from jko.expectations import Cubature, Rule
+from jko.flows.splitting import SplitResult, split_step
 from jko.geometries.base import Geometry, GeometrySum
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity
 from jko.solvers.gaussian.fisher_rao import natural_update
 from jko.solvers.gaussian.mixtures import parts_of
-from jko.splitting import SplitResult, split_step
 from jko.status import Status
 from jko.vi.result import TraceRow
 

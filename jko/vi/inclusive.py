@@ -8,13 +8,13 @@ import numpy as np
 
 from jko.energies.divergence import InclusiveKL
 from jko.errors import InvalidArgument, InvalidMeasure, StepFailed
+from jko.flows.splitting import split_step
 from jko.geometries.base import Geometry, GeometrySum
 from jko.geometries.divergence import Divergence
 from jko.geometries.gaussian import gaussian_kl
 from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity
-from jko.splitting import split_step
 from jko.vi.importance import ImportanceSample, importance_sample
 from jko.vi.result import TraceRow
 

@@ -7,7 +7,7 @@ from generators import measures
 
 import jko
 from jko import AdaptiveStep, reference
-from jko.clock import MAX_STEPS, AdaptiveClock, Clock, apart, from_tree
+from jko.flows.clock import MAX_STEPS, AdaptiveClock, Clock, apart, from_tree
 
 W = jko.Wasserstein()
 START, TARGET = jko.Gaussian([3.0], [[0.05]]), jko.Gaussian([0.0], [[1.0]])
@@ -113,7 +113,7 @@ def test_a_resumed_run_is_the_same_to_the_bit(name, after, tmp_path):
 def test_files_of_constant_clocks_keep_their_form():
     assert from_tree({"tau": 0.1, "steps": 3, "t1": None}) == Clock(0.1, 3)
     clock = AdaptiveClock.of(AdaptiveStep(0.1), None, 2.0)
-    from jko.clock import as_tree
+    from jko.flows.clock import as_tree
 
     assert from_tree(as_tree(clock)) == clock
 

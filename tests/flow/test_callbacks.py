@@ -11,7 +11,7 @@ from flow_cases import CASES, KERNEL, fresh
 from generators import measures
 
 import jko
-from jko.callbacks import (
+from jko.flows.callbacks import (
     STOP,
     AtTimes,
     Call,

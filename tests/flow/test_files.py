@@ -11,7 +11,7 @@ from flow_cases import CASES, Noisy, assert_same, fresh, same_bits
 from generators import measures
 
 import jko
-from jko import archive
+from jko.flows import archive
 
 ENERGY = CASES["particles"].energy
 

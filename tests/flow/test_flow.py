@@ -8,7 +8,7 @@ from flow_cases import CASES, KERNEL, Noisy, fresh, same_bits, well_energy
 from generators import measures
 
 import jko
-from jko.callbacks import Record, StopWhen
+from jko.flows.callbacks import Record, StopWhen
 
 IFT = CASES["particles"]
 W = jko.Wasserstein()

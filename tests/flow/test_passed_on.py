@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jko
-from jko.flow import interrupts_passed_on
+from jko.flows.driver import interrupts_passed_on
 
 
 def _interrupt(event: jko.callbacks.Event) -> None:

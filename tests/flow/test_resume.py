@@ -10,7 +10,7 @@ import pytest
 from flow_cases import CASES, Noisy, assert_same, fresh, well, well_energy
 
 import jko
-from jko.callbacks import Every, Record
+from jko.flows.callbacks import Every, Record
 
 
 def cut(case, path, after, **extra):

@@ -6,8 +6,8 @@ from line_cases import WELL, W, affine, profile
 
 import jko
 from jko import reference
+from jko.flows.splitting import Scheme
 from jko.solvers import Quantile
-from jko.splitting import Scheme
 
 TAUS = (0.1, 0.05, 0.025)
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from jko import archive
 from jko.errors import InvalidArgument
+from jko.flows import archive
+from jko.flows.splitting import SplitResult
 from jko.identity import Identity, Report, bound, max_of
 from jko.measures.base import Measure
 from jko.prox.result import Certificate, StepResult
-from jko.splitting import SplitResult
 from jko.status import Status
 from jko.validation import Array, real
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from jko.callbacks import Event
-from jko.clock import Pace
 from jko.errors import InvalidArgument, InvalidType
+from jko.flows.callbacks import Event
+from jko.flows.clock import Pace
+from jko.flows.splitting import Plan, SplitResult
+from jko.flows.trajectory import STOPPED, StepRecord, Trajectory
 from jko.measures.base import Measure
-from jko.splitting import Plan, SplitResult
-from jko.trajectory import STOPPED, StepRecord, Trajectory
 from jko.validation import positive, positive_int
 
 

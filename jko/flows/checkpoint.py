@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from jko import archive, clock
 from jko.energies.recorded import recorded
 from jko.errors import InvalidArgument, Unsupported
+from jko.flows import archive, clock
+from jko.flows.splitting import Plan, Scheme
+from jko.flows.state import Options, Run, Saving, describe
+from jko.flows.trajectory import Trajectory
 from jko.geometries.base import GeometrySum
 from jko.measures.atoms import Particles
 from jko.measures.base import Measure
-from jko.run import Options, Run, Saving, describe
-from jko.splitting import Plan, Scheme
-from jko.trajectory import Trajectory
 from jko.validation import positive_int
 
 

@@ -9,17 +9,17 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from jko.archive import InvalidFile
-from jko.callbacks import Callbacks, Event
-from jko.checkpoint import Checkpoint, resumed
-from jko.clock import AdaptiveStep, pace_of
 from jko.energies.base import Energy
 from jko.errors import StepFailed, Unsupported
+from jko.flows.archive import InvalidFile
+from jko.flows.callbacks import Callbacks, Event
+from jko.flows.checkpoint import Checkpoint, resumed
+from jko.flows.clock import AdaptiveStep, pace_of
+from jko.flows.splitting import Plan, Scheme
+from jko.flows.state import Options, Run, Saving
+from jko.flows.trajectory import Trajectory
 from jko.geometries.base import Geometry, GeometrySum
 from jko.measures.base import Measure
-from jko.run import Options, Run, Saving
-from jko.splitting import Plan, Scheme
-from jko.trajectory import Trajectory
 from jko.validation import instance, rng_of
 
 

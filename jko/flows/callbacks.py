@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from jko.archive import storable
 from jko.errors import InvalidArgument, InvalidType, JkoError
+from jko.flows.archive import storable
+from jko.flows.splitting import SplitResult
 from jko.measures.base import Measure
-from jko.splitting import SplitResult
 from jko.validation import instance, positive, positive_int
 
 

@@ -9,11 +9,11 @@ from typing import Any, Self
 import numpy as np
 
 from jko.errors import InvalidArgument, InvalidType, StepFailed, Unsupported
+from jko.flows.splitting import Plan, SplitResult, advance, in_sequence
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
-from jko.splitting import Plan, SplitResult, advance, in_sequence
 from jko.validation import one_of, positive, positive_int
 
 #: Beyond this many steps t1/tau is a slip of the pen.
