@@ -64,7 +64,7 @@ def peer(name: str, x: np.ndarray, radius: float) -> float:
         constraints += [cp.sum(plan, axis=1) == 1, cp.sum(plan, axis=0) == u]
         constraints.append(cp.sum(cp.multiply(cost, plan)) <= n * radius**2)
     else:
-        root = jko.numerics.gram_root(KERNELS[name].positive_gram(x))
+        root = jko.numerics.elementary.gram_root(KERNELS[name].positive_gram(x))
         constraints.append(cp.norm(root @ (u - 1)) <= n * radius)
     program = cp.Problem(cp.Maximize(values @ u / n), constraints)
     program.solve(solver="CLARABEL")

@@ -207,7 +207,7 @@ def split_step(
         Both are first order with proximal sub-steps; "strang" is second order with
         `scheme="midpoint"`.
     scheme : {"implicit", "midpoint", "richardson"}
-        See `jko.splitting.Scheme`.
+        See `jko.flows.splitting.Scheme`.
     solver : "auto", a solver, or a tuple with one per geometry
     tol, max_iter, rng, throw
         As in `jko.step`, for every sub-step.

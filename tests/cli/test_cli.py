@@ -147,7 +147,7 @@ def test_list_in_words_gives_the_reason_for_a_refusal(capsys):
 def test_list_reasons_names_every_solver(capsys):
     step = ("--energy", "Potential", "--geometry", "Hellinger", "--measure", "Histogram")
     out = run(capsys, "list", *step, "--reasons")[1]
-    for solver in jko.solvers.select.AUTO:
+    for solver in jko.solvers.auto.AUTO:
         assert solver.name in out
 
 

@@ -45,7 +45,7 @@ def test_against_a_conic_program():
     cp = pytest.importorskip("cvxpy")
     mu, eps = sample(15), 0.2
     x = np.concatenate([mu.points, line(20)])
-    root = jko.numerics.gram_root(GAUSS(x))
+    root = jko.numerics.elementary.gram_root(GAUSS(x))
     nominal = np.concatenate([mu.weights, np.zeros(20)])
     f0, g = cp.Variable(), cp.Variable(root.shape[0])  # f = root' g on the points, |f| = |g|
     bound = f0 + (root @ nominal) @ g + eps * cp.norm(g)

@@ -1,4 +1,4 @@
-"""One registry: for every solver of `jko.solvers.select.AUTO`, problems it must pass.
+"""One registry: for every solver of `jko.solvers.auto.AUTO`, problems it must pass.
 
 A new solver needs one entry here, under its `name`; the contract tests do the rest.
 """

@@ -117,7 +117,7 @@ def late(mu, energy, geometry, tau, **options):
 
 
 def still(mu, *args, **options):
-    return jko.splitting.SplitResult(mu, 0.0, (), 0.0)
+    return jko.flows.splitting.SplitResult(mu, 0.0, (), 0.0)
 
 
 def shaken(mu, *args, **options):

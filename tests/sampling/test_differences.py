@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sampling_targets import gaussian, two_modes
+from generators.targets import gaussian, two_modes
 
 import jko
 from jko.sampling import differences

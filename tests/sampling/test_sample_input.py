@@ -5,7 +5,7 @@ import types
 
 import numpy as np
 import pytest
-from sampling_targets import gaussian
+from generators.targets import gaussian
 
 import jko
 from jko.sampling import check_gradient

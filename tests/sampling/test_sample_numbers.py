@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sampling_targets import gaussian, two_modes
+from generators.targets import gaussian, two_modes
 
 import jko
 from jko.sampling.methods import compare_with_search

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from sampling_targets import gaussian, two_modes
+from generators.targets import gaussian, two_modes
 
 import jko
 from jko.markov.density_estimate import estimate_density
