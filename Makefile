@@ -8,14 +8,24 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEV := $(VENV)/.stamp-dev
 DOCS := $(VENV)/.stamp-docs
 
+# The core alone: an environment without the extras.
+CORE := $(VENV)-core
+CORE_STAMP := $(CORE)/.stamp-core
+
+# OpenBLAS picks its kernels by the processor; these are those of older ones, and every x86-64
+# processor of the last ten years can run them.
+ARITHMETICS := Haswell Nehalem
+NUMERICAL := $(addprefix tests/,analytic contract demos/test_documents.py dro energies flows \
+  geometries identities kernels matching measures numerics order pde sampling solvers vi)
+
 # Tests run in parallel processes: one BLAS thread each is faster than two pools fighting.
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo verify lint format docs bench clean distclean
+.PHONY: help setup test core arithmetics demo verify lint hooks format docs bench package clean distclean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 	@echo "Variables: PYTHON=$(PYTHON)  VENV=$(VENV)  ARGS= (passed on to pytest or the demo)"
 
 $(BIN)/python:
@@ -39,6 +49,26 @@ setup: $(DEV) ## create the environment and install jko with its tools
 test: $(DEV) ## run the tests
 	$(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m pytest -n 2 $(ARGS)
 
+$(CORE_STAMP): pyproject.toml
+	"$(PYTHON)" -m venv "$(CORE)"
+	$(CORE)/bin/python -m pip --disable-pip-version-check install --quiet -e '.[test]'
+	@touch $@
+
+core: $(CORE_STAMP) ## run the tests of the core in an environment without the extras
+	JKO_CORE_ALONE=1 $(ONE_THREAD) $(CORE)/bin/python -m pytest -n 2 tests/test_core_alone.py tests/test_package.py \
+	  tests/cli tests/kernels tests/measures tests/numerics tests/solvers/hellinger $(ARGS)
+
+arithmetics: $(DEV) ## run the numerical tests under the arithmetic of older processors
+	@if [ -n "$$OPENBLAS_CORETYPE" ]; then \
+	  echo "This machine has set OPENBLAS_CORETYPE=$$OPENBLAS_CORETYPE itself: it is left alone, and nothing is run."; \
+	  exit 0; \
+	fi; \
+	for core in $(ARITHMETICS); do \
+	  echo "== OPENBLAS_CORETYPE=$$core"; \
+	  OPENBLAS_CORETYPE=$$core $(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m pytest -n 2 $(NUMERICAL) $(ARGS) \
+	    || exit 1; \
+	done
+
 demo: $(DEV) ## run the main demo on real data
 	$(BIN)/jko demo ift $(ARGS)
 
@@ -51,6 +81,9 @@ lint: $(DEV) ## check style, format, types and import layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+hooks: $(DEV) ## run the checks of `make lint` before every commit
+	$(BIN)/pre-commit install
+
 format: $(DEV) ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -59,12 +92,13 @@ docs: $(DOCS) ## build the documentation in docs/_build/html
 	$(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
-bench: $(DEV) ## run every script in benchmarks/
-	@for script in benchmarks/[!_]*.py; do \
-	  if [ ! -e "$$script" ]; then echo "There are no benchmarks yet."; exit 0; fi; \
-	  echo "== $$script"; \
-	  $(ONE_THREAD) $(BIN)/python "$$script" || exit 1; \
-	done
+bench: $(DEV) ## run every script in benchmarks/ at sizes fit for minutes and write a table
+	$(ONE_THREAD) $(BIN)/python -m benchmarks $(ARGS)
+
+package: $(DEV) ## build the wheel and the source archive in dist/ and check them
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
 
 clean: ## remove caches and built files, keep the environment
 	rm -rf build dist docs/_build docs/auto_examples docs/generated
@@ -72,4 +106,4 @@ clean: ## remove caches and built files, keep the environment
 	find jko tests demos benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean ## clean, and remove the environment too
-	rm -rf "$(VENV)"
+	rm -rf "$(VENV)" "$(CORE)"

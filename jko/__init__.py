@@ -102,7 +102,7 @@ __all__ = [
 ]
 
 #: Rooms that are imported when they are first asked for, so that `import jko` stays quick.
-_LATER = ("dro", "sampling", "thinning", "verify", "vi")
+_LATER = ("dro", "plot", "reference", "sampling", "testing", "thinning", "verify", "vi")
 #: Functions of such rooms that are called by their own name.
 _LATER_FUNCTIONS = {"sample": "sampling"}
 
@@ -116,4 +116,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER, *_LATER_FUNCTIONS})
+    return sorted({*__all__, *_LATER, *_LATER_FUNCTIONS, "__version__"})

@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Run a demo: jko demo NAME [options]; jko demo NAME --help shows its options."
         " Without a name, list the demos.",
     )
+    demo.add_argument("--list", action="store_true", help="list the demos")
     demo.set_defaults(run=lambda _: _list_demos())
     return parser
 

@@ -8,7 +8,9 @@ try:
     import matplotlib  # noqa: F401
     import PIL  # noqa: F401  matplotlib brings it
 except ImportError as error:
-    raise ImportError("jko.plot needs matplotlib; pip install 'jko[demo]' brings it") from error
+    raise ModuleNotFoundError(
+        "jko.plot needs matplotlib; pip install 'jko[demo]' brings it", name="matplotlib"
+    ) from error
 
 from jko.plot.animation import animate
 from jko.plot.drawing import decay, density, particles, points

@@ -161,8 +161,9 @@ def test_list_unknown_filter(capsys):
 
 
 @pytest.mark.usefixtures("demos")
-def test_demos_are_listed_with_their_first_line(capsys):
-    code, out, _ = run(capsys, "demo")
+@pytest.mark.parametrize("argv", [["demo"], ["demo", "--list"]])
+def test_demos_are_listed_with_their_first_line(capsys, argv):
+    code, out, _ = run(capsys, *argv)
     assert code == 0
     assert out.splitlines() == [
         "good  A good demo.",

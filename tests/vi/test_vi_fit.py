@@ -94,7 +94,7 @@ def test_condition_numbers(d, condition, gradient):
 
 @pytest.mark.parametrize(("dim", "count"), [(10, 50), (100, 500)])
 def test_logistic_regression_reaches_the_optimum(dim, count):
-    """Against L-BFGS on the exact bound: within 1e-3, and d = 100 well within 10 s."""
+    """Against L-BFGS on the exact bound: within 1e-3."""
     problem = Logistic.draw(dim, count)
     fit = jko.vi.fit(problem.target, rng=0)
     best, gradient = problem.optimum(fit.laplace)
@@ -104,7 +104,7 @@ def test_logistic_regression_reaches_the_optimum(dim, count):
     assert short <= 0.01 * (best - problem.elbo_of(fit.laplace))  # Laplace: .31 and 6.2 short
     assert abs(fit.elbo - problem.elbo_of(fit.measure)) <= 4 * fit.elbo_error
     assert short <= 2 * fit.moment_error**2  # what the error claimed allows
-    assert fit.seconds < 10
+    assert len(fit.trace) <= 20  # steps: 11 and 15; the seconds are in benchmarks/
 
 
 def test_every_geometry_finds_the_same_gaussian():

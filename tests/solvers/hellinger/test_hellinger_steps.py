@@ -226,7 +226,7 @@ def test_the_rate_multiplies_tau_and_a_warm_start_changes_nothing():
     assert second.iterations <= first.iterations
 
 
-def test_a_million_atoms_in_seconds():
+def test_a_million_atoms_take_a_few_sweeps():
     n = 1_000_000
     rng = np.random.default_rng(0)
     grid = jko.Grid([0.0], [1.0], (n,))
@@ -234,4 +234,4 @@ def test_a_million_atoms_in_seconds():
     pi = mu.with_weights(rng.gamma(2.0, size=n) / n)
     found = jko.step(mu, jko.KL(pi) + jko.PhiDivergence(pi, p=0.5), FIXED, 1.0)
     assert found.success
-    assert found.seconds < 15  # 1.5 s on a free core, against an aim of 3 s
+    assert found.iterations <= 8  # sweeps over the atoms: 6; the seconds are in benchmarks/

@@ -157,5 +157,7 @@ def test_twenty_thousand_particles():
     w = found.measure.weights
     g = k.apply(mu.points, mu.points, 2 * w - mu.weights) - k.embed(pi, mu.points)
     assert w @ g - g.min() <= 1e-8 + found.info["delta"] * 4
-    assert found.seconds < 20
+    # What the step costs: Newton systems (11 of them) of the factor's rank (223).
+    assert found.iterations <= 16
+    assert found.info["rank"] <= 270
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 4e6

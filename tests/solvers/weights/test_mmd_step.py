@@ -146,7 +146,9 @@ def test_thousand_particles_reach_nine_digits():
     found = jko.step(mu, jko.MMDEnergy(pi, kernel), jko.MMD(kernel), 1.0)
     assert found.gap <= 1e-9
     assert dense_gap(found.measure.weights, mu, pi, kernel, 1.0) <= 1e-9
-    assert found.seconds < 20
+    # What the step costs: Newton systems (15 of them) of the factor's rank (336).
+    assert found.iterations <= 20
+    assert found.info["rank"] <= 400
 
 
 @pytest.mark.parametrize("mass", [1e-3, 1.0, 50.0, 1e4])

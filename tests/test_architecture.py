@@ -1,0 +1,98 @@
+"""The picture of the rooms is true, and no imports run in circles."""
+
+import ast
+import re
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def test_every_room_is_in_the_picture():
+    rooms = {
+        f"{path.parent.relative_to(ROOT).as_posix()}/"
+        for path in (ROOT / "jko").rglob("__init__.py")
+        if path.parent != ROOT / "jko"
+    }
+    files = {f"jko/{path.name}" for path in (ROOT / "jko").glob("*.py")} - {"jko/__init__.py"}
+    named = set(re.findall(r"\bjko/[\w/]*(?:/|\.py)", PAGE))
+    assert sorted((rooms | files) - named) == [], "name these rooms in docs/architecture.md"
+    gone = {name for name in named if not (ROOT / name).exists()}
+    assert sorted(gone) == [], "docs/architecture.md names rooms that are gone"
+
+
+# -- import circles ------------------------------------------------------------------------------
+
+
+def names_of(package):
+    """Module name -> path, of every module below a folder."""
+    found = {}
+    for path in package.rglob("*.py"):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+class Imports(ast.NodeVisitor):
+    """Modules that a file imports when it runs, inside functions too; not for type checkers."""
+
+    def __init__(self, name, path, modules):
+        self.modules, self.found = modules, set()
+        self.package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        self.visit(ast.parse(path.read_text(encoding="utf-8")))
+        self.found.discard(name)  # a room that lists its own modules
+
+    def visit_If(self, node):
+        if "TYPE_CHECKING" not in ast.unparse(node.test):
+            self.generic_visit(node)
+
+    def visit_Import(self, node):
+        self.found |= {alias.name for alias in node.names} & set(self.modules)
+
+    def visit_ImportFrom(self, node):
+        base = node.module or ""
+        if node.level:
+            up = self.package.split(".")
+            up = up[: len(up) - node.level + 1]
+            base = ".".join([*up, *base.split(".")] if base else up)
+        for alias in node.names:
+            inner = f"{base}.{alias.name}"
+            if inner in self.modules:
+                self.found.add(inner)
+            elif base in self.modules:
+                self.found.add(base)
+
+
+def circle(package):
+    """A circle of imports below a folder, or None."""
+    modules = names_of(package)
+    graph = {name: Imports(name, path, modules).found for name, path in modules.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return None
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"a": "from . import b", "b": ""}, None),
+        ({"a": "from . import b", "b": "def f():\n    from .a import x\n"}, {"p.a", "p.b"}),
+        ({"a": "import p.b", "b": "class C:\n    import p.c", "c": "from p import a"}, 3),
+        ({"a": "from .b import x", "b": "if TYPE_CHECKING:\n    from .a import y\n"}, None),
+    ],
+)
+def test_the_search_finds_circles(tmp_path, files, expected):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "__init__.py").write_text("")
+    for name, text in files.items():
+        (tmp_path / "p" / f"{name}.py").write_text(text)
+    found = circle(tmp_path / "p")
+    if expected is None:
+        assert found is None
+    else:
+        assert len(set(found)) == (expected if isinstance(expected, int) else len(expected))
