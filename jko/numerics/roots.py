@@ -13,6 +13,13 @@ from jko.validation import Array, Mask
 LOG_RANGE = 745.0
 #: Atoms handled at a time: the temporaries of a block stay in cache.
 BLOCK = 8192
+#: Newton on the logarithms squares errors once the ratio is near 1: a step this short relative to
+#: max(1, |z|), from a ratio this close to 1, ends at the root to rounding.
+SHORT = 1e-9
+NEAR = 1e-6
+#: Iterations after which every second one bisects, so that the bracket ends within 2 * 64 more
+#: (Newton needs 4 to 8 of them in `benchmarks/separable_steps.py`).
+FREE_RUN = 40
 
 Term = tuple[Array, float]
 
@@ -67,10 +74,10 @@ def _roots(constant: Array, slope: Array, terms: Sequence[Term], z: Array, max_i
         active = np.flatnonzero(~(empty | unbounded))
         state = [z[active], lo[active], hi[active], constant[active], slope[active]]
         live_terms = [(c[active], k) for c, k in terms]
-        for _ in range(max_iter):
+        for k in range(max_iter):
             if not active.size:
                 break
-            done, state = _newton_bisect(state, live_terms)
+            done, state = _newton_bisect(state, live_terms, k > FREE_RUN and k % 2 == 1)
             root[active[done]] = state[0][done]
             keep = ~done
             if done.any():
@@ -99,27 +106,37 @@ def _split(
     return plus, minus, dplus, dminus
 
 
-def _newton_bisect(state: list[Array], terms: Sequence[Term]) -> tuple[Mask, list[Array]]:
-    """One step of Newton on log(plus) - log(minus), nearly linear in z, inside a bracket."""
+def _newton_bisect(
+    state: list[Array], terms: Sequence[Term], bisect: bool
+) -> tuple[Mask, list[Array]]:
+    """One step of Newton on log(plus) - log(minus), nearly linear in z, inside a bracket.
+
+    Near z = 0 the part that holds slope z alone is next to nothing and its logarithm steep: Newton
+    steps are then tiny however far the root is. So no step is taken for a root unless the two parts
+    balance, and where a step is tiny and they do not, the bracket is halved.
+    """
     z, lo, hi, constant, slope = state
     plus, minus, dplus, dminus = _split(z, constant, slope, terms)
     above = plus > minus
     hi = np.where(above, z, hi)
     lo = np.where(above, lo, z)
     slope_of_logs = dplus / plus + dminus / minus
-    step = (np.log(minus) - np.log(plus)) / slope_of_logs
+    ratio = np.log(minus) - np.log(plus)
+    step = ratio / slope_of_logs
     candidate = z + step
-    inside = (candidate > lo) & (candidate < hi) & np.isfinite(candidate)
     size = np.maximum(1.0, np.abs(z))
-    # Newton squares the error: a step this short ends at the root to rounding. Its sign may be
-    # that of a rounding error, so that it must not send the iteration back to bisection.
-    # Where only the derivative overflowed a step of 0 says nothing.
-    short = (np.abs(step) <= 1e-9 * size) & np.isfinite(slope_of_logs)
-    new = np.where(inside | short, candidate, 0.5 * (lo + hi))
-    scale = 2 * EPS * size
+    near = (np.abs(ratio) <= NEAR) & np.isfinite(slope_of_logs)
+    # A root to rounding: the sign of the step may be that of a rounding error, so that it must
+    # not send the iteration back to bisection.
+    settled = near & (np.abs(step) <= SHORT * size)
+    steady = near | (np.abs(step) > SHORT * size)
+    inside = (candidate > lo) & (candidate < hi) & np.isfinite(candidate)
+    if bisect:
+        inside &= near
+    new = np.where((inside & steady) | settled, candidate, 0.5 * (lo + hi))
     total = plus + minus
     balanced = (np.abs(plus - minus) <= EPS * total) & np.isfinite(total)
-    done = balanced | short | (np.abs(new - z) <= scale) | (hi - lo <= scale)
+    done = balanced | settled | (hi - lo <= 2 * EPS * size)
     new = np.where(balanced, z, new)
     return done, [new, lo, hi, constant, slope]
 

@@ -17,3 +17,36 @@ def test_root_from_far_starts(log_c, power):
     with np.errstate(over="ignore"):
         residual = constant + z + c * np.exp(power * z)
     assert np.abs(residual / np.maximum(1.0, np.abs(constant))).max() < 1e-9
+
+
+def _sides(constant, slope, terms, z):
+    """The sum a few ulps below and above z, and the size of its terms."""
+    step = 8 * np.finfo(float).eps * np.maximum(1.0, np.abs(z))
+
+    def total(x):
+        with np.errstate(over="ignore"):
+            parts = [constant, slope * x, *(c * np.exp(k * x) for c, k in terms)]
+        return sum(parts), sum(np.abs(part) for part in parts)
+
+    (below, size), (above, _) = total(z - step), total(z + step)
+    return below / size, above / size
+
+
+@pytest.mark.parametrize("scale", [1e-17, 1e-12, 1e-6])
+def test_starts_near_one_are_no_roots(scale, rng):
+    """Near log w = 0 the linear part alone vanishes, and Newton in the logs makes tiny steps."""
+    n = 4000
+    constant = rng.normal(size=n) * 10 ** rng.uniform(-12, 3, n)
+    slope = 10 ** rng.uniform(-9, 6, n)
+    terms = [(10 ** rng.uniform(-16, 6, n), 1.0), (-(10 ** rng.uniform(-16, 6, n)), -0.5)]
+    z = exponential_sum_root(constant, slope, terms, scale * rng.normal(size=n))
+    below, above = _sides(constant, slope, terms, z)
+    assert below.max() <= 2e-15
+    assert above.min() >= -2e-15
+
+
+def test_start_one_ulp_from_one_finds_the_root_of_the_exact_start():
+    # Half a porous medium and an entropic penalty: 2 w + log(w / m') / 10 = 0.
+    starts = np.array([0.7 + 0.2 + 0.1, 1.0])
+    roots = exponential_sum_root(np.zeros(2), 0.1, [(np.full(2, 2.0), 1.0)], np.log(starts))
+    np.testing.assert_allclose(2 * np.exp(roots), -0.1 * roots, rtol=1e-14)

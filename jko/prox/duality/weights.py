@@ -4,74 +4,31 @@ For F(w) = h(w) + w'Qw/2 over w >= 0 [with 1'w = mass], any multiplier lam (0 on
 
     F(w) - min F <= 1/2 (w-u)'Q(w-u) + sum_i [h_i(w_i) + h_i*(y_i) - y_i w_i] + lam (1'w - mass),
 
-y = lam - Qu, with equality at u = w = argmin and the right lam. The brackets are Bregman
-divergences h(w) - h(v) - h'(v)(w - v) to the response v = argmax y v - h(v), evaluated without
-cancellation; lam is improved by Newton steps on the concave dual.
+y = lam - Qu, with equality at u = w = argmin and the right lam. The brackets are bounded from above
+around the response v = argmax y v - h(v) (`jko.energies.conjugate`), whatever found it; lam is
+improved by Newton steps on the concave dual.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from jko.energies.conjugate import brackets, charged_by, response
 from jko.energies.form import WeightForm
-from jko.energies.separable import Separable, psi, psi_prime
+from jko.energies.separable import Separable
+from jko.kernels.operators import DenseOperator
 from jko.numerics.elementary import EPS
 from jko.prox.result import Certificate
-from jko.validation import Array, Mask
+from jko.validation import Array
 
 #: Newton steps for the multiplier, and steps where the dual has kinks.
 ASCENTS = 6
 BISECTIONS = 80
-#: |w/v - 1| below which a Bregman divergence is summed as a series.
-CLOSE = 1e-2
-
-
-def charged_by(h: Separable, least: float = -np.inf) -> Mask:
-    """Atoms (n,) with a power p >= least."""
-    out = np.zeros(h.n, dtype=bool)
-    for p, c in h.powers.items():
-        if p >= least:
-            out |= c > 0
-    return out
-
-
-def response(h: Separable, y: Array, start: Array) -> Array:
-    """argmax_v y v - h(v) (n,), searched from the positive weights `start`; +inf if unbounded."""
-    with np.errstate(over="ignore", divide="ignore"):
-        guess = np.log(np.maximum(start, 1e-300))
-        return np.exp(h.solve_stationary(extra_constant=-y, start=guess))
-
-
-def bregman(h: Separable, w: Array, v: Array) -> Array:
-    """h(w) - h(v) - h'(v)(w - v) (n,) for v > 0, without cancellation where w is near v."""
-    out = np.zeros(h.n)
-    with np.errstate(all="ignore"):
-        e = w / v - 1
-        near = np.abs(e) < CLOSE
-        for p, c in h.powers.items():
-            a, b = (p - 2) / 3, (p - 3) / 4
-            series = 1 + a * e * (1 + b * e * (1 + (p - 4) / 5 * e * (1 + (p - 5) / 6 * e)))
-            close = 0.5 * v**p * e**2 * series
-            far = psi(p, w) - psi(p, v) - psi_prime(p, v) * (w - v)
-            out += np.where(c > 0, c * np.where(near, close, far), 0.0)
-    return out
-
-
-def brackets(h: Separable, w: Array, y: Array, v: Array) -> Array:
-    """h(w) + h*(y) - y w (n,), from the response v to y; +inf where the conjugate is infinite."""
-    with np.errstate(all="ignore"):
-        tiny = v < 1e-300
-        safe = np.where(tiny | np.isinf(v), 1.0, v)
-        out = bregman(h, w, safe)
-        # At the ceiling the response is steeper than h': y - h'(v) >= 0 and w <= v.
-        top = v >= h.ceiling
-        out += np.where(top, np.maximum(y - h.gradient(safe), 0.0) * (safe - w), 0.0)
-        # The response is 0 (or underflows): h*(y) = -h(0) = 0.
-        out = np.where(tiny, h.per_atom(w) - np.where(w > 0, y * w, 0.0), out)
-    out = np.where(np.isinf(v) | np.isnan(out) | (w > h.ceiling * (1 + 1e-12)), np.inf, out)
-    # An atom the energy forbids contributes nothing once it is empty.
-    out = np.where((h.ceiling == 0) & (w == 0), 0.0, out)
-    return np.maximum(out, 0.0)
+#: Rounding of lam - Qu, in units of EPS times its terms (a product with a stored matrix of
+#: positive entries errs by 1 to 2).
+ROUNDING = 4 * EPS
+#: Rounding of products by transforms, in units of EPS times their largest entry (measured 1 to 3).
+TRANSFORMS = 8 * EPS
 
 
 def multiplier_limit(h: Separable, pull: Array) -> float:
@@ -87,25 +44,28 @@ def multiplier_limit(h: Separable, pull: Array) -> float:
     return limit
 
 
-def fixed_gap(h: Separable, pull: Array, w: Array, mass: float, lam: float) -> tuple[float, float]:
+def fixed_gap(
+    h: Separable,
+    pull: Array,
+    w: Array,
+    mass: float,
+    lam: float,
+    noise: Array | float = 0.0,
+) -> tuple[float, float]:
     """Gap at u = w and the multiplier that gives it, from a first guess of the multiplier.
 
     The dual is concave in lam with derivative mass - sum v: Newton steps, and where atoms without
-    a power jump from 0 to their ceiling, bisection.
+    a power jump from 0 to their ceiling, bisection. `noise` bounds what `pull` may be off by.
     """
     best, best_lam, bisect = np.inf, lam, False
+    bound = _FixedBound(h, pull, w, mass, noise)
     limit = multiplier_limit(h, pull)
     lo, hi = -np.inf, np.inf
-    powered = charged_by(h)
-    plain = ~powered & np.isinf(h.ceiling)
-    jumps = bool((~powered & (h.ceiling > 0) & np.isfinite(h.ceiling)).any())
+    jumps = bool((~charged_by(h) & (h.ceiling > 0) & np.isfinite(h.ceiling)).any())
     start, reach = w, float(np.ptp(pull)) + EPS * abs(lam)
     for _ in range(BISECTIONS if jumps else ASCENTS):
         lam = min(lam, limit)
-        # Rounding can leave 1e-17 above the slope of an atom without powers: lam respects it.
-        y = np.where(plain, np.minimum(lam - pull, h.linear), lam - pull)
-        v = response(h, y, start)
-        gap = float(brackets(h, w, y, v).sum()) + lam * (float(w.sum()) - mass)
+        gap, v = bound.at(lam, start)
         stalled = np.isfinite(gap) and not abs(gap) < 0.5 * abs(best)
         if gap < best:
             best, best_lam = gap, lam
@@ -122,6 +82,35 @@ def fixed_gap(h: Separable, pull: Array, w: Array, mass: float, lam: float) -> t
             break
         lam, start = new, np.where(np.isfinite(v), v, w)
     return best, best_lam
+
+
+class _FixedBound:
+    """The dual bound among weights of one mass, for any multiplier."""
+
+    def __init__(
+        self, h: Separable, pull: Array, w: Array, mass: float, noise: Array | float
+    ) -> None:
+        self.h, self.pull, self.w, self.mass = h, pull, w, mass
+        self.stray = float(w.sum()) - mass
+        self.noise = noise + ROUNDING * np.abs(pull)
+        # No competitor has more on one atom than the whole mass: every conjugate is finite.
+        most = np.full(h.n, mass * (1 + 4 * EPS))
+        self.capped = Separable(h.linear, h.powers, np.minimum(h.ceiling, most), h.constant)
+        self.plain = ~charged_by(h) & np.isinf(h.ceiling)
+
+    def at(self, lam: float, start: Array) -> tuple[float, Array]:
+        """The gap at a multiplier, and the responses (+inf where one is unbounded)."""
+        h, slack = self.h, self.noise + ROUNDING * abs(lam)
+        y = lam - self.pull
+        # Where rounding leaves y above the slope of atoms without powers, the competitor with
+        # all the mass on the worst of them gains the most.
+        over = np.where(self.plain, y + slack - h.linear, -np.inf)
+        y = np.where(self.plain, np.minimum(y, h.linear), y)
+        v = response(h, y, start)
+        gap = float(brackets(self.capped, self.w, y, v, slack).sum())
+        gap += self.mass * max(float(over.max()), 0.0)
+        # The rounding of a sum of weights that should be the mass.
+        return gap + lam * self.stray + ROUNDING * abs(lam) * self.mass, v
 
 
 def _ascent(h: Separable, v: Array, missing: float) -> float:
@@ -165,26 +154,35 @@ def weight_certificate(form: WeightForm, w: Array, mass: float | None) -> Certif
     """
     h = form.separable
     pull = form.quadratic_gradient(w)
+    noise = product_noise(form, pull)
     gradient = h.gradient(w) + pull
     inner = (w > 0) & (w < h.ceiling * (1 - 1e-12)) & np.isfinite(gradient)
     if mass is None:
         gap, lam = free_gap(form, w, pull), 0.0
     else:
-        gap, lam = fixed_gap(h, pull, w, mass, median_multiplier(h, gradient, w))
+        gap, lam = fixed_gap(h, pull, w, mass, median_multiplier(h, gradient, w), noise)
     violation = float((w[inner] * np.abs(gradient[inner] - lam)).sum())
     size = 1.0 if mass is None else mass
     return Certificate(gap if np.isfinite(gap) else None, violation / size)
+
+
+def product_noise(form: WeightForm, pull: Array) -> float:
+    """What rounding may leave of a product Qw beyond its own digits: transforms mix all entries."""
+    if all(isinstance(q.operator, DenseOperator) for q in form.quadratics):
+        return 0.0
+    return TRANSFORMS * float(np.abs(pull).max(initial=0.0))
 
 
 def free_gap(form: WeightForm, w: Array, pull: Array) -> float:
     """Gap on M+ at the better of the points of linearisation w, t w and w + t 1.
 
     Atoms without a power p >= 1 need Qu + linear >= 0, which u = w may miss by rounding: the
-    others are the least multiple and the least lift that satisfy it.
+    others are the least multiple and the least lift that satisfy it, rounding included.
     """
-    h = form.separable
+    h, noise = form.separable, product_noise(form, pull)
     wanting = ~charged_by(h, 1.0) & np.isinf(h.ceiling)
-    need, have = -h.linear[wanting], pull[wanting]
+    room = noise + ROUNDING * np.abs(pull)
+    need, have = (room - h.linear)[wanting], pull[wanting]
     zero = np.zeros(h.n)
     moves: list[tuple[Array, Array]] = []
     if (have >= need).all():
@@ -201,8 +199,8 @@ def free_gap(form: WeightForm, w: Array, pull: Array) -> float:
     gap = np.inf
     for shift, change in moves:
         y = -(pull + change)
-        # Rounding can leave -1e-17 on a plain atom: the candidate already paid for it.
-        y = np.where(wanting & ~charged_by(h), np.minimum(y, h.linear), y)
         v = response(h, y, w)
-        gap = min(gap, 0.5 * float(shift @ change) + float(brackets(h, w, y, v).sum()))
+        slack = noise + ROUNDING * (np.abs(pull) + np.abs(change))
+        bound = float(brackets(h, w, y, v, slack).sum())
+        gap = min(gap, 0.5 * float(shift @ change) + bound)
     return gap

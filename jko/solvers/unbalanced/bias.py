@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from jko.energies.conjugate import brackets, charged_by, response
 from jko.energies.separable import Separable
 from jko.geometries.unbalanced_transport import unbalanced_plan
-from jko.prox.duality.weights import brackets, charged_by, response
 from jko.solvers.unbalanced.stated import UnbalancedStep
 from jko.validation import Array
 

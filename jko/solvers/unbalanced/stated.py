@@ -36,12 +36,12 @@ from typing import Any
 
 import numpy as np
 
+from jko.energies.conjugate import brackets, charged_by, response
 from jko.energies.separable import Separable
 from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.measures.base import Discrete
 from jko.numerics.elementary import log_or_minus_inf
 from jko.numerics.log_matrix import LogMatrix
-from jko.prox.duality.weights import brackets, charged_by, response
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
 from jko.solvers.entropic.scaling import Sweep, anderson

@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from jko.energies.conjugate import charged_by
 from jko.energies.divergence import PhiDivergence
 from jko.geometries.divergence import Divergence
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.geometries.mmd import MMD
 from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
-from jko.prox.duality.weights import charged_by
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.hellinger.mirror import contradiction

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from jko.energies.conjugate import brackets, charged_by, response
 from jko.energies.form import WeightForm
 from jko.energies.separable import Separable
 from jko.kernels.operators import STORED_LIMIT, DenseOperator
 from jko.measures.base import Discrete
-from jko.prox.duality.weights import brackets, charged_by, fixed_gap, response
+from jko.prox.duality.weights import fixed_gap
 from jko.solvers.base import Controls
 from jko.solvers.hellinger.atoms import scatter
 from jko.solvers.hellinger.multiplier import rescale

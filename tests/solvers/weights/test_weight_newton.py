@@ -5,10 +5,11 @@ import pytest
 from generators import measures
 
 import jko
+from jko.energies.conjugate import brackets, bregman, response
 from jko.energies.form import Quadratic, WeightForm
 from jko.energies.separable import Separable
 from jko.prox.duality.certify import certify
-from jko.prox.duality.weights import brackets, bregman, fixed_gap, response, weight_certificate
+from jko.prox.duality.weights import fixed_gap, weight_certificate
 from jko.solvers import ClosedForm, Conic, SimplexQP, WeightNewton
 from jko.solvers.auto import select
 from jko.solvers.base import Controls
