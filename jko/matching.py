@@ -15,10 +15,7 @@ from jko.kernels.embedding import MASS_TOLERANCE
 from jko.kernels.fast_sums import FastSums, TooManyModes
 from jko.measures.atoms import Particles
 from jko.measures.base import Measure
-from jko.solvers.base import ProxSolver
-from jko.solvers.particles.euler import Euler
-from jko.solvers.particles.multiplicative import Multiplicative
-from jko.solvers.particles.projected import ProjectedWeights
+from jko.solvers import Euler, Multiplicative, ProjectedWeights, ProxSolver
 from jko.validation import instance, one_of, positive
 
 #: Atoms of particles and target together above which Gaussian sums are computed fast.

@@ -77,6 +77,11 @@ def circle(package):
     return None
 
 
+def test_imports_run_in_no_circle():
+    found = circle(ROOT / "jko")
+    assert found is None, " imports ".join(reversed(found))
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [

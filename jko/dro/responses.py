@@ -14,9 +14,9 @@ from jko.errors import Unsupported
 from jko.geometries.divergence import Divergence
 from jko.geometries.mmd import MMD
 from jko.geometries.wasserstein import MAX_PAIRS, Wasserstein
+from jko.numerics.partners import best_partners
 from jko.prox.result import StepResult
-from jko.solvers.programs.conic import Conic
-from jko.solvers.programs.linear import best_partners
+from jko.solvers import Conic
 from jko.solvers.step import step
 from jko.validation import Array, Index
 

@@ -6,6 +6,7 @@
 (1, 3)
 """
 
+from . import algebra
 from .base import Definiteness, Kernel
 from .energy_distance import Energy
 from .fast_sums import FastSums
@@ -13,6 +14,8 @@ from .lowrank import LowRank, median_bandwidth, pivoted_cholesky
 from .operators import KernelOperator
 from .radial import RadialKernel
 from .stationary import Gaussian, InverseMultiquadric, Laplace, Matern
+
+Kernel._algebra = algebra  # what + and * of kernels call
 
 __all__ = [
     "Kernel",

@@ -149,6 +149,11 @@ class Sum(_Linear):
     def _combine(self, values: Sequence[Any]) -> Any:
         return reduce(np.add, values)
 
+    def gaussian_terms(self) -> list[tuple[float, float]] | None:
+        """Those of all terms, None when one has none."""
+        found = [t.gaussian_terms() for t in self.terms]
+        return None if None in found else [pair for t in found for pair in t or []]
+
     def positive(self) -> Kernel:
         """The sum of the positive versions of the terms."""
         return Sum(tuple(t.positive() for t in self.terms))
@@ -238,6 +243,11 @@ class Scaled(_Linear):
     def _combine(self, values: Sequence[Any]) -> Any:
         return self.factor * values[0]
 
+    def gaussian_terms(self) -> list[tuple[float, float]] | None:
+        """Those of the kernel, scaled."""
+        inner = self.kernel.gaussian_terms()
+        return None if inner is None else [(self.factor * c, h) for c, h in inner]
+
     def positive(self) -> Kernel:
         """The multiple of the positive version."""
         return Scaled(self.factor, self.kernel.positive())
@@ -254,13 +264,9 @@ class Scaled(_Linear):
         return self.factor * self.kernel._gaussian_embed_gradient(mean, cov, x)
 
 
-def _terms(kernel: Kernel) -> tuple[Kernel, ...]:
-    return kernel.terms if isinstance(kernel, Sum) else (kernel,)
-
-
 def add(left: Kernel, right: Kernel) -> Kernel:
     """The sum, flattened."""
-    return Sum(_terms(left) + _terms(right))
+    return Sum(left.terms + right.terms)
 
 
 def scale(factor: Any, kernel: Kernel) -> Kernel:
@@ -275,8 +281,7 @@ def scale(factor: Any, kernel: Kernel) -> Kernel:
 
 def multiply(left: Kernel, right: Kernel) -> Kernel:
     """The product, distributed over sums and with Gaussian factors merged."""
-    products = [_multiply_terms(a, b) for a in _terms(left) for b in _terms(right)]
-    return products[0] if len(products) == 1 else Sum(tuple(products))
+    return reduce(add, [_multiply_terms(a, b) for a in left.terms for b in right.terms])
 
 
 def _multiply_terms(left: Kernel, right: Kernel) -> Kernel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from jko.errors import Unsupported
 from jko.validation import Array
 
+from .hooks import Algebra, Alone
 from .pairwise import (
     BLOCK_ENTRIES,
     GramBlock,
@@ -53,6 +54,13 @@ class Kernel(ABC):
     stationary: bool = False
     #: k is a product of one-dimensional kernels over the axes: see `axis_grams`.
     separable: bool = False
+    #: The kernels that add up to k: itself alone, or the terms of a sum.
+    if TYPE_CHECKING:
+        terms: tuple[Kernel, ...]
+    else:
+        terms = Alone()
+    #: Set by `jko.kernels`.
+    _algebra: ClassVar[Algebra]
 
     # -- what a concrete kernel supplies -------------------------------------------------
 
@@ -76,6 +84,10 @@ class Kernel(ABC):
     @property
     def maximum(self) -> float | None:
         """An upper bound of k(x, x) over all x, or None when there is none."""
+        return None
+
+    def gaussian_terms(self) -> list[tuple[float, float]] | None:
+        """Multiples and bandwidths when k is a sum of Gaussian kernels, None otherwise."""
         return None
 
     def positive(self) -> Kernel:
@@ -200,20 +212,17 @@ class Kernel(ABC):
     # -- algebra -----------------------------------------------------------------------
 
     def __add__(self, other: object) -> Kernel:
-        from .algebra import add
-
-        return add(self, other) if isinstance(other, Kernel) else NotImplemented
+        return self._algebra.add(self, other) if isinstance(other, Kernel) else NotImplemented
 
     def __radd__(self, other: object) -> Kernel:
         # sum([k1, k2]) starts from the integer 0.
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def __mul__(self, other: object) -> Kernel:
-        from .algebra import multiply, scale
-
         if isinstance(other, Kernel):
-            return multiply(self, other)
-        return scale(other, self) if isinstance(other, (int, float, np.number)) else NotImplemented
+            return self._algebra.multiply(self, other)
+        number = isinstance(other, (int, float, np.number))
+        return self._algebra.scale(other, self) if number else NotImplemented
 
     __rmul__ = __mul__
 

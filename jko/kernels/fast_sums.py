@@ -23,12 +23,10 @@ from numpy.typing import ArrayLike
 from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
 from jko.validation import Array, one_of, positive, positive_int
 
-from .algebra import Scaled, Sum
 from .base import Kernel
 from .embedding import Parts, parts
 from .nonuniform import Complex, Finufft, Spread, Transform
 from .pairwise import check_coefficients, check_pair
-from .stationary import Gaussian
 
 #: Boxes begin and end at multiples of this fraction of the target's width, so that the spectrum of
 #: the target serves for many positions of the particles.
@@ -82,7 +80,7 @@ class FastSums:
 
     def refusal(self, kernel: Kernel, dim: int) -> str | None:
         """Why sums of this kernel in this dimension are not fast, None when they are."""
-        if _terms(kernel) is None:
+        if kernel.gaussian_terms() is None:
             return f"fast sums are for Gaussian kernels and their sums, not for {kernel!r}"
         if dim > 3:
             return f"fast sums work in 1 to 3 dimensions, not {dim}; exact sums are blocked"
@@ -122,7 +120,7 @@ class FastSums:
         why = self.refusal(kernel, len(low))
         if why is not None:
             raise Unsupported(why)
-        terms = _terms(kernel)
+        terms = kernel.gaussian_terms()
         assert terms is not None
         reach = self.reach(len(low))
         length = high - low + reach * max(h for _, h in terms)
@@ -136,19 +134,6 @@ class FastSums:
                 " or the bandwidth, or use exact sums (sums=None)"
             )
         return Box(tuple(low.tolist()), tuple(length.tolist()), tuple(map(int, most)), tuple(terms))
-
-
-def _terms(kernel: Kernel) -> list[tuple[float, float]] | None:
-    """Multiples and bandwidths of a sum of Gaussian kernels, None for others."""
-    if isinstance(kernel, Gaussian):
-        return [(1.0, kernel.bandwidth)]
-    if isinstance(kernel, Scaled):
-        inner = _terms(kernel.kernel)
-        return None if inner is None else [(kernel.factor * c, h) for c, h in inner]
-    if isinstance(kernel, Sum):
-        found = [_terms(t) for t in kernel.terms]
-        return None if any(t is None for t in found) else [pair for t in found for pair in t or []]
-    return None
 
 
 @dataclass(frozen=True)
@@ -215,7 +200,7 @@ class SpectralMMD:
         if why is not None:
             raise Unsupported(why)
         self._low, self._high = _corners(self.target, sums)
-        width = min(h for _, h in _terms(kernel) or [])
+        width = min(h for _, h in kernel.gaussian_terms() or [])
         self._quantum = QUANTUM * np.maximum(self._high - self._low, width)
         self._kept: list[tuple[Any, Box, Complex]] = []
         self._targets: list[tuple[Box, Complex]] = []

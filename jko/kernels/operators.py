@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from functools import cached_property, reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike
 from jko.errors import InvalidArgument, Unsupported
 from jko.validation import Array
 
-from .algebra import Sum
-from .base import Kernel
 from .pairwise import check_points
+
+if TYPE_CHECKING:
+    from .base import Kernel
 
 #: Above this many points `dense` refuses: the matrix would take 3.2 GB.
 DENSE_LIMIT = 20_000
@@ -209,7 +210,7 @@ def operator(kernel: Kernel, support: Any) -> KernelOperator:
     if grid is None:
         return _shared(kernel, points)
     axes = [np.asarray(a, dtype=np.float64) for a in grid.axes]
-    terms = kernel.terms if isinstance(kernel, Sum) else (kernel,)
+    terms = kernel.terms
     if all(t.separable for t in terms) and max(map(len, axes)) <= AXIS_LIMIT:
         parts = [SeparableOperator(t, points, axes) for t in terms]
         return parts[0] if len(parts) == 1 else SumOperator(kernel, points, parts)

@@ -70,6 +70,10 @@ class Gaussian(_Radial):
         """The kernel exp(-gamma |x-y|^2), that is h = (2 gamma)^(-1/2)."""
         return cls(float(1.0 / np.sqrt(2.0 * positive(gamma, "gamma"))))
 
+    def gaussian_terms(self) -> list[tuple[float, float]] | None:
+        """The kernel itself, once."""
+        return [(1.0, self.bandwidth)]
+
     def _profile(self, sq: Array) -> Array:
         # Dividing twice: 1/(2 h^2) overflows for bandwidths that the quotient does not.
         out = sq / self.bandwidth

@@ -151,3 +151,8 @@ class GaussianMixture(_GaussianFamily):
 
     def __repr__(self) -> str:
         return f"GaussianMixture({self.means.shape[0]} components, dim={self.dim})"
+
+
+def parts_of(mu: GaussianMixture) -> list[Gaussian]:
+    """The components as normalised Gaussians."""
+    return [Gaussian(m, s) for _, m, s in zip(*mu.components, strict=True)]

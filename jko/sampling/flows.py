@@ -23,9 +23,7 @@ from jko.sampling.ensemble import settle
 from jko.sampling.methods import compare_with_search
 from jko.sampling.path import wide
 from jko.sampling.task import Progress, Task
-from jko.solvers.particles.kernelised import Kernelised
-from jko.solvers.stochastic.birth_death import BirthDeath
-from jko.solvers.stochastic.langevin import Langevin
+from jko.solvers import BirthDeath, Kernelised, Langevin
 from jko.validation import Array
 
 #: Steps of the flow, their length, the Langevin moves of each, and how wide the start is at most.

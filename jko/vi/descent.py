@@ -13,10 +13,9 @@ from jko.errors import StepFailed
 from jko.expectations import Cubature, Rule
 from jko.flows.splitting import SplitResult, split_step
 from jko.geometries.base import Geometry, GeometrySum
-from jko.measures.gaussian import Gaussian, GaussianMixture
+from jko.geometries.gaussian import natural_update
+from jko.measures.gaussian import Gaussian, GaussianMixture, parts_of
 from jko.measures.target import LogDensity
-from jko.solvers.gaussian.fisher_rao import natural_update
-from jko.solvers.gaussian.mixtures import parts_of
 from jko.status import Status
 from jko.vi.result import TraceRow
 

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -246,18 +245,19 @@ def test_a_closed_pipe_is_silent():
 @pytest.mark.skipif(os.name == "nt", reason="signals as on POSIX")
 def test_interrupt_exits_130(tmp_path):
     code = (
-        "import sys, time, jko.cli as cli, pathlib\n"
+        "import signal, sys, time, jko.cli as cli, pathlib\n"
+        # Started in the background of a shell, a process inherits that Ctrl-C is ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"cli.demo_folder = lambda: pathlib.Path({str(tmp_path)!r})\n"
         "sys.exit(cli.main(['demo', 'slow']))\n"
     )
     body = 'def main(argv):\n    import time\n    print("ready", flush=True)\n    time.sleep(60)\n'
     (tmp_path / "slow.py").write_text(body)
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    command = [sys.executable, "-c", code]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        err = process.stderr.read()
     assert process.returncode == 130
     assert err == "jko: interrupted\n"

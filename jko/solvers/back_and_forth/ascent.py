@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,8 +21,10 @@ from jko.numerics.c_transform import CTransform
 from jko.numerics.multigrid import Balance, solve
 from jko.solvers.back_and_forth.coupling import FAINT
 from jko.solvers.back_and_forth.response import Fixed, Response, level
-from jko.solvers.back_and_forth.stated import Bound, CellStep
 from jko.validation import Array
+
+if TYPE_CHECKING:  # the stated step asks for the transport cost: the ascent knows it by type only
+    from jko.solvers.back_and_forth.stated import Bound, CellStep
 
 #: Share of the predicted rise that a step must reach; halvings before a step is given up.
 ARMIJO, HALVINGS = 0.1, 24

@@ -33,6 +33,7 @@ from jko.measures.grid import GridDensity
 from jko.numerics.c_transform import CTransform, c_transform
 from jko.prox.duality.weights import fixed_gap, median_multiplier
 from jko.prox.result import Certificate
+from jko.solvers.back_and_forth.ascent import transport_cost
 from jko.solvers.back_and_forth.coupling import couple
 from jko.solvers.entropic.stated import CONSISTENT, Problem
 from jko.solvers.grids.levels import coarsened, gathered, grid_of, part_counts, refined, spread
@@ -136,8 +137,6 @@ class CellStep:
 
         With parts, of the measure spread over them as m' is: an upper bound of the least.
         """
-        from jko.solvers.back_and_forth.ascent import transport_cost
-
         grid, whole = grid_of(self.problem), self.problem.form.separable.ceiling
         w = spread(nu.weights, whole, grid.shape, part_counts(grid, self.parts))
         return self.level.form.value(w) + transport_cost(self, w.reshape(self.m.shape))

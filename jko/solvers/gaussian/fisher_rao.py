@@ -9,42 +9,19 @@ import numpy as np
 
 from jko.energies.divergence import InclusiveKL
 from jko.energies.gaussian_form import GaussianForm, fisher_norm
-from jko.errors import InvalidMeasure
 from jko.geometries.divergence import Divergence
+from jko.geometries.gaussian import natural_update
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.measures.gaussian import Gaussian
 from jko.measures.target import LogDensity
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.gaussian.stated import Covering, MirrorStep, Nearest
-from jko.status import Breakdown, Status
+from jko.status import Breakdown
 from jko.validation import Array
 
 #: What `info["kind"]` of a natural-gradient step says.
 EXPLICIT = "explicit step of the Fisher-Rao flow (exponential Euler), not a proximal step"
-
-
-def natural_update(g: Gaussian, slope: Array, precision: Array) -> Gaussian:
-    """The Gaussian of precision L^{-T} M L^{-1} and mean m - L M^{-1} slope, L the root of g.
-
-    Whitened coordinates: no covariance is inverted, and the result is positive definite.
-    """
-    root = np.linalg.cholesky(g.cov)
-    try:
-        inner = np.linalg.cholesky(precision)
-    except np.linalg.LinAlgError:
-        least = float(np.linalg.eigvalsh(precision)[0])
-        raise Breakdown(
-            Status.UNBOUNDED,
-            f"the new precision is not positive (smallest eigenvalue {least:.3g}, relative to the"
-            " old): the target is not log-concave here; reduce tau",
-        ) from None
-    half = np.linalg.solve(inner, root.T)
-    cov = half.T @ half
-    try:
-        return Gaussian(g.mean - half.T @ np.linalg.solve(inner, slope), (cov + cov.T) / 2, g.mass)
-    except InvalidMeasure as trouble:
-        raise Breakdown(Status.BROKEN, f"the new Gaussian is degenerate: {trouble}") from None
 
 
 def gaussian_and_form(problem: ProxProblem) -> tuple[Gaussian, GaussianForm]:

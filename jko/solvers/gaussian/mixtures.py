@@ -17,7 +17,7 @@ from jko.geometries.divergence import Divergence
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.geometries.wasserstein import Wasserstein, bures
 from jko.measures.base import Measure
-from jko.measures.gaussian import Gaussian, GaussianMixture
+from jko.measures.gaussian import Gaussian, GaussianMixture, parts_of
 from jko.numerics.elementary import log_or_minus_inf
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
@@ -30,11 +30,6 @@ from jko.validation import Array
 LINEAR = "linearly implicit step of the components, of first order"
 #: and of a reaction step in a Hellinger geometry.
 EXPONENTIAL = "implicit exponential step of the Fisher-Rao flow of the weights, of first order"
-
-
-def parts_of(mu: GaussianMixture) -> list[Gaussian]:
-    """The components as normalised Gaussians."""
-    return [Gaussian(m, s) for _, m, s in zip(*mu.components, strict=True)]
 
 
 def mixture_of(parts: list[Gaussian], weights: Array) -> GaussianMixture:

@@ -9,11 +9,11 @@ import numpy as np
 
 from jko.geometries.wasserstein import MAX_PAIRS
 from jko.measures.grid import bent_paths
+from jko.numerics.partners import best_partners
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.programs.transport import TransportStep
 from jko.solvers.refusals import not_transport
-from jko.validation import Array, Index
 
 
 @dataclass(frozen=True)
@@ -63,22 +63,3 @@ class LinearTransport(ProxSolver):
             dual={"slope": np.where(stated.open, -potential, 0.0)},
             baseline=problem.value(previous),
         )
-
-
-def best_partners(gain: Array, cost: Array, price: float) -> tuple[Index, Array]:
-    """argmax and max over j of gain_j - price cost_ij (n,); the nearest of equally good ones.
-
-    Parameters
-    ----------
-    gain : (m,) array
-    cost : (n, m) array
-    price : float
-    """
-    score = gain - price * cost
-    partner = score.argmax(axis=1)
-    best = score[np.arange(len(score)), partner]
-    tied = score >= best[:, None]
-    several = np.flatnonzero(tied.sum(axis=1) > 1)
-    if several.size:
-        partner[several] = np.where(tied[several], cost[several], np.inf).argmin(axis=1)
-    return partner, best

@@ -1,0 +1,30 @@
+"""What kernels and their algebra ask of each other, without importing each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from .base import Kernel
+
+
+class Algebra(Protocol):
+    """What the operators of kernels call; a sum is a kernel itself, so it lives above `Kernel`."""
+
+    def add(self, left: Kernel, right: Kernel, /) -> Kernel:
+        """``left + right``."""
+
+    def multiply(self, left: Kernel, right: Kernel, /) -> Kernel:
+        """``left * right``."""
+
+    def scale(self, factor: Any, kernel: Kernel, /) -> Kernel:
+        """``factor * kernel``."""
+
+
+class Alone:
+    """`Kernel.terms`: no property, since a sum stores a field of that name."""
+
+    def __get__(self, kernel: Kernel | None, owner: type) -> tuple[Kernel, ...]:
+        if kernel is None:
+            raise AttributeError("the terms are those of a kernel, not of its class")
+        return (kernel,)
