@@ -14,6 +14,7 @@ import numpy as np
 
 from jko.energies.divergence import PhiDivergence, gaussian_kl_sum
 from jko.energies.form import WeightForm
+from jko.energies.rounding import force_rounding, mean_size, position_rounding
 from jko.energies.separable import Separable
 from jko.errors import Unsupported
 from jko.geometries.divergence import Divergence
@@ -213,15 +214,30 @@ class _HellingerDual:
 def _wasserstein(problem: Any, nu: Measure) -> Certificate:
     previous = problem.previous
     if isinstance(nu, Particles) and isinstance(previous, Particles):
-        moved = nu.points - previous.points
-        force = moved + problem.step * problem.energy.wasserstein_gradient(nu)
-        weights = nu.weights
-        distance = np.sqrt(weights @ (moved**2).sum(axis=1))
-        size = np.sqrt(weights @ (force**2).sum(axis=1))
-        return Certificate(None, float(size / max(1.0, distance)))
+        return Certificate(None, particle_residual(problem, nu))
     if isinstance(nu, Gaussian) and isinstance(previous, Gaussian):
         return _gaussian_certificate(problem, nu)
     return Certificate(None, None)
+
+
+def particle_residual(problem: Any, nu: Particles, goal: float = 0.0) -> float:
+    r"""|x - x' + step grad f(x)| over |x - x'| + |step grad f(x)|, norms in L2(mu).
+
+    0 where the numerator is no more than the rounding of points and forces: at rest both parts of
+    the denominator are rounding themselves. For a figure within `goal` that is not looked at.
+    """
+    moved, weights = nu.points - problem.previous.points, nu.weights
+    pull = problem.step * problem.energy.wasserstein_gradient(nu)
+    size = mean_size(weights, moved + pull)
+    if size == 0:
+        return 0.0
+    figure = size / (mean_size(weights, moved) + mean_size(weights, pull))
+    if not np.isfinite(figure):
+        return np.inf
+    if figure > goal:
+        floor = position_rounding(nu) + problem.step * force_rounding(problem.energy, nu)
+        return 0.0 if size <= floor else figure
+    return figure
 
 
 def _gaussian_certificate(problem: Any, nu: Gaussian) -> Certificate:

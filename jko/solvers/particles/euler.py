@@ -117,18 +117,18 @@ class Euler(ProxSolver):
         base = state.ahead(previous) if self.accelerate else previous
         search, slope = self._search(problem, base, before if base is previous else None)
         found = search.run(state.length, limit)
-        restarted = base is not previous and (found[2] or not found[0].value <= before)
+        restarted = base is not previous and (found.stalled or not found.trial.value <= before)
         if restarted:
             search, slope = self._search(problem, previous, before)
             found = search.run(state.length, limit)
-        reached = found[0].measure
+        reached = found.trial.measure
         cost = _square(previous.weights, reached.points - previous.points)
         return answer(
             problem,
             search,
             found,
             sqdistance=cost / problem.geometry.rate,
-            warm=self._next(state, found[0], previous, restarted, problem.step),
+            warm=self._next(state, found.trial, previous, restarted, problem.step),
             info={"slope": slope, "restarted": restarted, "before": before},
         )
 

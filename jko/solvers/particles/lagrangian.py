@@ -9,12 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from jko.energies.base import Energy
+from jko.energies.rounding import position_rounding
 from jko.errors import Unsupported
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
 from jko.numerics.lbfgs import descend, safe_value
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.solvers.particles.stated import Stationary
 from jko.validation import Array, Mask, positive_int
 
 
@@ -41,8 +43,11 @@ class Lagrangian(ProxSolver):
     enough) the matching is cyclically monotone, hence optimal, and the two agree.
 
     The objective is in general not convex, so there is no gap. The residual is
-    sqrt(sum w |x - x' + tau grad f(x)|^2) / max(1, sqrt(sum w |x - x'|^2)). The answer's objective
-    is never above that of staying put by more than 1e-10 of itself (rounding). Near the
+    sqrt(sum w |x - x' + tau grad f(x)|^2), relative to sqrt(sum w |x - x'|^2) +
+    tau sqrt(sum w |grad f(x)|^2): the same in every unit of length, mass and energy. It is 0 where
+    the first of these is the rounding of points and forces, and where no line search lowers it any
+    more and what it promises is below the rounding of F: the particles are at rest. The answer's
+    objective is never above that of staying put by more than 1e-10 of itself (rounding). Near the
     minimum, where rounding hides the decrease, the line search looks at slopes alone.
 
     Kernels with a kink (Energy, Laplace, Matern 1/2) attract particles onto atoms of the target,
@@ -86,13 +91,17 @@ class Lagrangian(ProxSolver):
             measure, info["massless_residual"] = self._carry(problem, measure, ~charged, tol, limit)
         moved = measure.points - previous.points
         cost = float(previous.weights @ (moved**2).sum(axis=1))
+        exhausted = run.iterations >= limit
+        energy = problem.energy.value(measure)
         return Answer(
             measure,
-            problem,
+            Stationary(problem, controls.tol, stuck=not exhausted),
             iterations=run.iterations,
-            objective=problem.energy.value(measure) + cost / (2 * problem.step),
+            objective=energy + cost / (2 * problem.step),
+            energy=energy,
             sqdistance=cost / problem.geometry.rate,
-            exhausted=run.iterations >= limit,
+            exhausted=exhausted,
+            baseline=problem.value(previous),
             warm=moved,
             info=info,
         )
@@ -141,10 +150,12 @@ class _Positions:
         force = self.energy.wasserstein_gradient(self.measure(y))[self.chosen]
         return y + self.step * (self.roots * force).ravel()
 
-    @staticmethod
-    def residual(y: Array, slope: Array) -> float:
+    def residual(self, y: Array, slope: Array) -> float:
         """The figure that the certificate will find."""
-        return float(np.linalg.norm(slope)) / max(1.0, float(np.linalg.norm(y)))
+        size = float(np.linalg.norm(slope))
+        if size <= position_rounding(self.previous):
+            return 0.0
+        return size / (float(np.linalg.norm(y)) + float(np.linalg.norm(slope - y)))
 
 
 class _Massless(_Positions):

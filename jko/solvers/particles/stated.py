@@ -9,22 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from jko.energies.base import Energy
+from jko.energies.rounding import mean_size, value_rounding, value_size
+from jko.errors import InvalidMeasure
 from jko.kernels.fast_sums import TooManyModes
+from jko.measures.atoms import Particles
 from jko.measures.base import Discrete
 from jko.numerics.elementary import EPS
+from jko.prox.duality.certify import particle_residual
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
 from jko.solvers.base import Answer
 
 #: Halvings of a step length before the search gives up.
 HALVINGS = 60
-#: A promise below this many roundings of F cannot be checked: the step then stays put.
-ROUNDINGS = 64.0
+#: A rise of F that falls by less than this factor with the length is no slope and no curvature.
+MORE = 1.5
+#: What a step says that stays where it is for good reason.
+AT_REST = "at rest: what a step could lower the energy by is below its rounding"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +68,51 @@ class Decrease:
     def certificate(self, answer: Any) -> Certificate:
         """No gap; the residual is the part of the promised decrease that is missing."""
         value = self.objective(answer.measure) if answer.energy is None else answer.energy
-        missing = value - self.before + self.promised
-        if missing <= 0:
+        if value <= self.before - self.promised:  # as the search compares, rounding included
             return Certificate(None, 0.0)
+        missing = value - self.before + self.promised
         return Certificate(None, float(missing / self.promised) if self.promised > 0 else np.inf)
+
+
+@dataclass(frozen=True, eq=False)
+class Stationary:
+    """The step itself, of particles: stationary, within the rounding of forces or of values.
+
+    Attributes
+    ----------
+    problem : ProxProblem
+    tol : float
+        What the residual is held against; a smaller one is taken as it is.
+    stuck : bool
+        Whether the solver found no point of smaller slope, rather than no time to look for one.
+    """
+
+    problem: ProxProblem
+    tol: float
+    stuck: bool = False
+
+    def objective(self, nu: Any) -> float:
+        """F(nu) + sum w |x - x'|^2 / (2 tau), by the matching of particles to themselves."""
+        moved = nu.points - self.problem.previous.points  # type: ignore[attr-defined]
+        cost = float(nu.weights @ (moved**2).sum(axis=1))
+        return self.problem.energy.value(nu) + cost / (2 * self.problem.step)
+
+    def certificate(self, answer: Any) -> Certificate:
+        """No gap; the residual, 0 at rest."""
+        nu, problem = answer.measure, self.problem
+        residual = particle_residual(problem, nu, self.tol)
+        if self.stuck and residual > self.tol and self._promise(nu) <= self._unseen(nu):
+            residual = 0.0
+        return Certificate(None, residual)
+
+    def _promise(self, nu: Particles) -> float:
+        """The decrease of the objective that a quadratic model of curvature 1/step promises."""
+        moved = nu.points - self.problem.previous.points  # type: ignore[attr-defined]
+        force = self.problem.energy.wasserstein_gradient(nu) + moved / self.problem.step
+        return 0.5 * self.problem.step * mean_size(nu.weights, force) ** 2
+
+    def _unseen(self, nu: Particles) -> float:
+        return EPS * value_size(self.problem.energy, nu)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,51 +134,82 @@ class Search:
     before: float
     propose: Callable[[float], tuple[Discrete, float]]
 
-    def run(self, length: float, limit: int = HALVINGS) -> tuple[Trial, int, bool]:
-        """The accepted trial, the trials made, and whether none was found (it then stays put).
+    def run(self, length: float, limit: int = HALVINGS) -> Found:
+        """The accepted trial, or staying put, and why.
 
-        A promise too small to be checked in floating point is given up and counts as kept; a
-        larger one that no length keeps stays in the trial, so that the certificate fails.
+        A promise below the rounding of F cannot be checked. Where every larger one was broken, but
+        as the curvature of F breaks it, F is as low as can be seen: the step stays, at rest. Where
+        shorter lengths would break it too, the promise stays in the trial, and the certificate
+        fails.
         """
-        first, tried = 0.0, 0
+        broken: list[tuple[float, float]] = []
         for count in range(1, limit + 1):
             measure, promised = self.propose(length)
-            first = promised if count == 1 else first
-            if count > 1 and self.before - promised == self.before:
-                break  # lost in the last digit of F: shorter lengths tell nothing
+            if count > 1 and promised <= self.rounding:
+                kept = broken[-1][1] if _never_kept(broken) else 0.0
+                return Found(Trial(self.start, self.before, kept, 0.0), count - 1, True)
             value = self._value(measure)
             if value <= self.before - promised:
-                return Trial(measure, value, promised, length), count, False
+                return Found(Trial(measure, value, promised, length), count)
+            broken.append((value - self.before, promised))
             length *= 0.5
-            tried = count
-        kept = first if first > self.rounding else 0.0
-        return Trial(self.start, self.before, kept, 0.0), tried, True
+        kept = broken[-1][1] if broken[-1][1] > self.rounding else 0.0
+        return Found(Trial(self.start, self.before, kept, 0.0), limit, True)
 
     def _value(self, nu: Discrete) -> float:
         """F at a trial, infinite where the step went too far to compute it."""
         try:
             return self.energy.value(nu)
-        except TooManyModes:
+        except (TooManyModes, InvalidMeasure):
             return np.inf
 
-    @property
+    @cached_property
     def rounding(self) -> float:
         """The decrease of F that rounding can hide."""
-        return ROUNDINGS * EPS * max(abs(self.before), self.start.mass**2)
+        return value_rounding(self.energy, self.start)
 
 
-def answer(
-    problem: ProxProblem, search: Search, found: tuple[Trial, int, bool], **more: Any
-) -> Answer:
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a search found: the trial, how many were made, and whether it stayed put."""
+
+    trial: Trial
+    evaluations: int
+    stalled: bool = False
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether it stayed put because no decrease is left that could be seen."""
+        return self.stalled and self.trial.promised == 0
+
+
+def _never_kept(broken: list[tuple[float, float]]) -> bool:
+    """Whether (rise, promise) of ever shorter lengths break the promise down to length 0.
+
+    rise/promise is linear in the length where F is smooth: at most -1 at length 0 for the gradient
+    of F. Where the rise does not fall with the length, F is flat out there, and nothing is known.
+    """
+    if len(broken) < 2:
+        return False
+    (rise, promise), (last, least) = broken[-2:]
+    if not np.isfinite(rise) or 0 < rise < MORE * last:
+        return False
+    return 2 * last / least - rise / promise > -1
+
+
+def answer(problem: ProxProblem, search: Search, found: Found, **more: Any) -> Answer:
     """The answer of an explicit step, with its figures."""
-    trial, count, stalled = found
+    trial = found.trial
     info = {
         "step": trial.length,
         "promised": trial.promised,
         "decrease": search.before - trial.value,
-        "evaluations": count,
-        "stalled": stalled,
+        "evaluations": found.evaluations,
+        "stalled": found.stalled,
+        "at_rest": found.at_rest,
     }
+    if found.at_rest:
+        info["kind"] = AT_REST
     return Answer(
         trial.measure,
         Decrease(problem.energy, search.before, trial.promised),
@@ -141,7 +220,7 @@ def answer(
         remark=(
             "no step length lowers the energy as its gradient promises: the gradient is wrong, or"
             " the energy has a kink there (Laplace, Energy and Matern(nu=0.5) kernels)"
-            if stalled
+            if found.stalled
             else ""
         ),
         info={**info, **more.pop("info", {})},

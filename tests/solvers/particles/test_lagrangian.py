@@ -33,7 +33,9 @@ def residual(out, mu, energy, tau):
     x = out.measure.points
     force = x - mu.points + tau * energy.wasserstein_gradient(out.measure)
     size = np.sqrt(mu.weights @ (force**2).sum(1))
-    return size / max(1, np.sqrt(mu.weights @ ((x - mu.points) ** 2).sum(1)))
+    moved = np.sqrt(mu.weights @ ((x - mu.points) ** 2).sum(1))
+    pull = energy.wasserstein_gradient(out.measure)
+    return size / (moved + tau * np.sqrt(mu.weights @ (pull**2).sum(1)))
 
 
 @pytest.mark.parametrize("tau", [0.01, 1.0, 100.0])
