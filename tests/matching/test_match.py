@@ -267,3 +267,30 @@ def test_far_points_fall_back_to_exact_sums():
     sol = jko.match(jko.Particles(points), pi, Gaussian(0.5), steps=1, save="last")
     assert "FastSums" not in sol.description["energy"][0]
     assert sol.success
+
+
+def _at_rest_cases():
+    rng = np.random.default_rng(0)
+    target = jko.Particles(rng.normal(size=(100, 2)))
+    pair = jko.Particles([[1.0, 1.0], [-1.0, 0.3]])
+    return [
+        (jko.Particles([[1.0, 1.0]]), target),
+        (pair, target),
+        (pair, pair),
+        (jko.Particles(np.zeros((40, 2))), target),
+        (jko.Particles(np.full((40, 2), 0.3)), jko.Particles([[0.3, 0.3]])),
+    ]
+
+
+@pytest.mark.parametrize("accelerate", [False, True])
+@pytest.mark.parametrize("case", range(5))
+def test_a_run_that_has_got_there_stays_and_says_so(case, accelerate):
+    """No particle can lower F any more: every further step succeeds, at rest, and F stays."""
+    start, target = _at_rest_cases()[case]
+    sol = jko.match(start, target, K, steps=120, accelerate=accelerate, weights="fixed")
+    assert sol.success
+    slope = jko.MMDEnergy(target, K).wasserstein_gradient(sol.final)
+    assert np.sqrt(sol.final.weights @ (slope**2).sum(1)) < 1e-6
+    last = sol.steps[-1].substeps[0]
+    assert last.info["at_rest"] or last.info["promised"] <= 1e-16
+    assert sol.energies[-1] <= sol.energies[0]

@@ -200,7 +200,7 @@ def _never_kept(broken: list[tuple[float, float]]) -> bool:
 def answer(problem: ProxProblem, search: Search, found: Found, **more: Any) -> Answer:
     """The answer of an explicit step, with its figures."""
     trial = found.trial
-    info = {
+    info: dict[str, Any] = {
         "step": trial.length,
         "promised": trial.promised,
         "decrease": search.before - trial.value,
