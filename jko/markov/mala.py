@@ -136,17 +136,15 @@ class Kernel:
         proposed = Cloud.at(target, self.forward(cloud, noise))
         log_accept = np.minimum(0.0, self.log_ratio(cloud, proposed, noise))
         accepted = -rng.standard_exponential(len(noise)) < log_accept
-        return Move(self, cloud, proposed, noise, log_accept, accepted)
+        return Move(cloud, proposed, log_accept, accepted, self, noise)
 
 
 @dataclass(frozen=True, eq=False)
-class Move:
+class Outcome:
     """One proposal of a whole cloud, with what the Metropolis test made of it."""
 
-    kernel: Kernel
     before: Cloud
     proposed: Cloud
-    noise: Array
     log_accept: Array
     accepted: Mask
 
@@ -159,3 +157,11 @@ class Move:
     def acceptance(self) -> float:
         """Mean acceptance probability."""
         return float(np.exp(self.log_accept).mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Move(Outcome):
+    """One Langevin proposal, with the kernel and the noise that made it."""
+
+    kernel: Kernel
+    noise: Array

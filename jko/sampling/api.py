@@ -14,9 +14,11 @@ from jko.markov.mala import Cloud
 from jko.markov.resampling import effective_size
 from jko.markov.scale import Scale
 from jko.measures.atoms import Particles
+from jko.sampling import evidence
+from jko.sampling.chains import choose
 from jko.sampling.diagnostics import MOST, stein_discrepancy
 from jko.sampling.flows import svgd, wfr
-from jko.sampling.history import History, choose
+from jko.sampling.history import History
 from jko.sampling.methods import langevin, tempered
 from jko.sampling.modes import find_modes
 from jko.sampling.moments import moment_weights
@@ -160,26 +162,36 @@ def _result(task: Task, progress: Progress, method: str, began: float) -> Sample
         clouds = [x[chosen] for x in (chains.cloud.x, *history.draws)]
         points, weights, matched = _most_even(task, clouds, history)
         figures |= {"matched": matched, "acceptance": float(np.mean(chains.acceptances))}
+        figures["leapfrog_steps"] = chains.steps
+        progress.evidence |= dict(evidence.of_chains(chains, method))
+        count = len(mean) - 1
+        progress.evidence["matching"] = evidence.matching(matched, count, len(points))
+        if history.draws:
+            progress.evidence["tails"] = evidence.tails(np.concatenate(history.draws))
         d = task.target.dim
         figures |= {"rhat": history.rhat()[:d], "mcse": history.mcse[:d], "moves": history.total}
-        figures |= {"history_mean": mean, "history_std": np.sqrt(variance)}
+        figures |= {"history_mean": mean[:-1], "history_std": np.sqrt(variance[:-1])}
         figures["modes"] = 1 if chains.modes is None else chains.modes.count
         draws = np.stack(history.draws, axis=1) if history.draws else None
     measure = Particles(points, weights)
     figures |= {"ess": measure.ess, "ksd": _ksd(task, measure)}
     figures |= {"evaluations": task.target.values, "gradients": task.target.gradients}
     figures["seconds"] = time.perf_counter() - began
-    for failure in progress.failures:
+    figures |= progress.evidence
+    failed = [e.sentence() for e in progress.evidence.values() if not e.passes]
+    failures = (*progress.failures, *failed)
+    for failure in failures:
         warnings.warn(f"jko.sample: {failure}", JkoWarning, stacklevel=3)
-    said = (*progress.failures, *progress.notes)
-    return SampleResult(measure, method, not progress.failures, said, figures, draws)
+    said = (*failures, *progress.notes)
+    return SampleResult(measure, method, not failures, said, figures, draws)
 
 
 def _most_even(task: Task, clouds: list[Array], history: History) -> tuple[Array, Array, str]:
     """The cloud (n, d) that needs the least weighting to have the moments of the history."""
     best: tuple[float, Array, Array, str] | None = None
+    mean, variance = history.mean[:-1], history.variance[:-1]  # the last is the log density
     for x in clouds:
-        weights, matched = moment_weights(task.features(x), history.mean, history.variance)
+        weights, matched = moment_weights(task.features(x), mean, variance)
         even = effective_size(weights) if matched != "nothing" else 0.0
         if best is None or even > best[0]:
             best = (even, x, weights, matched)

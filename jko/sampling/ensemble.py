@@ -1,20 +1,28 @@
-r"""An ensemble of Metropolis-adjusted Langevin chains that learns its scale from itself."""
+r"""An ensemble of chains that learns its scale from itself."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from jko.errors import InvalidMeasure
-from jko.markov.mala import Cloud, Density, Kernel, Move
+from jko.markov.hamiltonian import Frames, Hamiltonian
+from jko.markov.mala import Cloud, Density, Outcome
 from jko.markov.scale import Scale, Tuner, clip_of
 from jko.validation import Array
 
 
 def sweep(
-    target: Density, cloud: Cloud, scale: Scale, tuner: Tuner, rng: np.random.Generator
-) -> Move:
-    """One move of every chain; the step learns from it unless it is frozen."""
-    kernel = Kernel(tuner.h, scale.root, clip_of(cloud.x.shape[1]))
+    target: Density,
+    cloud: Cloud,
+    scale: Scale | Frames,
+    tuner: Tuner,
+    rng: np.random.Generator,
+    *,
+    steps: int = 1,
+) -> Outcome:
+    """One move of every chain, of so many leapfrog steps; the step length learns from it."""
+    frames = scale if isinstance(scale, Frames) else Frames(scale.root[None])
+    kernel = Hamiltonian(tuner.h, frames, steps, clip_of(cloud.x.shape[1]))
     move = kernel.move(target, cloud, rng)
     tuner.learn(move)
     return move

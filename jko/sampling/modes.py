@@ -54,8 +54,9 @@ class Modes:
     def jump(self, target: Density, cloud: Cloud, rng: np.random.Generator) -> tuple[Cloud, float]:
         r"""Carry every chain to another mode: y = m_l + R_l R_k^{-1} (x - m_k), and test it.
 
-        k is the mode of x, and l is drawn by the shares p of the others. The map from k to l is
-        the inverse of that from l to k, so that with probability min(1, r),
+        k is the mode of x, and l is drawn by the odds p of the others: their shares, mixed half and
+        half with even ones, so that a mode whose share is still far too low is asked often enough.
+        The map from k to l is the inverse of that from l to k, so that with probability min(1, r),
 
             r = pi(y) |R_l| p_k (1 - p_k) / (pi(x) |R_k| p_l (1 - p_l)),
 
@@ -63,7 +64,8 @@ class Modes:
         Returns the cloud and the mean acceptance probability.
         """
         here = self.labels(cloud.x)
-        odds = np.tile(self.shares, (len(here), 1))
+        shares = 0.5 * self.shares + 0.5 / self.count
+        odds = np.tile(shares, (len(here), 1))
         odds[np.arange(len(here)), here] = 0.0
         ticks = rng.random(len(here)) * odds.sum(axis=1)
         there = np.minimum((np.cumsum(odds, axis=1) <= ticks[:, None]).sum(axis=1), self.count - 1)
@@ -75,7 +77,7 @@ class Modes:
             x[from_k] = self.means[arrive] + np.einsum("nij,nj->ni", self.roots[arrive], white)
         proposed = Cloud.at(target, x)
         logdet = np.log(np.diagonal(self.roots, axis1=1, axis2=2)).sum(axis=1)
-        weight = logdet - np.log(self.shares * (1 - self.shares))
+        weight = logdet - np.log(shares * (1 - shares))
         log_r = proposed.log_p - cloud.log_p + weight[there] - weight[here]
         log_r = np.where(self.labels(x) == there, np.minimum(log_r, 0.0), -np.inf)
         accepted = -rng.standard_exponential(len(here)) < log_r
@@ -101,18 +103,8 @@ def find_modes(cloud: Cloud, rng: np.random.Generator) -> Modes:
             waiting += [part[halves], part[~halves]]
     shares = np.array([len(p) / len(white) for p in parts])
     means = np.stack([cloud.x[p].mean(axis=0) for p in parts])
-    centred = np.concatenate([cloud.x[p] - m for p, m in zip(parts, means, strict=True)])
-    pooled = Scale.of_points(centred).root
-    roots = [_root(cloud.x[p], pooled) for p in parts]
+    roots = [Scale.of_points(cloud.x[p]).root for p in parts]
     return Modes(shares, means, np.stack(roots))
-
-
-def _root(x: Array, pooled: Array) -> Array:
-    """Root of the covariance of one mode, shrunk towards that of all by d / (n + d)."""
-    n, d = x.shape
-    own, share = Scale.of_points(x).root, d / (n + d)
-    cov = (1 - share) * own @ own.T + share * pooled @ pooled.T
-    return np.asarray(np.linalg.cholesky((cov + cov.T) / 2))
 
 
 def _inside_root(score: Array) -> Array:

@@ -12,6 +12,7 @@ import numpy as np
 
 from jko.errors import InvalidArgument, Unsupported
 from jko.measures.atoms import Particles
+from jko.sampling.evidence import Evidence
 from jko.validation import Array
 
 
@@ -31,9 +32,14 @@ class SampleResult:
     warnings : tuple of str
         What did not pass, and what else deserves attention; each a sentence with the remedy.
     diagnostics : dict
-        ess: effective sample size of the weights; ksd: kernel Stein discrepancy (V-statistic);
-        acceptance: of the kept moves; rhat, mcse: (d,) arrays, where chains exist; modes, unseen,
-        evaluations, seconds, and figures of the method.
+        Evidence, each with value, threshold and whether it passes (`SampleResult.evidence` holds
+        these alone): "stein", Stein identity of the coordinates; "mixing", R-hat; "drift";
+        "chain_ess", effective size of one chain; "precision"; "crossing", jumps between modes;
+        "matching", the weights; "tails", tail index. Figures: ess: effective sample size of the
+        weights; ksd: kernel Stein discrepancy (V-statistic); acceptance and leapfrog_steps of the
+        kept moves; rhat, mcse: (d,) arrays, where chains exist; moves, modes, jump_acceptance,
+        history_mean, history_std (with the observables), matched, unseen, temperatures, path_ess,
+        evaluations (values of the log density), gradients, seconds.
     draws : (chains, m, d) array or None
         Positions of the chains at m kept times; equal weights.
     """
@@ -44,6 +50,11 @@ class SampleResult:
     warnings: tuple[str, ...]
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
     draws: Array | None = None
+
+    @property
+    def evidence(self) -> dict[str, Evidence]:
+        """The checks of the sample by name; `converged` is their conjunction."""
+        return {k: v for k, v in self.diagnostics.items() if isinstance(v, Evidence)}
 
     @property
     def mean(self) -> Array:

@@ -14,9 +14,10 @@ from jko.markov.resampling import systematic
 from jko.measures.atoms import Particles
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity
+from jko.sampling.chains import Chains
 from jko.sampling.differences import Differences
+from jko.sampling.evidence import Evidence
 from jko.sampling.gradients import check_gradient
-from jko.sampling.history import Chains
 from jko.validation import Array, finite_array, instance, positive_int
 
 #: An ensemble has at least this many chains, however few particles are asked for.
@@ -97,6 +98,8 @@ class Progress:
     failures, notes : lists of str
         Sentences for the user; any failure means that the result has not converged.
     figures : dict
+    evidence : dict
+        What the checks found, by name; what does not pass is a failure.
     """
 
     points: Array | None = None
@@ -105,6 +108,7 @@ class Progress:
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
+    evidence: dict[str, Evidence] = field(default_factory=dict)
 
 
 def stated_density(log_density: Any, dim: Any, gradient: Any) -> Density:

@@ -111,7 +111,9 @@ def test_check_gradient_names_the_coordinate(rng):
 
 
 def test_one_particle():
-    out = jko.sample(gaussian(3), n=1, moves=20, rng=0)
+    with pytest.warns(jko.JkoWarning, match="1 particles cannot carry the means"):
+        out = jko.sample(gaussian(3), n=1, moves=20, rng=0)
+    assert not out.converged
     assert out.measure.n == 1
     assert out.measure.weights[0] == 1
     assert out.diagnostics["matched"] == "nothing"

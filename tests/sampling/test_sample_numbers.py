@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -94,8 +95,10 @@ def test_a_start_in_one_mode_is_overcome(dim):
 def test_a_start_in_one_mode_is_detected(method, dim):
     """Methods that stay in one mode never say that they have converged."""
     start = jko.Gaussian(np.zeros(dim), 0.04 * np.eye(dim))
-    with pytest.warns(UserWarning, match="tempered"):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
         out = jko.sample(two_modes(dim), n=400, method=method, start=start, moves=40, rng=1)
+    assert any("tempered" in str(w.message) for w in said)
     assert _right(out.measure) < 0.2
     assert not out.converged
     assert "NOT converged" in repr(out)
@@ -164,9 +167,14 @@ def test_a_funnel_is_not_called_converged():
         first = -x[:, 0] / 9 + 0.5 * (x[:, 1:] ** 2).sum(1) * e - 4.5
         return np.column_stack([first, -x[:, 1:] * e[:, None]])
 
-    with pytest.warns(jko.JkoWarning, match="raise moves"):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
         out = jko.sample(log_density, 10, n=400, gradient=gradient, moves=60, rng=0)
     assert not out.converged
+    assert any("reparametrise" in str(w.message) for w in said)
+    failed = [e for e in out.evidence.values() if not e.passes]
+    assert failed
+    assert all(e.advice for e in failed)
 
 
 def test_wfr_in_two_dimensions():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -166,7 +166,7 @@ def _unadjusted(move: Move) -> Move:
             " reduce tau or use adjusted=True",
         )
     everyone = np.ones(len(lost), dtype=bool)
-    return Move(move.kernel, move.before, move.proposed, move.noise, move.log_accept, everyone)
+    return replace(move, accepted=everyone)
 
 
 @dataclass(frozen=True, eq=False)

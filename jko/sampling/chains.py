@@ -1,0 +1,169 @@
+r"""Chains at the target: a warm-up that learns scale, step and kind of move, then the history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from jko.markov.hamiltonian import Frames
+from jko.markov.mala import Cloud, Density
+from jko.markov.scale import Scale, Tuner
+from jko.sampling.ensemble import sweep
+from jko.sampling.history import BLOCKS, History
+from jko.sampling.modes import Modes, find_modes
+from jko.validation import Array, Index
+
+#: Gradients of the warm-up in which scale and step learn, with moves of one leapfrog step.
+WARM_UP = 60
+#: Learning the scale anew after so many moves.
+LEARN_EVERY = 20
+#: Leapfrog steps of the longer moves that are tried; moves of each kind to tune and to measure.
+LONG, TUNED, MEASURED = 4, 6, 4
+#: Longer moves must be better by this factor: the measure is rough.
+BETTER = 1.1
+#: Every so many moves the chains may change to another mode, where there are several.
+JUMP_EVERY = 4
+#: Clouds kept in full by each round of moves, for pictures and for ArviZ.
+DRAWS = 20
+#: Until the history is precise there are up to so many rounds of kept moves.
+ROUNDS = 4
+#: Share of the whole movement that a chain must do in one move at least to be measured.
+LEAST = 1e-6
+
+
+@dataclass
+class Chains:
+    """An ensemble at the target: warm-up, then the kept history; it can be stopped anywhere.
+
+    `features` gives (n, k) from points; the log density is kept as one more feature.
+    """
+
+    target: Density
+    cloud: Cloud
+    features: Callable[[Array], Array]
+    rng: np.random.Generator
+    jumps: bool = True
+    modes: Modes | None = None
+    frames: Frames | None = None
+    pooled: Frames | None = None
+    tuner: Tuner | None = None
+    steps: int = 1
+    history: History | None = None
+    acceptances: list[float] = field(default_factory=list)
+    jump_acceptances: list[float] = field(default_factory=list)
+    efficiency: dict[int, float] = field(default_factory=dict)
+    outside: int = 0
+    proposed: int = 0
+
+    def warm_up(self) -> None:
+        """Let step, scale, modes and kind of move learn; afterwards they are frozen."""
+        self.tuner = Tuner.fresh(self.target.dim)
+        for i in range(WARM_UP):
+            if i % LEARN_EVERY == 0:
+                self._learn()
+            self._move(i)
+        self._learn()
+        self._choose_length()
+        self.tuner.frozen = True
+        self.acceptances.clear()
+        self.jump_acceptances.clear()
+        self.outside = self.proposed = 0
+
+    def _learn(self) -> None:
+        self.modes = find_modes(self.cloud, self.rng)
+        several = self.modes.count > 1
+        scale = self.modes.within if several else Scale.of_points(self.cloud.x)
+        self.pooled = Frames(scale.root[None])
+        self.frames = Frames(self.modes.roots, self.modes.labels) if several else self.pooled
+
+    def _choose_length(self) -> None:
+        """Short moves or longer ones: whichever forgets more of the ensemble per gradient."""
+        assert self.tuner is not None
+        tuners = {1: self.tuner, LONG: Tuner.hamiltonian(self.target.dim, LONG)}
+        for steps, tuner in tuners.items():
+            self.tuner, self.steps = tuner, steps
+            for i in range(TUNED if steps > 1 else 0):
+                self._move(i)
+            kept = [self._probe()]
+            for i in range(MEASURED):
+                self._move(i)
+                kept.append(self._probe())
+            self.efficiency[steps] = forgetting(np.stack(kept)) / steps
+        longer = self.efficiency[LONG] > BETTER * self.efficiency[1]
+        self.steps = LONG if longer else 1
+        self.tuner = tuners[self.steps]
+
+    def _probe(self) -> Array:
+        return np.column_stack([self.features(self.cloud.x), self.cloud.log_p])
+
+    def _move(self, i: int) -> None:
+        assert self.frames is not None
+        assert self.pooled is not None
+        assert self.tuner is not None
+        assert self.modes is not None
+        # In turn with moves that stay in their mode go moves in one scale, which may leave it.
+        frames, tuner = self.frames, self.tuner
+        if self.pooled is not self.frames and i % JUMP_EVERY == 1:
+            frames, tuner = self.pooled, replace(self.tuner, frozen=True)
+        move = sweep(self.target, self.cloud, frames, tuner, self.rng, steps=self.steps)
+        self.cloud = move.after
+        self.acceptances.append(move.acceptance)
+        self.outside += int(np.isneginf(move.proposed.log_p).sum())
+        self.proposed += len(move.proposed.log_p)
+        if self.jumps and self.modes.count > 1 and i % JUMP_EVERY == 0:
+            self.cloud, accepted = self.modes.jump(self.target, self.cloud, self.rng)
+            self.jump_acceptances.append(accepted)
+
+    def keep(self, moves: int) -> None:
+        """Run the frozen chains and keep their history, longer where it is not precise yet.
+
+        `moves` counts gradients: a move of four leapfrog steps counts four.
+        """
+        self.history = History.begin(self._probe(), self.target.dim)
+        count = max(BLOCKS, moves // self.steps) if moves >= BLOCKS else moves
+        for _ in range(ROUNDS):
+            for part in np.array_split(np.arange(count), min(BLOCKS, count)):
+                self._block(len(part))
+            if self.history.precise:
+                return
+
+    def _block(self, moves: int) -> None:
+        assert self.history is not None
+        self.history.new_block()
+        pause = max(1, moves * BLOCKS // DRAWS)
+        for i in range(moves):
+            self._move(i)
+            self.history.keep(self._probe(), self.cloud.score)
+            if i % pause == pause - 1:
+                self.history.draws.append(self.cloud.x)
+
+    def run(self, moves: int) -> None:
+        """Warm up and keep."""
+        self.warm_up()
+        self.keep(moves)
+
+
+def forgetting(kept: Array) -> float:
+    r"""How fast an ensemble (moves + 1, n, k) forgets: (1 - r)/(1 + r) of the slowest feature.
+
+    r is the correlation of a feature, or of its square about the mean, before and after one move;
+    the effective size per move is this much of that of independent draws.
+    """
+    centred = kept - kept.mean(axis=(0, 1))
+    worst = np.inf
+    for f in (centred, centred**2):
+        f = f - f.mean(axis=(0, 1))
+        whole = np.maximum((f**2).mean(axis=(0, 1)), 1e-300)
+        moved = (np.diff(f, axis=0) ** 2).mean(axis=(0, 1)) / (2 * whole)  # 1 - r
+        moved = np.clip(moved, LEAST, 1.0)
+        worst = min(worst, float((moved / (2 - moved)).min()))
+    return worst
+
+
+def choose(n: int, available: int, rng: np.random.Generator) -> Index:
+    """n of the chains, all where that is what there are."""
+    if n == available:
+        return np.arange(n)
+    return np.sort(rng.choice(available, n, replace=False))
