@@ -1,82 +1,17 @@
-"""Targets: unnormalised log densities, and how any target is read on a given support."""
+"""Targets, measures or log densities, and how any of them is read on a given support."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
+from jko.errors import InvalidArgument, Unsupported
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.grid import GridDensity
-from jko.validation import Array, positive_int
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class LogDensity:
-    """An unnormalised density exp(log_density) on R^d.
-
-    Parameters
-    ----------
-    log_density : callable (n, d) -> (n,)
-    gradient : callable (n, d) -> (n, d), optional
-        Gradient of `log_density` (the score); needed by steps that move particles.
-    dim : int
-    log_concave : bool
-        Your word that the log density is concave; steps on Gaussians then have a gap.
-    """
-
-    log_density: Callable[[Array], Array]
-    gradient: Callable[[Array], Array] | None = None
-    dim: int = 1
-    log_concave: bool = False
-
-    def __post_init__(self) -> None:
-        if not callable(self.log_density):
-            raise InvalidType(
-                f"log_density got {type(self.log_density).__name__};"
-                " pass a vectorised function (n, d) -> (n,)"
-            )
-        if self.gradient is not None and not callable(self.gradient):
-            raise InvalidType(
-                f"gradient got {type(self.gradient).__name__};"
-                " pass a vectorised function (n, d) -> (n, d) or None"
-            )
-        positive_int(self.dim, "dim")
-
-    def log_density_at(self, x: Array) -> Array:
-        """Checked values (n,) at points (n, d); -inf is allowed, NaN and +inf are not."""
-        values = np.asarray(self.log_density(x), dtype=float)
-        if values.shape != (x.shape[0],):
-            raise InvalidMeasure(
-                f"log_density returned shape {values.shape} for {x.shape[0]} points;"
-                " return one value per point"
-            )
-        bad = np.isnan(values) | (values == np.inf)
-        if bad.any():
-            i = int(np.argmax(bad))
-            raise InvalidMeasure(f"log_density is {values[i]} at point {x[i].tolist()}")
-        return values
-
-    def score(self, x: Array) -> Array:
-        """Checked gradient (n, d) of the log density."""
-        if self.gradient is None:
-            raise Unsupported("this LogDensity has no gradient; pass gradient=... when making it")
-        values = np.asarray(self.gradient(x), dtype=float)
-        if values.shape != x.shape:
-            raise InvalidMeasure(
-                f"gradient returned shape {values.shape} for points of shape {x.shape}"
-            )
-        if not np.isfinite(values).all():
-            i = int(np.argmax(~np.isfinite(values).all(axis=1)))
-            raise InvalidMeasure(f"gradient is not finite at point {x[i].tolist()}")
-        return values
-
-    def __repr__(self) -> str:
-        return f"LogDensity({getattr(self.log_density, '__name__', 'callable')}, dim={self.dim})"
-
+from jko.measures.log_density import LogDensity as LogDensity
+from jko.validation import Array
 
 Target = Measure | LogDensity
 DENSITIES = (Gaussian, GaussianMixture, LogDensity)

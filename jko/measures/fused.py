@@ -1,0 +1,102 @@
+"""Values and gradients from one evaluation, remembered for the points they were asked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jko.errors import InvalidMeasure, InvalidType, Unsupported
+from jko.validation import Array
+
+#: Sets of points remembered: those of a chain and of its proposals.
+REMEMBERED = 2
+
+
+class Fused:
+    """A function that returns values and gradients at once, seen as two functions.
+
+    The last few sets of points are remembered, so that asking for values and gradients at the same
+    points evaluates once. `plain`, values alone, is used where no gradient was asked for.
+    """
+
+    def __init__(self, both: Callable[[Array], Any], plain: Callable[[Array], Any] | None) -> None:
+        self.both, self.plain = both, plain
+        self._memo: list[tuple[Array, Any, Any]] = []
+
+    def values(self, x: Array) -> Any:
+        """Values (n,) at points (n, d)."""
+        known = self._known(x)
+        if known is not None:
+            return np.array(known[1])
+        return self.plain(x) if self.plain is not None else self.pair(x)[0]
+
+    def gradients(self, x: Array) -> Any:
+        """Gradients (n, d)."""
+        return self.pair(x)[1]
+
+    def pair(self, x: Array) -> tuple[Any, Any]:
+        """Both; copies, so that a caller may write into them."""
+        known = self._known(x)
+        if known is None:
+            found = self.both(x)
+            if not (isinstance(found, tuple | list) and len(found) == 2):
+                raise InvalidMeasure(
+                    f"value_and_grad returned {type(found).__name__}; return a pair: values (n,)"
+                    " and gradients (n, d)"
+                )
+            known = (np.array(x), np.asarray(found[0]), np.asarray(found[1]))
+            self._memo.insert(0, known)
+            del self._memo[REMEMBERED:]
+        return np.array(known[1]), np.array(known[2])
+
+    def _known(self, x: Array) -> tuple[Array, Any, Any] | None:
+        for entry in self._memo:
+            if entry[0].shape == np.shape(x) and np.array_equal(entry[0], x):
+                return entry
+        return None
+
+
+class Apart:
+    """Values and gradients from two functions, seen as one."""
+
+    def __init__(
+        self, values: Callable[[Array], Any], gradients: Callable[[Array], Any] | None
+    ) -> None:
+        self.values, self.gradients = values, gradients
+
+    def pair(self, x: Array) -> tuple[Any, Any]:
+        """Values (n,) and gradients (n, d) at points (n, d)."""
+        if self.gradients is None:
+            raise Unsupported(NO_GRADIENT)
+        return self.values(x), self.gradients(x)
+
+
+NO_GRADIENT = (
+    "this LogDensity has no gradient; pass gradient=... or value_and_grad=... when making it"
+)
+
+
+class Columns:
+    """The coordinates of points by name: what `constrain` does for a plain function."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+
+    def __call__(self, x: Array) -> dict[str, Array]:
+        """{name: (n,) array}."""
+        x = np.asarray(x, dtype=float)
+        return {name: x[..., j] for j, name in enumerate(self.names)}
+
+
+def names_of(names: Any, dim: int) -> tuple[str, ...]:
+    """One distinct name for each coordinate."""
+    if names is None:
+        return tuple(f"x[{j}]" for j in range(dim))
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise InvalidType(f"names = {names!r}; pass a list of {dim} strings")
+    found = tuple(names)
+    if len(found) != dim or len(set(found)) != dim:
+        raise InvalidMeasure(f"names = {list(found)}; pass {dim} different names, one a coordinate")
+    return found

@@ -1,0 +1,296 @@
+"""Unnormalised log densities, by hand or from another framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+
+from jko.adapters.base import Adapted, Faults
+from jko.errors import InvalidMeasure, InvalidType, Unsupported
+from jko.measures.fused import NO_GRADIENT, Apart, Columns, Fused, names_of
+from jko.numerics.gradients import check_gradient
+from jko.validation import Array, positive_int
+
+
+def _absent(x: Array) -> Array:
+    """Stands for a log density that was not given; `value_and_grad` takes its place."""
+    raise Unsupported("pass log_density or value_and_grad")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LogDensity:
+    """An unnormalised density exp(log_density) on R^d.
+
+    Parameters
+    ----------
+    log_density : callable (n, d) -> (n,)
+        May be left out where `value_and_grad` is given; -inf outside the support.
+    gradient : callable (n, d) -> (n, d), optional
+        Gradient of `log_density` (the score); needed by steps that move particles.
+    dim : int
+    log_concave : bool
+        Your word that the log density is concave; steps on Gaussians then have a gap.
+    value_and_grad : callable (n, d) -> ((n,), (n, d)), optional
+        Both in one evaluation. `log_density`, `gradient` and `value_and_grad` of the object then
+        share the last points they were asked at.
+    names : sequence of str, optional
+        Of the coordinates; x[0], x[1]... by default.
+    constrain : callable (n, d) -> dict of arrays (n, ...), optional
+        The parameters of a model, by name, from unconstrained coordinates.
+
+    Attributes
+    ----------
+    log_density, gradient, value_and_grad : callable
+        As above, whichever were given; `gradient` is None without one.
+    constrain : callable
+        {name: column} by default.
+    dtype : numpy dtype
+        What the function returns: float32 where it works in single precision.
+    faults : Faults or None
+        Of a density from another framework: how often it could not be evaluated.
+
+    Notes
+    -----
+    `from_jax`, `from_torch`, `from_numpyro`, `from_pymc`, `from_stan` and `from_blackjax` bring
+    models of other frameworks; each is an extra, imported when it is called.
+    """
+
+    log_density: Callable[[Array], Array] = _absent
+    gradient: Callable[[Array], Array] | None = None
+    dim: int = 1
+    log_concave: bool = False
+    value_and_grad: Callable[[Array], tuple[Array, Array]] = None  # type: ignore[assignment]
+    names: tuple[str, ...] = None  # type: ignore[assignment]
+    constrain: Callable[[Array], dict[str, Array]] = None  # type: ignore[assignment]
+    faults: Faults | None = None
+
+    def __post_init__(self) -> None:
+        set_ = lambda name, value: object.__setattr__(self, name, value)
+        _check_callables(self.log_density, self.gradient, self.value_and_grad, self.constrain)
+        positive_int(self.dim, "dim")
+        set_("names", names_of(self.names, self.dim))
+        if self.constrain is None:
+            set_("constrain", Columns(self.names))
+        if self.value_and_grad is None:
+            set_("value_and_grad", Apart(self.log_density, self.gradient).pair)
+            return
+        if isinstance(getattr(self.value_and_grad, "__self__", None), Apart | Fused):
+            return  # dataclasses.replace: the functions fit each other already
+        fused = Fused(self.value_and_grad, None if self._bare else self.log_density)
+        set_("value_and_grad", fused.pair)
+        set_("log_density", fused.values)
+        if self.gradient is None:
+            set_("gradient", fused.gradients)
+
+    @property
+    def _bare(self) -> bool:
+        return self.log_density is _absent
+
+    @cached_property
+    def dtype(self) -> np.dtype[np.floating]:
+        """The floating type that the function returns, from one evaluation at the origin."""
+        with np.errstate(all="ignore"):
+            found = np.asarray(self.log_density(np.zeros((1, self.dim))))
+        return np.dtype(found.dtype if found.dtype.kind == "f" else np.float64)
+
+    @classmethod
+    def _adapted(cls, found: Adapted) -> Self:
+        return cls(
+            found.value,  # type: ignore[arg-type]
+            None,
+            found.dim,
+            value_and_grad=found.both,  # type: ignore[arg-type]
+            names=found.names,
+            constrain=found.constrain,  # type: ignore[arg-type]
+            faults=found.faults,
+        )
+
+    @classmethod
+    def from_jax(
+        cls, f: Callable[..., Any], dim: int, *, names: Sequence[str] | None = None
+    ) -> Self:
+        """From a JAX function of a point (d,) or of points (n, d).
+
+        Compiled once for each of a few batch sizes. NaN and a broken gradient outside the support
+        count as -inf and 0 (`faults`).
+
+        Parameters
+        ----------
+        f : callable
+            (d,) -> () or (n, d) -> (n,), told apart by `jax.eval_shape`.
+        dim : int
+        names : sequence of str, optional
+
+        Raises
+        ------
+        InvalidArgument
+            f raises, or returns neither shape; the sentence names the exception.
+        Unsupported
+            JAX is not installed.
+        """
+        from jko.adapters.jax import from_function
+
+        return cls._adapted(from_function(f, dim, names, "the JAX function"))
+
+    @classmethod
+    def from_blackjax(cls, f: Callable[..., Any], position: Any) -> Self:
+        """From the logdensity_fn of BlackJAX.
+
+        Parameters
+        ----------
+        f : callable
+        position : tree of arrays, or int
+            A position such as `init` takes, or the dimension of a plain vector.
+        """
+        from jko.adapters.jax import from_position
+
+        return cls._adapted(from_position(f, position, "the JAX function"))
+
+    @classmethod
+    def from_torch(
+        cls,
+        f: Callable[..., Any],
+        dim: int,
+        *,
+        names: Sequence[str] | None = None,
+        device: Any = None,
+    ) -> Self:
+        """From a PyTorch function of points (n, d), or of a point (d,).
+
+        Gradients by autograd: rows of a batch must not depend on each other, which is checked.
+        Parameters of modules in double precision: `module.double()`.
+
+        Parameters
+        ----------
+        f : callable
+        dim : int
+        names : sequence of str, optional
+        device : optional
+            Where the tensors are put.
+        """
+        from jko.adapters.torch import from_function
+
+        return cls._adapted(from_function(f, dim, names, device))
+
+    @classmethod
+    def from_numpyro(cls, model: Callable[..., Any], *args: Any, **kwargs: Any) -> Self:
+        """From a NumPyro model and its arguments, in unconstrained coordinates.
+
+        `constrain` gives the sites back, deterministic ones included. Discrete latent sites are
+        refused: sum them out first.
+        """
+        from jko.adapters.numpyro import from_model
+
+        return cls._adapted(from_model(model, args, kwargs))
+
+    @classmethod
+    def from_pymc(cls, model: Any) -> Self:
+        """From a PyMC model, in unconstrained coordinates; `constrain` gives its variables back.
+
+        Evaluated by JAX where that is installed, else by PyTensor, which compiles for longer.
+        """
+        from jko.adapters.pymc import from_model
+
+        return cls._adapted(from_model(model))
+
+    @classmethod
+    def from_stan(cls, program: Any, data: Any = None) -> Self:
+        """From a Stan program, in unconstrained coordinates.
+
+        Parameters
+        ----------
+        program : str, path or model
+            The program's text, the name of a .stan file, a `bridgestan.StanModel` or a
+            `stanli.Model`. Text and files are interpreted by stanli: no compiler is needed.
+        data : dict, JSON text or path, optional
+            For text and files; a model has its data.
+        """
+        from jko.adapters.stan import from_program
+
+        return cls._adapted(from_program(program, data))
+
+    def log_density_at(self, x: Array) -> Array:
+        """Checked values (n,) at points (n, d); -inf is allowed, NaN and +inf are not."""
+        return checked_values(self.log_density(x), x)
+
+    def score(self, x: Array) -> Array:
+        """Checked gradient (n, d) of the log density."""
+        if self.gradient is None:
+            raise Unsupported(NO_GRADIENT)
+        return checked_gradients(self.gradient(x), x)
+
+    def log_density_and_score(self, x: Array) -> tuple[Array, Array]:
+        """Both, checked, in one evaluation where the density is fused."""
+        values, gradients = self.value_and_grad(x)
+        return checked_values(values, x), checked_gradients(gradients, x)
+
+    def check_gradient(self, points: Array, rng: np.random.Generator | None = None) -> float:
+        """Compare the gradient with differences at points (m, d) of finite density.
+
+        In the precision and scale of the function, `jko.numerics.gradients.check_gradient`.
+
+        Raises
+        ------
+        InvalidArgument
+            It disagrees; the message names the coordinate, the point and both values.
+        """
+        if self.gradient is None:
+            raise Unsupported(NO_GRADIENT)
+        remedy = "correct it" if self.faults is None else "is the function differentiable there?"
+        return check_gradient(self.log_density, self.gradient, points, remedy=remedy, rng=rng)
+
+    def __repr__(self) -> str:
+        name = getattr(self.log_density, "__name__", "callable")
+        return f"LogDensity({name}, dim={self.dim})"
+
+
+def _check_callables(log_density: Any, gradient: Any, both: Any, constrain: Any) -> None:
+    if not callable(log_density):
+        raise InvalidType(
+            f"log_density got {type(log_density).__name__};"
+            " pass a vectorised function (n, d) -> (n,)"
+        )
+    if log_density is _absent and both is None:
+        raise InvalidType("log_density is missing; pass a vectorised function (n, d) -> (n,)")
+    wanted = (
+        (gradient, "gradient", "(n, d) -> (n, d)"),
+        (both, "value_and_grad", "(n, d) -> ((n,), (n, d))"),
+        (constrain, "constrain", "(n, d) -> dict of arrays"),
+    )
+    for value, name, shapes in wanted:
+        if value is not None and not callable(value):
+            raise InvalidType(
+                f"{name} got {type(value).__name__}; pass a vectorised function {shapes} or None"
+            )
+
+
+def checked_values(found: Any, x: Array) -> Array:
+    """Values of a log density at points (n, d): (n,), neither NaN nor +inf."""
+    values = np.asarray(found, dtype=float)
+    if values.shape != (x.shape[0],):
+        raise InvalidMeasure(
+            f"log_density returned shape {values.shape} for {x.shape[0]} points;"
+            " return one value per point"
+        )
+    bad = np.isnan(values) | (values == np.inf)
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise InvalidMeasure(f"log_density is {values[i]} at point {x[i].tolist()}")
+    return values
+
+
+def checked_gradients(found: Any, x: Array) -> Array:
+    """Gradients at points (n, d): (n, d) and finite."""
+    values = np.asarray(found, dtype=float)
+    if values.shape != x.shape:
+        raise InvalidMeasure(
+            f"gradient returned shape {values.shape} for points of shape {x.shape}"
+        )
+    if not np.isfinite(values).all():
+        i = int(np.argmax(~np.isfinite(values).all(axis=1)))
+        raise InvalidMeasure(f"gradient is not finite at point {x[i].tolist()}")
+    return values
