@@ -23,6 +23,9 @@ import jko
 from jko import reference
 from jko.solvers import BackAndForth, Entropic, FiniteVolume
 
+#: What `python -m benchmarks` passes: sizes fit for a minute.
+QUICK = ["--cells", "64"]
+
 W, PARTS = jko.Wasserstein(), 8
 #: Whole cells, and parts of them where there are at most 2^18 parts.
 BOTH = BackAndForth(subcells=1), BackAndForth()

@@ -19,6 +19,9 @@ import numpy as np
 
 from jko.kernels import Energy, Gaussian, InverseMultiquadric, Laplace, Matern, radial
 
+#: What `python -m benchmarks` passes: sizes fit for a minute.
+QUICK = ["--n", "2000", "--dims", "2", "10"]
+
 
 def nanoseconds(job: Callable[[], object], pairs: int) -> float:
     """Least processor time of three runs, after one to compile."""

@@ -19,6 +19,9 @@ import numpy as np
 
 import jko
 
+#: What `python -m benchmarks` passes: sizes fit for a minute.
+QUICK = ["200", "--repeats", "1"]
+
 KERNELS = {
     "MMD Gaussian": jko.kernels.Gaussian(0.7),
     "MMD Laplace": jko.kernels.Laplace(0.5),

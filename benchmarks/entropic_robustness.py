@@ -20,6 +20,9 @@ import numpy as np
 import jko
 from jko.solvers import Entropic
 
+#: What `python -m benchmarks` passes: sizes fit for a minute.
+QUICK = ["--support", "line", "--tau", "0.1"]
+
 TAUS = (1e-3, 1e-2, 0.05, 0.2, 1.0, 10.0)
 Maker = Callable[[jko.Histogram | jko.GridDensity], jko.energies.base.Energy]
 

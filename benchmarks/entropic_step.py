@@ -19,6 +19,9 @@ import jko
 from jko import ProxProblem
 from jko.solvers import Controls, Entropic
 
+#: What `python -m benchmarks` passes: sizes fit for a minute.
+QUICK = ["--cells", "128", "--pot-cells", "32"]
+
 TAU, MEAN, STD = 0.05, np.array([1.5, 0.5]), 0.5
 
 

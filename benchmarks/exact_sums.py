@@ -24,6 +24,9 @@ from importlib.util import find_spec
 
 import numpy as np
 
+#: What `python -m benchmarks` passes: sizes fit for a minute.
+QUICK = ["--n", "2000", "--dim", "20"]
+
 Array = np.ndarray
 #: value of 1/2 mean XX - mean XY, and its gradient times n.
 Figures = tuple[float, Array]

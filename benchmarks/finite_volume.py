@@ -24,6 +24,9 @@ import jko
 from jko import reference
 from jko.solvers import Entropic, FiniteVolume
 
+#: What `python -m benchmarks` passes: sizes fit for a minute.
+QUICK = ["--cells", "64", "--t1", "1.0", "--only", "cost", "long", "switch"]
+
 W = jko.Wasserstein()
 BOX = ([-0.5, -0.5], [0.5, 0.5])
 

@@ -32,6 +32,9 @@ from generators.logistic import Logistic
 import jko
 from jko.geometries.gaussian import gaussian_kl
 
+#: What `python -m benchmarks` passes: sizes fit for a minute.
+QUICK = ["--seeds", "1"]
+
 
 def logistic(dim: int, count: int, seed: int) -> None:
     problem = Logistic.draw(dim, count, seed)

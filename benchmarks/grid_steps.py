@@ -29,6 +29,9 @@ import jko
 from jko import reference
 from jko.solvers import BackAndForth, Entropic, Quantile
 
+#: What `python -m benchmarks` passes: sizes fit for a minute.
+QUICK = ["--only", "fokker", "porous", "--cells", "64", "--m", "2"]
+
 W = jko.Wasserstein()
 SOLVERS = {"auto": "auto", "BackAndForth": BackAndForth(), "Entropic": Entropic()}
 

@@ -25,6 +25,9 @@ import numpy as np
 import jko
 from jko.solvers import Euler, ProjectedWeights, SimplexQP
 
+#: What `python -m benchmarks` passes: sizes fit for a minute.
+QUICK = ["--seeds", "1", "--steps", "100"]
+
 N = 100
 TARGETS = {
     "gaussian": jko.Gaussian([0.0, 0.0], [[1.0, 0.5], [0.5, 1.0]]),

@@ -19,6 +19,9 @@ import numpy as np
 import jko
 from jko.solvers import Entropic
 
+#: What `python -m benchmarks` passes: sizes fit for a minute.
+QUICK = ["--cells", "40", "--tau", "0.2"]
+
 W = jko.Wasserstein()
 DEBIAS = {"True": True, "False": False, "half": "half"}
 EXTRA = {

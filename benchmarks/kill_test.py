@@ -29,6 +29,9 @@ import jko
 from jko.prox import Certificate
 from jko.solvers import Answer, Controls, Lagrangian, ProxSolver
 
+#: What `python -m benchmarks` passes: sizes fit for a minute.
+QUICK = ["--kills", "10"]
+
 STEPS = 30
 
 

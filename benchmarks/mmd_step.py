@@ -31,6 +31,9 @@ from scipy.optimize import nnls
 import jko
 from jko.solvers.weights.interior_point import simplex_gap
 
+#: What `python -m benchmarks` passes: sizes fit for a minute.
+QUICK = ["500", "1000", "--repeats", "2"]
+
 ETA = 1.0
 SCALE = 1 + 1 / ETA
 

@@ -20,6 +20,9 @@ import numpy as np
 import jko
 from jko.kernels import FastSums, Gaussian
 
+#: What `python -m benchmarks` passes: sizes fit for a minute.
+QUICK = ["1e3", "1e4", "1e5"]
+
 
 def memory() -> float:
     """Peak memory of the process, GB."""

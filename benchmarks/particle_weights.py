@@ -19,6 +19,9 @@ from jko.geometries import Geometry
 from jko.solvers import Euler, Multiplicative, ProjectedWeights, ProxSolver, SimplexQP
 from jko.thinning import copied_mass, resample
 
+#: What `python -m benchmarks` passes: sizes fit for a minute.
+QUICK = ["--steps", "50"]
+
 KERNEL = jko.kernels.Gaussian(10**0.5)
 SHE, MMD = jko.SphericalHellinger(), 0.1 * jko.MMD(KERNEL)
 Remedy = Callable[[jko.Particles], jko.Particles]

@@ -25,6 +25,9 @@ from jko.sampling.methods import search
 from jko.sampling.path import default_spread
 from jko.sampling.task import Counted, Progress, Task, start_points
 
+#: What `python -m benchmarks` passes: sizes fit for a minute.
+QUICK = ["--seeds", "1", "--only", "modes"]
+
 ROOT = Path(__file__).parents[1]
 sys.path += [str(ROOT / "demos"), str(ROOT / "tests" / "sampling")]
 

@@ -23,6 +23,9 @@ from jko.solvers.hellinger.closed_form import ClosedForm
 from jko.solvers.hellinger.dual_root import DualRoot
 from jko.solvers.hellinger.spherical import SphericalFixedPoint
 
+#: What `python -m benchmarks` passes: sizes fit for a minute.
+QUICK = ["--size", "100000"]
+
 
 def setting(size: int):
     side = round(size**0.5)

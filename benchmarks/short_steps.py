@@ -21,6 +21,9 @@ import jko
 from jko import reference
 from jko.solvers import BackAndForth, Entropic, FiniteVolume, TransportProgram
 
+#: What `python -m benchmarks` passes: sizes fit for a minute.
+QUICK = ["--cells", "40", "--squares", "4", "1", "0.1"]
+
 W, STEPS = jko.Wasserstein(), 10
 SOLVERS = {
     "debiased": Entropic(),

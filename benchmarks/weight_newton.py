@@ -20,6 +20,9 @@ from jko.prox.problem import ProxProblem
 from jko.solvers import Conic, Mirror, WeightNewton
 from jko.solvers.base import Controls, ProxSolver
 
+#: What `python -m benchmarks` passes: sizes fit for a minute.
+QUICK = ["--sizes", "40", "200", "--conic", "100", "--mirror", "100000"]
+
 
 def problems(n: int) -> dict[str, ProxProblem]:
     """The steps, on n atoms."""
