@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jko.energies.base import FormEnergy
+from jko.energies.checked import CheckedGradient
 from jko.energies.form import Quadratic, WeightForm
 from jko.energies.separable import Separable
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
@@ -30,7 +31,8 @@ class Interaction(FormEnergy):
     W : callable (k, d) -> (k,) of the displacement, or a jko kernel
         `Interaction.quadratic()`, `.power(a)` and `.logarithmic()` make the common ones.
     gradient : callable (k, d) -> (k, d), optional
-        Gradient of a callable W; needed by steps that move particles.
+        Gradient of a callable W; needed by steps that move particles. It is compared with
+        differences of W once, as that of `Potential` is.
 
     Notes
     -----
@@ -44,6 +46,9 @@ class Interaction(FormEnergy):
                 raise InvalidArgument("gradient is not used: a kernel brings its own; leave it out")
             self.kernel: Kernel = W
         elif callable(W):
+            if gradient is not None:
+                remedy = "correct Interaction(W, gradient=...), or pass the W it is the gradient of"
+                gradient = CheckedGradient(W, gradient, "gradient of W", remedy)
             self.kernel = PairFunction(W, gradient)
         else:
             raise InvalidType(

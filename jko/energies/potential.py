@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.energies.base import FormEnergy
+from jko.energies.checked import CheckedGradient
 from jko.energies.form import WeightForm
 from jko.energies.gaussian_form import Field, GaussianForm
 from jko.energies.separable import Separable
@@ -28,7 +29,8 @@ class Potential(FormEnergy):
     V : callable (n, d) -> (n,), or (n,) array of values at the atoms
         +inf closes an atom (a wall); NaN and -inf are errors.
     gradient : callable (n, d) -> (n, d), optional
-        Gradient of V, needed by steps that move particles.
+        Gradient of V, needed by steps that move particles. It is compared with differences of V
+        once, at the first points it is asked for: `InvalidArgument` where they disagree.
     convexity : float, optional
         Least curvature of V, negative where V is not convex: `jko.step` warns when a Wasserstein
         step is too long to have one minimiser.
@@ -51,6 +53,9 @@ class Potential(FormEnergy):
             raise InvalidType(
                 f"gradient got {type(gradient).__name__}; pass a function (n, d) -> (n, d)"
             )
+        if gradient is not None and self._function is not None:
+            remedy = "correct Potential(V, gradient=...), or pass the V that it is the gradient of"
+            gradient = CheckedGradient(self._function, gradient, "gradient of V", remedy)
         self._gradient = gradient
 
     def values(self, mu: Discrete) -> Array:

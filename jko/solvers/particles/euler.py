@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from jko.energies.checked import check_moving
 from jko.errors import InvalidArgument
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
@@ -111,6 +112,7 @@ class Euler(ProxSolver):
             return self._fixed_length(problem, controls)
         previous = problem.previous
         assert isinstance(previous, Particles)
+        check_moving(problem.energy, previous)
         state = _State.of(controls.warm, previous, problem.step)
         before = problem.energy.value(previous)
         limit = controls.max_iter or HALVINGS
@@ -164,6 +166,7 @@ class Euler(ProxSolver):
     def _fixed_length(self, problem: ProxProblem, controls: Controls) -> Answer:
         previous, energy, length = problem.previous, problem.energy, problem.step
         assert isinstance(previous, Particles)
+        check_moving(energy, previous)
         count = _count(controls.warm) + 1
         slope = self._field(problem, previous, count, controls.rng)
         nu = previous.with_points(previous.points - length * slope)

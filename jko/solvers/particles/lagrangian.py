@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from jko.energies.base import Energy
+from jko.energies.checked import check_moving
 from jko.energies.rounding import position_rounding
 from jko.errors import Unsupported
 from jko.geometries.wasserstein import Wasserstein
@@ -80,6 +81,7 @@ class Lagrangian(ProxSolver):
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         previous = problem.previous
         assert isinstance(previous, Particles)
+        check_moving(problem.energy, previous)
         charged = previous.weights > 0
         state = _Positions(problem.energy, previous, problem.step, charged)
         limit = self.max_iter if controls.max_iter is None else controls.max_iter

@@ -1,0 +1,136 @@
+"""User's gradients are compared with their functions once, at the first points they meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jko.energies.base import Energy
+from jko.errors import InvalidArgument
+from jko.measures.base import Discrete
+from jko.numerics.gradients import check_gradient
+from jko.validation import Array
+
+#: Points at which a gradient is compared.
+POINTS = 3
+#: Distance of the places looked at instead of a point where it fails (a kink), as a share of the
+#: size of the coordinates; small against it, large against the steps of the differences.
+ASIDE = (0.011, -0.017, 0.0059)
+#: Directions in which the gradient of a whole energy is compared.
+DIRECTIONS = 3
+
+
+class CheckedGradient:
+    """A gradient (n, d) -> (n, d) that is compared with its function before it is first believed.
+
+    Three of the points of the first call are looked at. A point where function and gradient
+    disagree may lie on a kink: only where they disagree beside it as well is the gradient wrong.
+
+    Parameters
+    ----------
+    function : callable (n, d) -> (n,)
+    gradient : callable (n, d) -> (n, d)
+    name, remedy : str
+        What the message calls the gradient, and what to do.
+
+    Raises
+    ------
+    InvalidArgument
+        At the first call, where the two disagree.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Array], Any],
+        gradient: Callable[[Array], Any],
+        name: str,
+        remedy: str,
+    ) -> None:
+        self.function, self.gradient = function, gradient
+        self.name, self.remedy = name, remedy
+        self.checked = False
+
+    def __call__(self, x: Array) -> Array:
+        out = np.asarray(self.gradient(x))
+        if not self.checked and out.shape == x.shape:
+            self.check(x[np.isfinite(out).all(axis=1) & (x != 0).any(axis=1)])
+        return out
+
+    def check(self, x: Array) -> None:
+        """Compare at up to three of the points (n, d); the verdict is remembered."""
+        if not len(x):
+            return
+        chosen = x[np.unique(np.linspace(0, len(x) - 1, POINTS).astype(int))]
+        try:
+            self._compare(chosen)
+        except InvalidArgument as first:
+            size = _size(x)
+            for point in chosen:
+                self._check_beside(point, size, first)
+        self.checked = True
+
+    def _check_beside(self, point: Array, size: Array, first: InvalidArgument) -> None:
+        """Raise `first` where the gradient is wrong at a point and at all places beside it."""
+        for share in (0.0, *ASIDE):
+            try:
+                self._compare((point + share * size)[None])
+            except InvalidArgument:
+                continue
+            return
+        raise first
+
+    def _compare(self, x: Array) -> None:
+        check_gradient(self.function, self.gradient, x, name=self.name, remedy=self.remedy)
+
+
+def check_moving(energy: Energy, mu: Discrete) -> None:
+    """Compare `wasserstein_gradient` with `value` of every energy of the user's, once an object.
+
+    d/dt F(x + t v) = sum_i w_i <grad f(x_i), v_i>, in a few directions v of the size of the points.
+    """
+    for _, term in energy.terms:
+        own = type(term).wasserstein_gradient.__module__.split(".")[0] == "jko"
+        if own or getattr(term, "_moving_checked", False):
+            continue
+        _check_energy(term, mu)
+        object.__setattr__(term, "_moving_checked", True)
+
+
+def _check_energy(term: Energy, mu: Discrete) -> None:
+    name = f"wasserstein_gradient of {type(term).__name__}"
+    remedy = "return the gradient of the first variation, (1/w_i) dF/dx_i"
+    failed: list[InvalidArgument] = []
+    for share in (0.0, *ASIDE):
+        start, ways = _rays(mu, share)
+
+        def along(t: Array, start: Discrete = start, ways: Array = ways) -> Array:
+            moved = [start.points + np.tensordot(row, ways, 1) for row in t]
+            return np.array([term.value(start.with_points(points)) for points in moved])
+
+        def slope(t: Array, start: Discrete = start, ways: Array = ways) -> Array:
+            force = np.asarray(term.wasserstein_gradient(start), dtype=float)
+            inner = np.einsum("i,ij,kij->k", start.weights, force, ways)
+            return np.broadcast_to(inner, t.shape)
+
+        try:
+            check_gradient(along, slope, np.zeros((1, DIRECTIONS)), name=name, remedy=remedy)
+        except InvalidArgument as trouble:
+            failed.append(trouble)
+        else:
+            return
+    raise failed[0]
+
+
+def _rays(mu: Discrete, share: float) -> tuple[Discrete, Array]:
+    """The measure a little aside, and directions (k, n, d) of the size of its points."""
+    rng = np.random.default_rng(0)
+    ways = _size(mu.points) * rng.standard_normal((DIRECTIONS, *mu.points.shape))
+    return mu.with_points(mu.points + share * ways[0]), ways
+
+
+def _size(x: Array) -> Array:
+    """How large a coordinate is along each axis (d,); along one of zeros, as along the others."""
+    size = np.abs(x).max(axis=0) + np.ptp(x, axis=0)
+    return np.asarray(np.where(size > 0, size, float(size.max()) or 1.0))
