@@ -25,8 +25,8 @@ from jko.errors import (
     Unsupported,
 )
 from jko.flows import callbacks
-from jko.flows.archive import InvalidFile
 from jko.flows.clock import AdaptiveStep
+from jko.flows.container import InvalidFile
 from jko.flows.driver import flow, resume
 from jko.flows.splitting import split_step
 from jko.flows.trajectory import Trajectory

@@ -11,10 +11,10 @@ from jko.flows.trajectory import Trajectory
 from jko.geometries import SphericalHellinger, Wasserstein
 from jko.geometries.base import Geometry, GeometrySum
 from jko.kernels import Kernel
-from jko.kernels.embedding import MASS_TOLERANCE
 from jko.kernels.fast_sums import FastSums, TooManyModes
 from jko.measures.atoms import Particles
 from jko.measures.base import Measure
+from jko.measures.masses import balanced, same_mass
 from jko.solvers import Euler, Multiplicative, ProjectedWeights, ProxSolver
 from jko.validation import instance, one_of, positive
 
@@ -94,6 +94,7 @@ def match(
             f"sums = {sums!r} is unknown; pass 'auto', None or jko.kernels.FastSums(tol=...)"
         )
     _check_fit(particles, target)
+    target = balanced(target, particles)
     kappa = kernel.maximum
     if kappa is None:
         raise Unsupported(
@@ -119,7 +120,7 @@ def _check_fit(particles: Particles, target: Measure) -> None:
             f"target has dimension {target.dim}, the particles {particles.dim};"
             " pass points of the same space"
         )
-    if abs(target.mass - particles.mass) > MASS_TOLERANCE * max(target.mass, particles.mass):
+    if not same_mass(target, particles):
         raise InvalidArgument(
             f"target has mass {target.mass:.9g}, the particles {particles.mass:.9g}, which no step"
             " changes; give both the same mass, for instance by weights that sum to 1"

@@ -4,14 +4,18 @@ On few cores, loops that alternate between the two pools slow down 25-100 times 
 their threads spinning. Steps therefore run with one BLAS thread, which also makes a resumed flow
 bit-identical whatever the machine; set the environment variable JKO_BLAS_THREADS to change it.
 Large kernel sums are then shared out between that many threads, outside of BLAS.
+
+The limit belongs to the process, not to a thread. Steps that run at once from several threads
+therefore count: the first one in remembers what the pools had, the last one out gives it back.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -42,26 +46,70 @@ def shared_out(job: Callable[[Sequence[T]], Array], pieces: Sequence[T]) -> Arra
     if threads == 1:
         return job(pieces)
     shares = [pieces[k::threads] for k in range(threads)]
-    with _controller().limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    with _LIMITS.at_most(1), ThreadPoolExecutor(threads) as pool:
         first, *others = pool.map(job, shares)
     for other in others:
         first += other
     return first
 
 
-def limited() -> AbstractContextManager[Any]:
-    """A context in which every loaded BLAS pool has `blas_threads()` threads."""
+def limited() -> AbstractContextManager[None]:
+    """A context in which every loaded BLAS pool has at most `blas_threads()` threads.
+
+    Any number of threads may be inside at once: the smallest limit asked for holds, and the pools
+    get back what they had when the last one leaves.
+    """
     threads = blas_threads()
-    if threads is None:
-        return nullcontext()
-    limit: AbstractContextManager[Any] = _controller().limit(limits=threads, user_api="blas")
-    return limit
+    return nullcontext() if threads is None else _LIMITS.at_most(threads)
+
+
+class _CountedLimits:
+    """The limits in force, each held by a context that some thread is inside of."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._active: list[tuple[int, int]] = []  # thread, limit
+        self._before: list[tuple[Any, int]] = []
+
+    @contextmanager
+    def at_most(self, threads: int) -> Iterator[None]:
+        """Hold every pool to `threads` until the context is left."""
+        held = threading.get_ident(), threads
+        with self._lock:
+            if not self._active:
+                self._before = [(pool, pool.get_num_threads()) for pool in _pools()]
+            self._active.append(held)
+            self._apply()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._active.remove(held)
+                self._apply()
+
+    def _apply(self) -> None:
+        """The smallest active limit, or what the pools had before the first one."""
+        limit = min((threads for _, threads in self._active), default=None)
+        for pool, before in self._before:
+            pool.set_num_threads(before if limit is None else limit)
+
+    def after_fork(self) -> None:
+        """In a forked child only the thread that forked is left, and perhaps inside."""
+        self._lock = threading.Lock()
+        here = threading.get_ident()
+        self._active = [held for held in self._active if held[0] == here]
+        self._apply()
+
+
+_LIMITS = _CountedLimits()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_LIMITS.after_fork)
 
 
 @lru_cache(maxsize=1)
-def _controller() -> Any:
-    """The loaded pools: looking for them costs milliseconds, setting them microseconds."""
+def _pools() -> tuple[Any, ...]:
+    """The loaded BLAS pools: looking for them costs milliseconds, setting them microseconds."""
     import scipy.linalg  # noqa: F401 (its pool can only be limited once it is loaded)
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController()
+    return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)

@@ -14,26 +14,69 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Index = NDArray[np.intp]
 T = TypeVar("T")
+Entry = TypeVar("Entry", bound=np.generic)
+
+#: Counts above this are refused: no array has so many entries.
+MOST = 2**62
+#: Characters of a wrong value that an error shows.
+LONGEST = 60
 
 
 def float_array(value: ArrayLike, name: str) -> Array:
     """A float64 array, or an error that names the argument (no silent casts of objects)."""
+    unfit = _not_an_array(value, name)
+    if unfit is not None:
+        raise InvalidType(unfit)
     try:
         array = np.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise InvalidType(f"{name} must be an array of numbers: {error}") from None
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise InvalidType(f"{name} must be an array of numbers: {_first_line(error)}") from None
     if array.dtype.kind not in "fiub":
         raise InvalidType(
             f"{name} must be an array of real numbers, got {type(value).__name__}"
             f" of dtype {array.dtype}; convert it with np.asarray({name}, dtype=float)"
         )
-    return array.astype(np.float64, copy=True)
+    with np.errstate(over="ignore"):  # beyond double precision: the check for infinities tells
+        return np.array(array, dtype=np.float64, order="K")
 
 
-def frozen(array: Array) -> Array:
+def _not_an_array(value: Any, name: str) -> str | None:
+    """Why an array-like object of another library cannot be read as numbers, with the remedy."""
+    kind = type(value).__name__
+    if isinstance(value, np.ma.MaskedArray):
+        hidden = int(np.ma.count_masked(value))
+        if hidden:
+            return (
+                f"{name} is a masked array with {hidden} masked entries; say what they are, such as"
+                f" {name}.filled(0.0) for no mass, or leave them out with {name}.compressed()"
+            )
+    elif hasattr(value, "toarray") and hasattr(value, "nnz"):
+        return f"{name} is a sparse {kind}; pass {name}.toarray()"
+    elif getattr(value, "requires_grad", False) is True:
+        return f"{name} is a {kind} that requires grad; pass {name}.detach().cpu().numpy()"
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    """What an error of another library says, in one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def frozen(array: NDArray[Entry]) -> NDArray[Entry]:
     """The same array, read-only: measures never change under a reader's hands."""
     array.setflags(write=False)
     return array
+
+
+class ReadOnly:
+    """Copied, deep-copied or unpickled, the arrays of an object are read-only again."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for value in state.values():
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, np.ndarray):
+                    frozen(part)
 
 
 def finite_array(value: ArrayLike, name: str, error: type[InvalidArgument]) -> Array:
@@ -111,11 +154,18 @@ def covariance(value: ArrayLike, dim: int, name: str = "cov") -> Array:
 
 def real(value: Any, name: str) -> float:
     """A finite real number; booleans, strings and arrays are refused."""
-    if isinstance(value, (bool, str)) or np.ndim(value) != 0:
-        raise InvalidType(f"{name} must be a number, got {value!r}")
+    dtype = getattr(value, "dtype", np.dtype(float))
+    text = isinstance(value, (bool, str, bytes)) or getattr(dtype, "kind", "f") not in "fiu"
+    text = text or isinstance(value, np.ma.MaskedArray)
+    if text or isinstance(value, (list, tuple, dict, set)) or getattr(value, "ndim", 0) != 0:
+        raise InvalidType(f"{name} must be a number, got {brief(value)}")
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except OverflowError:
+        raise InvalidArgument(
+            f"{name} = {brief(value)} is beyond double precision; pass a number below 1e308"
+        ) from None
+    except (TypeError, ValueError, RuntimeError):
         raise InvalidType(f"{name} must be a number, got {type(value).__name__}") from None
     if not np.isfinite(number):
         raise InvalidArgument(f"{name} = {number} is not finite; pass a finite number")
@@ -133,9 +183,11 @@ def positive(value: Any, name: str, remedy: str = "pass a positive number") -> f
 def positive_int(value: Any, name: str) -> int:
     """A whole number >= 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise InvalidType(f"{name} must be a whole number, got {value!r}")
+        raise InvalidType(f"{name} must be a whole number, got {brief(value)}")
     if value < 1:
-        raise InvalidArgument(f"{name} = {value} must be at least 1")
+        raise InvalidArgument(f"{name} = {brief(value)} must be at least 1")
+    if value > MOST:
+        raise InvalidArgument(f"{name} = {brief(value)} is more than any computer can hold")
     return int(value)
 
 
@@ -150,21 +202,44 @@ def shown(value: Any) -> str:
     """A wrong value as an error shows it: short values in full, objects by their type."""
     if isinstance(value, type):
         return f"the class {value.__name__} where an object belongs"
-    return repr(value) if isinstance(value, (str, int, float)) else type(value).__name__
+    return brief(value) if isinstance(value, (str, bytes, int, float)) else type(value).__name__
+
+
+def brief(value: Any) -> str:
+    """The representation of a wrong value, cut where it is long; whole numbers may be endless."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MOST:
+        sign = "-" if value < 0 else ""
+        return f"{sign}2**{value.bit_length() - 1} or more"
+    plain = isinstance(value, (str, bytes, int, float, complex, np.generic, list, tuple))
+    try:
+        text = repr(value) if value is None or plain else type(value).__name__
+    except ValueError:  # Python writes no whole numbers of more than some thousand digits
+        text = type(value).__name__
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def one_of(value: Any, choices: Iterable[str], name: str) -> str:
     """One of a few strings."""
     allowed = tuple(choices)
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         listed = ", ".join(repr(c) for c in allowed)
-        raise InvalidArgument(f"{name} = {value!r} is unknown; choose one of {listed}")
+        raise InvalidArgument(f"{name} = {brief(value)} is unknown; choose one of {listed}")
     return str(value)
 
 
 def rng_of(value: Any) -> np.random.Generator:
     """A generator from None, a seed or a generator: nothing in jko touches global state."""
+    seeds = (int, np.integer, np.random.Generator, np.random.BitGenerator, np.random.SeedSequence)
+    flat = isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value) == 1
+    if isinstance(value, (bool, np.bool_)) or not (
+        value is None or flat or isinstance(value, seeds)
+    ):
+        raise InvalidType(
+            f"rng = {brief(value)} is not a seed or a numpy Generator; pass None or a whole number"
+        )
     try:
         return np.random.default_rng(value)
     except (TypeError, ValueError) as error:
-        raise InvalidType(f"rng = {value!r} is not a seed or a numpy Generator: {error}") from None
+        raise InvalidType(
+            f"rng = {brief(value)} is not a seed or a numpy Generator: {_first_line(error)}"
+        ) from None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import jko
 from jko.kernels import pairwise
 from jko.solvers.base import Answer
-from jko.threads import VARIABLE, blas_threads, shared_out
+from jko.threads import _LIMITS, VARIABLE, blas_threads, limited, shared_out
 
 
 class _Spy(jko.solvers.ProxSolver):
@@ -77,3 +81,73 @@ def test_an_error_in_a_share_comes_out(monkeypatch):
     monkeypatch.setenv(VARIABLE, "2")
     with pytest.raises(ZeroDivisionError):
         shared_out(lambda share: 1 / (len(share) - 3), range(7))
+
+
+def pools():
+    """Threads of every BLAS pool."""
+    return [p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"]
+
+
+@pytest.fixture
+def two_threads():
+    """Pools of two threads where the machine allows it."""
+    with threadpool_limits(2, "blas"):
+        yield pools()
+
+
+def test_steps_from_several_threads_give_the_pools_back(two_threads, monkeypatch):
+    """The first one in remembers what the pools had, the last one out gives it back."""
+    monkeypatch.setenv(VARIABLE, "1")
+    gate, seen = threading.Barrier(4), []
+
+    def inside(_):
+        for _ in range(50):
+            with limited():
+                gate.wait()  # all four are inside
+                seen.append(max(pools()))
+                gate.wait()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(inside, range(4)))
+    assert set(seen) == {1}
+    assert pools() == two_threads
+
+
+def test_limits_may_overlap(two_threads):
+    """The smallest limit holds while it lasts; what one leaves, the others keep."""
+    first, second = _LIMITS.at_most(2), _LIMITS.at_most(1)
+    first.__enter__()
+    second.__enter__()
+    assert max(pools()) == 1
+    first.__exit__(None, None, None)
+    assert max(pools()) == 1
+    second.__exit__(None, None, None)
+    assert pools() == two_threads
+
+
+def test_an_error_inside_gives_the_pools_back(two_threads):
+    with pytest.raises(ZeroDivisionError), limited():
+        raise ZeroDivisionError
+    assert pools() == two_threads
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_is_not_held_by_threads_it_left_behind(two_threads):
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold():
+        with limited():
+            inside.set()
+            leave.wait(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(hold)
+        inside.wait(60)
+        child = os.fork()
+        if child == 0:  # nothing of pytest may run here
+            os._exit(0 if pools() == two_threads else 1)
+        status = os.waitpid(child, 0)[1]
+        leave.set()
+        job.result()
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert pools() == two_threads

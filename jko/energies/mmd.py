@@ -7,9 +7,9 @@ from jko.energies.form import Quadratic, WeightForm
 from jko.energies.separable import Separable
 from jko.errors import Unsupported
 from jko.kernels import Kernel
-from jko.kernels.embedding import MASS_TOLERANCE
 from jko.kernels.fast_sums import FastSums, SpectralMMD
 from jko.measures.base import Discrete, Measure
+from jko.measures.masses import balanced, same_mass
 from jko.validation import Array, instance, one_of
 
 
@@ -82,12 +82,13 @@ class MMDEnergy(FormEnergy):
         # positive twin k(x,y) + |x| + |y| gives the same energy and a convex form.
         kernel = self.kernel.positive()
         operator = kernel.operator(mu)
-        if isinstance(self.target, Discrete) and mu.same_support(self.target):
-            against = operator.matvec(self.target.weights)
-            constant = 0.5 * float(self.target.weights @ against)
+        target = balanced(self.target, mu) if self.needs_fixed_mass else self.target
+        if isinstance(target, Discrete) and mu.same_support(target):
+            against = operator.matvec(target.weights)
+            constant = 0.5 * float(target.weights @ against)
         else:
-            against = kernel.embed(self.target, mu.points)
-            constant = 0.5 * kernel.inner(self.target, self.target)
+            against = kernel.embed(target, mu.points)
+            constant = 0.5 * kernel.inner(target, target)
         return WeightForm(Separable(-against, {}, None, constant), (Quadratic(kernel, operator),))
 
     @property
@@ -96,11 +97,11 @@ class MMDEnergy(FormEnergy):
 
     def _require_equal_masses(self, mu: Discrete) -> None:
         # The positive twin of a conditional kernel would depend on where the origin is.
-        mass, other = mu.mass, self.target.mass
-        if self.needs_fixed_mass and abs(mass - other) > MASS_TOLERANCE * max(mass, other):
+        if self.needs_fixed_mass and not same_mass(mu, self.target):
             raise Unsupported(
                 f"{self.kernel!r} is only conditionally positive definite and cannot compare the"
-                f" measure's mass {mass:.9g} with the target's {other:.9g}; normalise them, or use"
+                f" measure's mass {mu.mass:.9g} with the target's {self.target.mass:.9g};"
+                " normalise them, or use"
                 " a positive kernel"
             )
 

@@ -8,29 +8,41 @@ their fields. Loading executes nothing.
 from __future__ import annotations
 
 import dataclasses
-import io
-import json
-import os
+import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jko.errors import InvalidArgument, JkoError, Unsupported
+from jko.errors import JkoError, Unsupported
+from jko.flows.container import (
+    VERSION,
+    InvalidFile,
+    Stamp,
+    as_path,
+    pack,
+    put,
+    take,
+    target_of,
+)
 from jko.geometries.base import Geometry
 from jko.kernels import Kernel
 from jko.measures import Gaussian, Grid, GridDensity, Histogram, Particles
 from jko.measures.base import Discrete, Measure
 from jko.solvers.base import ProxSolver
 
-FORMAT, VERSION = "jko", 1
 #: Arrays start at multiples of this many bytes.
 ALIGN = 64
-
-
-class InvalidFile(InvalidArgument):
-    """A file is missing, unreadable, truncated, foreign or newer than this library."""
+#: What a header with wrong entries provokes while it is decoded.
+DAMAGE = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+)
 
 
 def _settings_classes() -> dict[str, type]:
@@ -125,6 +137,7 @@ class _Decoder:
     def __init__(self, table: list[dict[str, Any]], data: np.ndarray) -> None:
         self._table, self._data = table, data
         self._arrays: dict[int, np.ndarray] = {}
+        self._left = data.size  # no two arrays share bytes: all of them fit into the block
         self._supports: dict[Any, Discrete] = {}
         self._classes = _settings_classes()
 
@@ -135,7 +148,12 @@ class _Decoder:
             dtype, shape = np.dtype(place["dtype"]), tuple(place["shape"])
             if dtype.kind not in "fiub":
                 raise InvalidFile(f"array of dtype {dtype}")
-            count = int(np.prod(shape, dtype=np.int64))
+            if not all(type(m) is int and m >= 0 for m in (*shape, place["start"])):
+                raise InvalidFile(f"array of shape {place['shape']} at {place['start']}")
+            count = math.prod(shape)
+            self._left -= count * dtype.itemsize
+            if self._left < 0:
+                raise InvalidFile("arrays that are larger than the file")
             flat = np.frombuffer(self._data, dtype, count, place["start"]).copy()
             self._arrays[key] = flat.reshape(shape, order=place["order"])
         return self._arrays[key]
@@ -207,52 +225,19 @@ def same(a: Any, b: Any) -> bool:
     return bool(np.array_equal(one.data, two.data))
 
 
-def as_path(path: Any) -> Path:
-    """A path, or a sentence."""
-    try:
-        return Path(path)
-    except TypeError:
-        raise InvalidArgument(f"path = {path!r} is not a path; pass a file name") from None
-
-
-def target_of(path: str | os.PathLike[str]) -> Path:
-    """A path where a file can stand, or a sentence."""
-    target = as_path(path)
-    if not target.name or target.is_dir():
-        raise InvalidFile(f"path = {str(path)!r} is a folder; pass the name of a file in it")
-    if not target.parent.is_dir():
-        raise InvalidFile(f"cannot write {target}: the folder {target.parent} is missing")
-    return target
-
-
-def write(path: str | os.PathLike[str], kind: str, tree: dict[str, Any]) -> None:
+def write(path: Any, kind: str, tree: dict[str, Any]) -> Stamp | None:
     """Write a tree atomically: after a crash the file is the old one or the new one, whole."""
     target = target_of(path)
     encoder = _Encoder()
-    header = {"format": FORMAT, "version": VERSION, "kind": kind, "body": encoder.encode(tree)}
-    text = json.dumps({**header, "arrays": encoder.table}).encode()
-    buffer = io.BytesIO()
-    np.savez(buffer, header=np.frombuffer(text, dtype=np.uint8), data=encoder.data)
-    real = target.resolve()  # a link stays a link
-    scratch = real.with_name(real.name + ".tmp")
-    try:
-        with open(scratch, "wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, real)
-    except OSError as error:
-        if scratch.is_file():
-            scratch.unlink(missing_ok=True)
-        raise InvalidFile(
-            f"cannot write {target}: {error.strerror or error}; what stood there was left untouched"
-        ) from error
+    body = encoder.encode(tree)
+    header = {"kind": kind, "body": body, "arrays": encoder.table}
+    return put(target, pack(header, encoder.data))
 
 
-def read(path: str | os.PathLike[str], builders: dict[str, Callable[[dict[str, Any]], Any]]) -> Any:
+def read(path: Any, builders: dict[str, Callable[[dict[str, Any]], Any]]) -> Any:
     """What the builder of the file's kind makes of its tree; else one clear `InvalidFile`."""
     target = as_path(path)
-    header, data = _open(target)
+    header, data = take(target)
     version, kind = header["version"], header["kind"]
     if version > VERSION:
         raise InvalidFile(
@@ -262,29 +247,6 @@ def read(path: str | os.PathLike[str], builders: dict[str, Callable[[dict[str, A
         raise InvalidFile(f"{target} holds a {kind}, expected a {' or '.join(builders)}")
     try:
         return builders[kind](_Decoder(header["arrays"], data).decode(header["body"]))
-    except (JkoError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise InvalidFile(f"{target} is damaged: {type(error).__name__} {error}") from None
-
-
-def _open(target: Path) -> tuple[dict[str, Any], np.ndarray]:
-    """Header and array bytes of a jko file."""
-    try:
-        content = target.read_bytes()
-    except FileNotFoundError:
-        raise InvalidFile(f"{target} does not exist") from None
-    except OSError as error:
-        raise InvalidFile(f"cannot read {target}: {error.strerror or error}") from None
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as members:
-            header = json.loads(members["header"].tobytes().decode())
-            data = members["data"]
-        if header["format"] != FORMAT or not isinstance(header["version"], int):
-            raise ValueError("foreign header")
-        if not isinstance(header["kind"], str):
-            raise ValueError("foreign header")
-    except Exception as error:  # whatever a foreign file provokes in zipfile, numpy or json
-        raise InvalidFile(
-            f"{target} is not a jko file, or it is truncated ({type(error).__name__});"
-            " it was left untouched"
-        ) from None
-    return header, data
+    except (JkoError, *DAMAGE) as error:
+        said = " ".join(str(error).split())[:200]
+        raise InvalidFile(f"{target} is damaged: {type(error).__name__} {said}") from None

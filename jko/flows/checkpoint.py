@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +13,37 @@ import numpy as np
 from jko.energies.recorded import recorded
 from jko.errors import InvalidArgument, Unsupported
 from jko.flows import archive, clock
+from jko.flows.container import InvalidFile, Stamp, as_path, sweep, target_of
 from jko.flows.splitting import Plan, Scheme
 from jko.flows.state import Options, Run, Saving, describe
 from jko.flows.trajectory import Trajectory
-from jko.geometries.base import GeometrySum
+from jko.geometries.base import Geometry, GeometrySum
 from jko.measures.atoms import Particles
 from jko.measures.base import Measure
+from jko.solvers.base import ProxSolver
 from jko.validation import positive_int
+
+
+class _LastWrite:
+    """The stamp of the file as this run left it: None before the first write."""
+
+    def __init__(self, stamp: Stamp | None = None) -> None:
+        self.stamp = stamp
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """Where and how often a run is written; a path of None writes nothing.
 
-    Every write replaces the whole file, whose size grows with the measures kept.
+    Every write replaces the whole file, whose size grows with the measures kept. A run that finds
+    another run's file in the place of its own does not touch it: it says so and ends.
     """
 
     path: Path | None = None
     every: int = 1
     settings: Any = None
     probes: Any = None
+    last: _LastWrite = field(default_factory=_LastWrite, compare=False)
 
     @classmethod
     def of(
@@ -42,7 +53,8 @@ class Checkpoint:
         positive_int(every, "every")
         if path is None:
             return cls()
-        target = archive.target_of(path)
+        target = target_of(path)
+        sweep(target)
         if target.exists():
             _refuse_foreign(target)
         return cls(target, every, _storable_settings(plan), _probes(plan, start))
@@ -56,6 +68,7 @@ class Checkpoint:
         """Write the run now, atomically."""
         if self.path is None:
             return
+        self._refuse_rival(self.path)
         tree = {
             "trajectory": run.trajectory().as_tree(),
             "kept": len(run.measures),
@@ -71,15 +84,24 @@ class Checkpoint:
             "probes": self.probes,
             "every": self.every,
         }
-        archive.write(self.path, "checkpoint", tree)
+        self.last.stamp = archive.write(self.path, "checkpoint", tree)
+
+    def _refuse_rival(self, path: Path) -> None:
+        """Leave the file of another run alone; one that was deleted is written again."""
+        mine, found = self.last.stamp, Stamp.of(path)
+        if mine is not None and found is not None and found != mine:
+            raise InvalidFile(
+                f"checkpoint = {path} was replaced by another run and is left to it; give every run"
+                " a file of its own (the steps so far are in .trajectory of this error)"
+            )
 
 
 def _refuse_foreign(target: Path) -> None:
     ours = {"checkpoint": lambda _: None, "trajectory": lambda _: None}
     try:
         archive.read(target, ours)
-    except archive.InvalidFile as error:
-        raise archive.InvalidFile(f"checkpoint = {error}; move it away first") from None
+    except InvalidFile as error:
+        raise InvalidFile(f"checkpoint = {error}; move it away first") from None
 
 
 def _storable_settings(plan: Plan) -> dict[str, Any]:
@@ -122,6 +144,7 @@ class _Saved:
 
     @classmethod
     def of(cls, path: Path, tree: dict[str, Any]) -> _Saved:
+        _require_kinds(tree)
         trajectory = Trajectory.from_tree(tree["trajectory"])
         kept, generator = tree["kept"], _generator(tree["rng"])
         run = Run(
@@ -146,10 +169,37 @@ class _Saved:
         return cls(run, trajectory, keeper)
 
 
+def _require_kinds(tree: dict[str, Any]) -> None:
+    """Refuse a file whose entries are not what a checkpoint holds, before anything uses them."""
+    probes, settings = tree["probes"], tree["settings"]
+    scheme = settings["scheme"]
+    known = {
+        "probes": all(isinstance(v, float) for probe in probes for v in probe),
+        "energy": isinstance(tree["energy"], float),
+        "measure": isinstance(tree["measure"], Measure),
+        "warm": isinstance(tree["warm"], (tuple, type(None))),
+        "geometries": _all(settings["geometries"], Geometry),
+        "solvers": _all(settings["solvers"], (ProxSolver, str)),
+        "scheme": len(scheme) == 2 and _all(scheme, str),
+    }
+    for name in ("index", "kept", "every"):
+        known[name] = type(tree[name]) is int and tree[name] >= (0 if name == "index" else 1)
+    for name, fits in known.items():
+        if not fits:
+            raise InvalidFile(f"{name} is not what a checkpoint holds there")
+
+
+def _all(values: Any, kinds: Any) -> bool:
+    """Whether a tuple, where there is one, holds nothing but these kinds."""
+    return values is None or (
+        isinstance(values, tuple) and all(isinstance(v, kinds) for v in values)
+    )
+
+
 def _generator(state: dict[str, Any]) -> np.random.Generator:
     kind = getattr(np.random, state["bit_generator"])
     if kind is np.random.BitGenerator or not issubclass(kind, np.random.BitGenerator):
-        raise archive.InvalidFile(f"unknown random generator {state['bit_generator']!r}")
+        raise InvalidFile(f"unknown random generator {state['bit_generator']!r}")
     bits = kind()
     bits.state = state
     return np.random.Generator(bits)
@@ -159,10 +209,11 @@ def resumed(
     path: str | os.PathLike[str], energy: Any, geometry: Any, solver: Any
 ) -> Trajectory | tuple[Run, Plan, Checkpoint]:
     """The finished trajectory of a file, or all that `drive` needs to go on."""
-    place = archive.as_path(path)
+    place = as_path(path)
+    stamp = Stamp.of(place)
     saved: _Saved = archive.read(place, {"checkpoint": lambda tree: _Saved.of(place, tree)})
-    if saved.run.done:
-        return saved.trajectory
+    if saved.run.done and energy is None and geometry is None and solver is None:
+        return saved.trajectory  # a finished run needs nothing, but what is handed in is checked
     said, settings = saved.trajectory.description, saved.keeper.settings
     if geometry is None:
         parts = _again("geometry", settings["geometries"], said)
@@ -177,6 +228,10 @@ def resumed(
     plan = Plan.of(energy, geometry, solver, plan.scheme)
     _compare("solver", plan, saved, settings["solvers"], plan.solvers)
     _compare_values(plan, saved)
+    if saved.run.done:
+        return saved.trajectory
+    sweep(place)
+    saved.keeper.last.stamp = stamp
     return saved.run, plan, saved.keeper
 
 

@@ -14,7 +14,7 @@ from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
-from jko.validation import one_of, positive, positive_int
+from jko.validation import one_of, positive, positive_int, real
 
 #: Beyond this many steps t1/tau is a slip of the pen.
 MAX_STEPS = 1e12
@@ -72,7 +72,7 @@ class Clock:
 
     def ends(self, index: int) -> bool:
         """Whether step number `index` is the last."""
-        return index == self.steps
+        return index >= self.steps
 
     def take(
         self, index: int, measure: Measure, plan: Plan, warm: Any, options: dict[str, Any]
@@ -271,7 +271,13 @@ def as_tree(pace: Pace) -> dict[str, Any]:
 
 
 def from_tree(tree: Mapping[str, Any]) -> Pace:
-    """The inverse of `as_tree`."""
+    """The inverse of `as_tree`; a file may hold anything."""
+    for name in tree.keys() - {"control"}:
+        if tree[name] is not None:
+            real(tree[name], name)
     if "control" not in tree:
-        return Clock(**tree)
+        clock = Clock(**tree)
+        positive(clock.tau, "tau")
+        positive_int(clock.steps, "steps")
+        return clock
     return AdaptiveClock(**{**tree, "control": AdaptiveStep(**tree["control"])})

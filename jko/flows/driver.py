@@ -11,10 +11,10 @@ from typing import Any
 
 from jko.energies.base import Energy
 from jko.errors import StepFailed, Unsupported
-from jko.flows.archive import InvalidFile
 from jko.flows.callbacks import Callbacks, Event
 from jko.flows.checkpoint import Checkpoint, resumed
 from jko.flows.clock import AdaptiveStep, pace_of
+from jko.flows.container import InvalidFile
 from jko.flows.splitting import Plan, Scheme
 from jko.flows.state import Options, Run, Saving
 from jko.flows.trajectory import Trajectory

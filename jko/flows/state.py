@@ -25,6 +25,10 @@ class Saving:
     every: int | None = 1
     indices: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        for count in (*(() if self.every is None else (self.every,)), *self.indices):
+            positive_int(count, "save")
+
     @classmethod
     def of(cls, save: Any, steps: int | None) -> Saving:
         """From the argument `save` of `jko.flow`."""

@@ -93,7 +93,11 @@ class StepRecord:
         """The inverse of `as_json`."""
         tree = json.loads(text)
         substeps = tuple(SubstepRecord(**s) for s in tree["substeps"])
-        return cls(**{**tree, "substeps": substeps})
+        record = cls(**{**tree, "substeps": substeps})
+        figures = [record.time, record.tau, record.energy, record.mass]
+        if not all(isinstance(v, (int, float)) for v in (record.index, *figures)):
+            raise InvalidArgument("a figure of a step is no number")
+        return record
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -182,7 +186,9 @@ class Trajectory:
     def from_tree(cls, tree: Mapping[str, Any]) -> Trajectory:
         """The inverse of `as_tree`."""
         steps = tuple(StepRecord.from_json(s) for s in tree["steps"])
-        return cls(**{**tree, "steps": steps})
+        sol = cls(**{**tree, "steps": steps})
+        _require_kinds(sol)
+        return sol
 
     def __repr__(self) -> str:
         missed = sum(not s.success for s in self.steps)
@@ -193,6 +199,24 @@ class Trajectory:
             f" energy {self.energies[0]:.4g} -> {self.energies[-1]:.4g}, {verdict},"
             f" {len(self.measures)} measures saved{end})"
         )
+
+
+def _require_kinds(sol: Trajectory) -> None:
+    """Refuse a file whose entries are not what a trajectory holds, before anything uses them."""
+    said, count = sol.description, len(sol.measures)
+    words = [v for name in ("energy", "geometry", "solver") for v in said[name]]
+    fits = (
+        isinstance(sol.measures, tuple)
+        and count >= 1
+        and all(isinstance(mu, Measure) for mu in sol.measures)
+        and all(isinstance(a, np.ndarray) for a in (sol.times, sol.energies))
+        and sol.times.shape == sol.energies.shape == (count,)
+        and isinstance(sol.status, str)
+        and all(isinstance(v, str) for v in words)
+        and all(len(times) == len(values) for times, values in sol.records.values())
+    )
+    if not fits:
+        raise InvalidArgument("an entry is not what a trajectory holds there")
 
 
 def _checks(sol: Trajectory) -> Iterator[Identity]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
 from jko.measures.base import Discrete, Measure
+from jko.measures.masses import balanced, same_mass
 from jko.validation import Array, instance, positive, real
 
 
@@ -23,6 +24,9 @@ class Geometry(ABC):
     """
 
     rate: float = field(default=1.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", positive(self.rate, "rate"))
 
     @property
     @abstractmethod
@@ -38,6 +42,7 @@ class Geometry(ABC):
         check_pair(a, b)
         if self.conserves_mass:
             check_masses(a, b, self)
+            b = balanced(b, a)
         return self._sqdistance(a, b) / self.rate
 
     def distance(self, a: Measure, b: Measure) -> float:
@@ -131,8 +136,8 @@ def check_pair(a: Any, b: Any) -> None:
 
 
 def check_masses(a: Measure, b: Measure, geometry: Any) -> None:
-    """Equal masses, where the geometry conserves mass."""
-    if abs(a.mass - b.mass) > 1e-9 * max(a.mass, b.mass):
+    """Equal masses up to single precision, where the geometry conserves mass."""
+    if not same_mass(a, b):
         raise InvalidMeasure(
             f"masses {a.mass:.9g} and {b.mass:.9g} differ, but {geometry!r} conserves mass;"
             " normalise the measures, or use a geometry on M+ such as jko.Hellinger()"

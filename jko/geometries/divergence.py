@@ -32,6 +32,7 @@ class Divergence(Geometry):
     mass: str = "fixed"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "p", real(self.p, "p"))
         one_of(self.mass, ("fixed", "free"), "mass")
 

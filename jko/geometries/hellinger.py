@@ -57,6 +57,7 @@ class Hellinger(Geometry):
     mass: str = "free"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of(self.mass, ("free", "fixed"), "mass")
 
     @property

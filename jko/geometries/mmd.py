@@ -31,6 +31,7 @@ class MMD(Geometry):
     mass: str = "fixed"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         instance(
             self.kernel,
             Kernel,

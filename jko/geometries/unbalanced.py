@@ -42,6 +42,7 @@ class WassersteinFisherRao(Geometry):
     beta: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         remedy = "both rates are positive; use jko.Wasserstein() or jko.Hellinger() for one alone"
         object.__setattr__(self, "alpha", positive(self.alpha, "alpha", remedy))
         object.__setattr__(self, "beta", positive(self.beta, "beta", remedy))

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import InvalidMeasure, Unsupported
-from jko.validation import Array, Mask
+from jko.validation import Array, Mask, ReadOnly
 
 
-class Measure(ABC):
+class Measure(ReadOnly, ABC):
     """A positive measure on R^d. Measures are immutable; their arrays are read-only."""
 
     mass: float
@@ -57,7 +57,9 @@ class Discrete(Measure):
     @property
     def mean(self) -> Array:  # type: ignore[override]
         """Mean (d,), normalised by the mass."""
-        return self.weights @ self.points / self.mass
+        # Relative to an atom: coordinates far from zero, such as dates, keep their last digits.
+        origin = self.points[0]
+        return origin + self.weights @ (self.points - origin) / self.mass
 
     @property
     def cov(self) -> Array:  # type: ignore[override]

@@ -10,12 +10,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jko.errors import InvalidArgument, InvalidMeasure
+from jko.errors import InvalidArgument, InvalidMeasure, InvalidType
 from jko.measures.base import Discrete
 from jko.validation import (
     Array,
     Index,
     Mask,
+    ReadOnly,
     finite_array,
     frozen,
     instance,
@@ -27,7 +28,7 @@ from jko.validation import (
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Grid:
+class Grid(ReadOnly):
     """A box cut into equal cells; the grid points are the cell centres.
 
     Parameters
@@ -61,7 +62,7 @@ class Grid:
     ) -> None:
         # + 0.0 turns -0.0 into 0.0: equal grids must have equal hashes.
         low, up = frozen(vector(lower, "lower") + 0.0), frozen(vector(upper, "upper") + 0.0)
-        cells = tuple(shape) if isinstance(shape, Iterable) else (shape,)
+        cells = tuple(shape) if isinstance(shape, (Sequence, np.ndarray)) else (shape,)
         counts = tuple(positive_int(m, "shape") for m in cells)
         if not low.shape == up.shape == (len(counts),):
             raise InvalidArgument(
@@ -119,7 +120,7 @@ class Grid:
     def regions(self) -> Index:
         """Number (size,) of the connected region of every cell, from 1 on; 0 on obstacles."""
         if self.mask is None:
-            return np.ones(self.size, dtype=np.intp)
+            return frozen(np.ones(self.size, dtype=np.intp))
         from scipy.ndimage import label
 
         labels, count = label(self.mask.reshape(self.shape))
@@ -129,7 +130,7 @@ class Grid:
             for a, b in set(zip(*ends, strict=True)):
                 if a and b:
                     merged[merged == merged[a]] = merged[b]
-        return np.asarray(merged[labels].ravel(), dtype=np.intp)
+        return frozen(np.asarray(merged[labels].ravel(), dtype=np.intp))
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -163,7 +164,14 @@ def _per_axis(periodic: bool | Sequence[bool], dim: int) -> tuple[bool, ...]:
 
 
 def _free_cells(mask: ArrayLike, shape: tuple[int, ...]) -> Mask | None:
-    free = np.array(mask)
+    if isinstance(mask, np.ma.MaskedArray) or hasattr(mask, "nnz"):
+        raise InvalidType(
+            f"mask is a {type(mask).__name__}; pass a plain array of booleans, True where free"
+        )
+    try:
+        free = np.array(mask)
+    except (TypeError, ValueError) as error:
+        raise InvalidType(f"mask must be an array of booleans: {error}") from None
     size = int(np.prod(shape))
     if free.dtype != bool or free.shape not in (shape, (size,)):
         raise InvalidArgument(

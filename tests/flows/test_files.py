@@ -1,17 +1,20 @@
 """Files: read back to the last bit, refused in one sentence when they are anything else."""
 
+import io
 import json
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from flow_cases import CASES, Noisy, assert_same, fresh, same_bits
+from flow_cases import CASES, KERNEL, Noisy, assert_same, fresh, same_bits
 from generators import measures
 
 import jko
 from jko.flows import archive
+from jko.flows.callbacks import STOP
 
 ENERGY = CASES["particles"].energy
 
@@ -297,3 +300,137 @@ def test_wrong_kinds_missing_files_and_folders(tmp_path):
             read(tmp_path)
         with pytest.raises(jko.InvalidArgument, match="path = None is not a path"):
             read(None)
+
+
+def test_what_never_ends_is_refused_at_once(tmp_path):
+    """Devices, pipes and sockets would be read for ever: they are refused unread."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for read in (jko.Trajectory.load, lambda p: jko.resume(p, ENERGY)):
+        for path in ("/dev/zero", pipe):
+            with pytest.raises(jko.InvalidFile, match="no regular file; copy it to one first"):
+                read(path)
+        for path in ("a\0b", "x" * 5000):
+            with pytest.raises(jko.InvalidFile, match="cannot read"):
+                read(path)
+    for path in ("/dev/null", pipe):
+        with pytest.raises(jko.InvalidFile, match="no regular file; pass another name"):
+            fresh("gaussian").run(steps=1, checkpoint=path)
+
+
+def npy_of(declared, content=b""):
+    """The bytes of an array file whose header declares `declared` bytes."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        buffer, {"descr": "|u1", "fortran_order": False, "shape": (declared,)}
+    )
+    return buffer.getvalue() + content
+
+
+def test_bombs_stay_small(tmp_path):
+    """Members that unpack to gigabytes, or declare them, are refused before they are unpacked."""
+    import tracemalloc
+
+    path = tmp_path / "run.npz"
+
+    def pack(compression, **members):
+        with zipfile.ZipFile(path, "w", compression) as file:
+            for name, content in members.items():
+                file.writestr(f"{name}.npy", content)
+
+    header = json.dumps({"format": "jko", "version": 1, "kind": "trajectory"}).encode()
+    zeros = bytes(2**26)
+    makers = {
+        "deflated": lambda: pack(
+            zipfile.ZIP_DEFLATED,
+            header=npy_of(len(header), header),
+            data=npy_of(len(zeros), zeros),
+        ),
+        "deflated header": lambda: pack(zipfile.ZIP_DEFLATED, header=npy_of(len(zeros), zeros)),
+        "declared": lambda: pack(
+            zipfile.ZIP_STORED, header=npy_of(len(header), header), data=npy_of(2**45)
+        ),
+        "declared header": lambda: pack(zipfile.ZIP_STORED, header=npy_of(2**45)),
+        "nested": lambda: pack(zipfile.ZIP_STORED, header=npy_of(10**6, b"[" * 10**6)),
+    }
+    for make in makers.values():
+        make()
+        tracemalloc.start()
+        refused(path, "is not a jko file, or it is truncated")
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+        tracemalloc.stop()
+
+
+def test_an_endless_hole_is_refused(tmp_path):
+    path = tmp_path / "run.npz"
+    with open(path, "wb") as file:
+        file.truncate(2**43)  # a hole that takes no room on the disk
+    with pytest.raises(jko.InvalidFile, match="more than this machine's memory"):
+        jko.Trajectory.load(path)
+
+
+def test_arrays_that_share_bytes_are_refused(checkpoint):
+    """A small block that a million entries read over and over would fill the memory."""
+
+    def repeat(header):
+        first = header["arrays"][0]
+        for place in header["arrays"]:
+            place.update(start=0, shape=[10**9], dtype="|u1")
+        first.update(shape=[64])
+
+    forged(checkpoint, repeat)
+    refused(checkpoint, "is damaged.*larger than the file")
+
+
+def leaves(node, path=()):
+    """Places of the plain values in a header."""
+    items = node.items() if isinstance(node, dict) else enumerate(node)
+    for key, value in items:
+        if isinstance(value, (dict, list)):
+            yield from leaves(value, (*path, key))
+        else:
+            yield (*path, key)
+
+
+def test_altered_headers_are_refused_or_read(checkpoint):
+    """Any plain value replaced by any other: a run or one sentence, never a raw error."""
+    whole = checkpoint.read_bytes()
+    with np.load(checkpoint) as members:
+        places = list(leaves(json.loads(members["header"].tobytes())))
+    rng = np.random.default_rng(0)
+    values = [None, True, -1, 0, 10**40, 2.5, "text", [], {}, float("nan"), {"array": 0}, [[1]]]
+    refusals = 0
+    for k in rng.permutation(len(places))[:150]:
+        *outer, last = places[k]
+
+        def change(header, outer=outer, last=last):
+            for key in outer:
+                header = header[key]
+            header[last] = values[int(rng.integers(len(values)))]
+
+        checkpoint.write_bytes(whole)
+        forged(checkpoint, change)
+        for read in (jko.Trajectory.load, lambda p: jko.resume(p, ENERGY, callbacks=stop)):
+            try:
+                read(checkpoint)
+            except jko.JkoError:
+                refusals += 1
+    assert refusals > 50
+
+
+def stop(event):
+    """A callback that ends the run after its next step."""
+    return STOP
+
+
+def test_what_is_handed_to_a_finished_run_is_checked(tmp_path):
+    path = tmp_path / "run.npz"
+    sol = fresh("particles").run(checkpoint=path)
+    assert_same(jko.resume(path), sol)
+    assert_same(jko.resume(path, ENERGY), sol)
+    with pytest.raises(jko.InvalidArgument, match=r"energy = .* is not what the run used"):
+        jko.resume(path, jko.Entropy())
+    with pytest.raises(jko.InvalidArgument, match="it is not the one the run used"):
+        jko.resume(path, jko.MMDEnergy(measures.particles(21, seed=3, shift=1.0), KERNEL))
+    with pytest.raises(jko.InvalidArgument, match=r"geometry = .* is not what the run used"):
+        jko.resume(path, ENERGY, 2.0 * jko.Hellinger())

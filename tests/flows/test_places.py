@@ -4,11 +4,14 @@ import os
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from flow_cases import CASES, Noisy, assert_same, fresh, well_energy
 
 import jko
+from jko.flows import archive
 
 ENERGY = CASES["particles"].energy
 
@@ -37,11 +40,58 @@ def test_a_checkpoint_never_replaces_a_foreign_file(tmp_path):
         fresh("gaussian").run(checkpoint=older)  # an older checkpoint is replaced
 
 
-def test_leftover_scratch_is_overwritten(tmp_path):
-    scratch = tmp_path / "run.npz.tmp"
-    scratch.write_bytes(b"half a checkpoint")
-    fresh("gaussian").run(steps=2, checkpoint=tmp_path / "run.npz")
-    assert os.listdir(tmp_path) == ["run.npz"]
+def test_old_scratch_is_swept_and_fresh_scratch_is_left_alone(tmp_path):
+    """Scratch files of killed writers go after an hour; a younger one may be somebody's at work."""
+    path = tmp_path / "run.npz"
+    old = [tmp_path / "run.npz.tmp", tmp_path / "run.npz.1a2b-0123abcd.tmp"]
+    kept = [tmp_path / "run.npz.1a2b-0123abce.tmp", tmp_path / "other.npz.tmp"]
+    for scratch in (*old, *kept):
+        scratch.write_bytes(b"half a checkpoint")
+    for scratch in (*old, kept[1]):
+        os.utime(scratch, (1e9, 1e9))
+    fresh("gaussian").run(steps=2, checkpoint=path)
+    assert set(os.listdir(tmp_path)) == {path.name, *(p.name for p in kept)}
+
+
+def test_of_two_runs_on_one_file_the_loser_says_so(tmp_path):
+    """The run that finds another's file ends with its steps; the file is the winner's, whole."""
+    path = tmp_path / "run.npz"
+
+    def rival(event):
+        if event.index == 2:
+            fresh("particles").run(steps=1, checkpoint=path)
+
+    with pytest.raises(jko.InvalidFile, match=r"replaced by another run.*file of its own") as lost:
+        fresh("particles").run(checkpoint=path, callbacks=rival)
+    assert len(lost.value.trajectory.steps) == 2
+    assert_same(jko.resume(path), fresh("particles").run(steps=1))
+
+
+def test_a_deleted_checkpoint_is_written_again(tmp_path):
+    path = tmp_path / "run.npz"
+    fresh("particles").run(
+        checkpoint=path, callbacks=lambda event: path.unlink() if event.index == 2 else None
+    )
+    assert jko.resume(path).status == "finished"
+
+
+def test_writers_at_once_leave_one_whole_file(tmp_path):
+    """Many threads write one file: whatever stands there is one of the trees, unmixed."""
+    path = tmp_path / "tree"
+
+    def write(k):
+        for _ in range(20):
+            archive.write(path, "test", {"k": k, "x": np.full(2000, float(k))})
+
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(write, k) for k in range(4)]
+        while not all(job.done() for job in jobs):
+            if path.exists():
+                tree = archive.read(path, {"test": lambda t: t})
+                assert (tree["x"] == tree["k"]).all()
+        for job in jobs:
+            job.result()
+    assert os.listdir(tmp_path) == ["tree"]
 
 
 def test_a_link_stays_a_link(tmp_path):

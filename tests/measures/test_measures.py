@@ -1,5 +1,8 @@
 """Measures: what they compute, what they refuse, and that nothing changes under a reader."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from scipy.integrate import dblquad
@@ -243,3 +246,45 @@ def test_mixture_defaults_and_representations():
     assert GaussianMixture(X, [np.eye(2)] * 4).components[0] == pytest.approx(np.full(4, 0.25))
     shown = [*discrete(), *GAUSSIANS, LogDensity(len, dim=2), GRID]
     assert all(type(m).__name__ in repr(m) for m in shown)
+
+
+def arrays_of(value):
+    """All arrays inside a measure and its grid."""
+    for part in vars(value).values():
+        if isinstance(part, np.ndarray):
+            yield part
+        elif isinstance(part, tuple):
+            yield from (p for p in part if isinstance(p, np.ndarray))
+        elif isinstance(part, Grid):
+            yield from arrays_of(part)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [copy.copy, copy.deepcopy, lambda mu: pickle.loads(pickle.dumps(mu))],
+    ids=["copy", "deepcopy", "pickle"],
+)
+def test_copies_stay_read_only(again):
+    walled = Grid([-1, 0], [1, 3], [4, 3], mask=np.arange(12).reshape(4, 3) > 2, periodic=True)
+    measures = [
+        *discrete(),
+        GridDensity(walled, np.arange(12.0) * (np.arange(12) > 2)),
+        Gaussian([0.0, 1.0], np.eye(2)),
+        GaussianMixture(X, np.stack([np.eye(2)] * 4)),
+    ]
+    for mu in measures:
+        if isinstance(mu, GridDensity):  # fills the caches of the grid
+            assert mu.points.shape == (12, 2)
+            assert mu.grid.regions.shape == (12,)
+        found = list(arrays_of(again(mu)))
+        assert len(found) >= 1
+        assert not any(a.flags.writeable for a in found)
+
+
+def test_means_keep_their_digits_far_from_zero():
+    """Unix times: the mean of t0 + s is t0 + mean(s), to the spacing of doubles there."""
+    t0, s = 1.7e9, np.arange(40.0) / 4
+    mu = Particles((t0 + s)[:, None], np.arange(1.0, 41.0))
+    right = Particles(s[:, None], mu.weights)
+    assert abs(mu.mean[0] - t0 - right.mean[0]) <= 2 * np.spacing(t0)
+    assert mu.cov[0, 0] == pytest.approx(right.cov[0, 0], rel=1e-12)

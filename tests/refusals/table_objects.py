@@ -2,6 +2,7 @@
 
 import numpy as np
 from generators import measures
+from scipy import sparse
 
 import jko
 from jko import kernels
@@ -13,6 +14,22 @@ HIST = jko.Histogram(X, HALF)
 GRID = jko.Grid(-1.0, 1.0, 4)
 K = kernels.Gaussian(1.0)
 NAN, INF = float("nan"), float("inf")
+
+
+class Tensor:
+    """What PyTorch's tensors look like while they record gradients."""
+
+    requires_grad = True
+
+    def __array__(self, *args, **kwargs):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+
+
+class Unreadable:
+    """An array of another library that numpy cannot read."""
+
+    def __array__(self, *args, **kwargs):
+        raise RuntimeError("lives on another device\nand has a long story")
 
 
 def log_density(values):
@@ -36,6 +53,37 @@ MEASURES = [
      ("points must be an array",)),
     ("points-complex", lambda: jko.Particles([[1j]]), InvalidType,
      ("points must be an array of real numbers", "complex")),
+    ("weights-masked", lambda: jko.Histogram(X, np.ma.masked_array(HALF, [0, 1, 0])), InvalidType,
+     ("weights is a masked array with 1 masked", r"weights.filled\(0.0\)")),
+    ("points-masked", lambda: jko.Particles(np.ma.masked_greater(X, 1.5)), InvalidType,
+     ("points is a masked array with 1 masked", r"points.compressed\(\)")),
+    ("raster-masked",
+     lambda: jko.GridDensity(GRID, np.ma.masked_array([1.0, 2.0, 1e20, 3.0], [0, 0, 1, 0])),
+     InvalidType, ("weights is a masked array with 1 masked", "no mass")),
+    ("weights-sparse", lambda: jko.Histogram(X, sparse.csr_matrix([HALF])), InvalidType,
+     ("weights is a sparse csr_matrix", r"pass weights.toarray\(\)")),
+    ("points-sparse", lambda: jko.Particles(sparse.coo_array(np.eye(3))), InvalidType,
+     ("points is a sparse coo_array", r"pass points.toarray\(\)")),
+    ("points-tensor", lambda: jko.Particles(Tensor()), InvalidType,
+     ("points is a Tensor that requires grad", r"points.detach\(\).cpu\(\).numpy\(\)")),
+    ("weights-unreadable", lambda: jko.Histogram(X, Unreadable()), InvalidType,
+     ("weights must be an array of numbers: lives on another device",)),
+    ("points-endless", lambda: jko.Particles([[10**400]]), InvalidType,
+     ("points must be an array of real numbers", "dtype object")),
+    ("points-beyond", lambda: jko.Particles(np.full((1, 1), np.longdouble("1e400"))),
+     InvalidMeasure, ("points has 1 non-finite",)),
+    ("points-objects", lambda: jko.Particles(np.array([[None]])), InvalidType,
+     ("points must be an array of real numbers", "dtype object")),
+    ("grid-mask-masked", lambda: jko.Grid(0, 1, 3, mask=np.ma.masked_array([True] * 3, [0, 1, 0])),
+     InvalidType, ("mask is a MaskedArray", "booleans")),
+    ("grid-mask-ragged", lambda: jko.Grid(0, 1, 3, mask=[[True], [True, False]]), InvalidType,
+     ("mask must be an array of booleans",)),
+    ("grid-shape-endless", lambda: jko.Grid(0, 1, 10**400), InvalidArgument,
+     (r"shape = 2\*\*1328 or more is more than",)),
+    ("grid-shape-dict", lambda: jko.Grid(0, 1, {3: 4}), InvalidType,
+     ("shape must be a whole number, got dict",)),
+    ("gaussian-mass-endless", lambda: jko.Gaussian([0.0], 1.0, 10**400), InvalidArgument,
+     (r"mass = 2\*\*1328 or more is beyond double", "1e308")),
     ("weights-shape", lambda: jko.Histogram(X, [1.0]), InvalidMeasure,
      (r"weights has shape \(1,\)", r"expected \(3,\)", "one per point")),
     ("weights-negative", lambda: jko.Histogram(X, [0.5, -0.1, 0.6]), InvalidMeasure,

@@ -1,0 +1,37 @@
+"""When two measures have the same mass, and how the rest of the library reads them as equal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+from jko.measures.base import Discrete, Measure
+from jko.measures.gaussian import Gaussian, GaussianMixture
+
+M = TypeVar("M", bound=Measure)
+
+#: Relative difference of two masses that counts as rounding. Weights in single precision, as
+#: PyTorch and JAX hand them out, are off by 6e-8 each, and so is their sum when all are equal.
+MASS_TOLERANCE = 1e-6
+
+#: Masses closer than this are left as they are: sums in double precision differ by so much.
+ROUNDING = 1e-13
+
+
+def same_mass(a: Measure, b: Measure) -> bool:
+    """Whether the masses agree up to the rounding of single precision."""
+    return abs(a.mass - b.mass) <= MASS_TOLERANCE * max(a.mass, b.mass)
+
+
+def balanced(b: M, a: Measure) -> M:
+    """`b` with the mass of `a`, where the two masses differ by rounding alone."""
+    if abs(b.mass - a.mass) <= ROUNDING * a.mass or not same_mass(a, b):
+        return b
+    factor = a.mass / b.mass
+    if isinstance(b, Discrete):
+        return b.with_weights(b.weights * factor)
+    if isinstance(b, Gaussian):
+        return replace(b, mass=a.mass)
+    if isinstance(b, GaussianMixture) and b.weights is not None:
+        return replace(b, weights=b.weights * factor)
+    return b
