@@ -5,8 +5,9 @@ their threads spinning. Steps therefore run with one BLAS thread, which also mak
 bit-identical whatever the machine; set the environment variable JKO_BLAS_THREADS to change it.
 Large kernel sums are then shared out between that many threads, outside of BLAS.
 
-The limit belongs to the process, not to a thread. Steps that run at once from several threads
-therefore count: the first one in remembers what the pools had, the last one out gives it back.
+Most pools belong to the process, not to a thread. Steps that run at once from several threads
+therefore count: the first one in remembers what the pools had, the last one out gives it back. A
+pool under OpenMP belongs to the thread that calls it, which gives it back by itself.
 """
 
 from __future__ import annotations
@@ -46,8 +47,13 @@ def shared_out(job: Callable[[Sequence[T]], Array], pieces: Sequence[T]) -> Arra
     if threads == 1:
         return job(pieces)
     shares = [pieces[k::threads] for k in range(threads)]
+
+    def alone(share: Sequence[T]) -> Array:
+        with _LIMITS.at_most(1):
+            return job(share)
+
     with _LIMITS.at_most(1), ThreadPoolExecutor(threads) as pool:
-        first, *others = pool.map(job, shares)
+        first, *others = pool.map(alone, shares)
     for other in others:
         first += other
     return first
@@ -75,14 +81,20 @@ class _CountedLimits:
     def at_most(self, threads: int) -> Iterator[None]:
         """Hold every pool to `threads` until the context is left."""
         held = threading.get_ident(), threads
+        own = [(pool, pool.get_num_threads()) for pool in _pools() if _per_thread(pool)]
         with self._lock:
             if not self._active:
-                self._before = [(pool, pool.get_num_threads()) for pool in _pools()]
+                shared = (pool for pool in _pools() if not _per_thread(pool))
+                self._before = [(pool, pool.get_num_threads()) for pool in shared]
             self._active.append(held)
             self._apply()
+        for pool, _ in own:
+            pool.set_num_threads(threads)
         try:
             yield
         finally:
+            for pool, before in own:
+                pool.set_num_threads(before)
             with self._lock:
                 self._active.remove(held)
                 self._apply()
@@ -91,7 +103,7 @@ class _CountedLimits:
         """The smallest active limit, or what the pools had before the first one."""
         limit = min((threads for _, threads in self._active), default=None)
         for pool, before in self._before:
-            pool.set_num_threads(before if limit is None else limit)
+            _set(pool, before if limit is None else limit)
 
     def after_fork(self) -> None:
         """In a forked child only the thread that forked is left, and perhaps inside."""
@@ -104,6 +116,26 @@ class _CountedLimits:
 _LIMITS = _CountedLimits()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_LIMITS.after_fork)
+
+
+def _per_thread(pool: Any) -> bool:
+    """Whether every thread has a limit of its own in this pool."""
+    return bool(getattr(pool, "threading_layer", None) == "openmp")
+
+
+def _set(pool: Any, threads: int) -> None:
+    """Set a pool of the process, whichever thread asks.
+
+    threadpoolctl 3.8 lets one thread alone set such pools and ignores all others in silence; here
+    a lock keeps order, so whoever holds it takes over and lets go again.
+    """
+    release = getattr(type(pool), "clear_controlling_thread", None)
+    if release is None:
+        pool.set_num_threads(threads)
+        return
+    release(force=True)
+    pool.set_num_threads(threads)
+    release(force=True)
 
 
 @lru_cache(maxsize=1)
