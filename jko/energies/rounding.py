@@ -34,16 +34,20 @@ def value_rounding(energy: Energy, mu: Discrete) -> float:
 
 def value_size(energy: Energy, mu: Discrete) -> float:
     """The sum of the absolute terms that make up the value of `energy` at `mu`."""
-    return float(sum(c * _term_size(term, mu) for c, term in energy.terms))
+    return float(sum(c * term_size(term, mu) for c, term in energy.terms))
 
 
-def _term_size(term: Energy, mu: Discrete) -> float:
+def term_size(term: Energy, mu: Discrete) -> float:
+    """The sum of the absolute terms that make up the value of an elementary energy."""
     if isinstance(term, MMDEnergy):
         top, target = term.kernel.maximum, term.target
         if top is not None:
             return 0.5 * top * (mu.mass + target.mass) ** 2
-        pairs = ((0.5, mu, mu), (1.0, mu, target), (0.5, target, target))
-        return sum(c * abs(term.kernel.inner(a, b)) for c, a, b in pairs)
+        across = abs(term.kernel.inner(mu, target))
+        if term.needs_fixed_mass:  # a kernel without a maximum that compares equal masses
+            return 2 * across
+        inside = abs(term.kernel.inner(mu, mu)) + abs(term.kernel.inner(target, target))
+        return 0.5 * inside + across
     if isinstance(term, Potential):
         values = term.values(mu)
         return float(mu.weights @ np.where(np.isfinite(values), np.abs(values), 0.0))

@@ -20,7 +20,7 @@ from jko.errors import Unsupported
 from jko.geometries.divergence import Divergence
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.geometries.mmd import MMD
-from jko.geometries.wasserstein import Wasserstein, bures, bures_map, symmetric_sqrt
+from jko.geometries.wasserstein import Wasserstein, bures_map, symmetric_sqrt
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
@@ -255,10 +255,12 @@ def _gaussian_certificate(problem: Any, nu: Gaussian) -> Certificate:
     linear = scale * (precision - spread) + (np.eye(nu.dim) - bures_map(nu, previous)) / step
     shift = scale * precision @ (nu.mean - target.mean) + (nu.mean - previous.mean) / step
     # Columns whose sum of squares is the integral of |v|^2.
-    field = np.column_stack([shift, linear @ symmetric_sqrt(nu.cov)])
+    root = symmetric_sqrt(nu.cov)
+    field = np.column_stack([shift, linear @ root])
+    force = np.column_stack([precision @ (nu.mean - target.mean), (precision - spread) @ root])
     eigenvalues, basis = np.linalg.eigh(target.cov)
     shrink = eigenvalues / (eigenvalues + step * scale)  # B^{-1}
     gap = step * nu.mass / 2 * float((shrink[:, None] * (basis.T @ field) ** 2).sum())
-    distance = np.sqrt(nu.mass * bures(nu, previous))
-    size = step * np.sqrt(nu.mass) * float(np.linalg.norm(field))
-    return Certificate(gap, size / max(1.0, float(distance)))
+    size, terms = float(np.linalg.norm(field)), scale * float(np.linalg.norm(force))
+    terms += float(np.linalg.norm(field - scale * force))
+    return Certificate(gap, size / terms if size > 0 else 0.0)

@@ -18,11 +18,11 @@ from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.geometries.wasserstein import Wasserstein, bures
 from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture, parts_of
-from jko.numerics.elementary import log_or_minus_inf
+from jko.numerics.elementary import EPS, log_or_minus_inf
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.gaussian.stated import bures_field
+from jko.solvers.gaussian.stated import ROUNDINGS, BuresField, relative
 from jko.solvers.gaussian.transport import MOST, model_step
 from jko.validation import Array
 
@@ -75,7 +75,7 @@ class _Model:
 
     def certificate(self, answer: Any) -> Certificate:
         """Gap from (1 + step h)/step-convexity, h the least curvature of the model; residual."""
-        gap = square = 0.0
+        gap = square = forces = pulls = floor = 0.0
         for w, g, b, rest in zip(
             self.weights, parts_of(answer.measure), self.before, self.rests, strict=True
         ):
@@ -83,12 +83,15 @@ class _Model:
             pulled = white @ np.linalg.cholesky(g.cov)
             slope = pulled.T @ (rest.slope + rest.curvature @ (white @ (g.mean - b.mean)))
             curvature = pulled.T @ rest.curvature @ pulled - self.entropy * np.eye(g.dim)
-            size = float((bures_field(slope, curvature, g, b, self.step) ** 2).sum())
+            field = BuresField.of(slope, curvature, g, b, self.step)
             least = float(np.linalg.eigvalsh(white.T @ rest.curvature @ white)[0])
-            square += float(w) * size
-            gap += float(w) * size * self.step / (2 * (1 + self.step * least))
-        distance = float(np.sqrt(self.cost(answer.measure)))
-        return Certificate(gap, self.step * float(np.sqrt(square)) / max(1.0, distance))
+            gap += float(w) * field.square * self.step / (2 * (1 + self.step * least))
+            square += float(w) * field.square
+            forces += float(w) * float((field.force**2).sum())
+            pulls += float(w) * float((field.pull**2).sum())
+            floor += float(w) * field.rounding**2
+        size, terms = float(np.sqrt(square)), float(np.sqrt(forces) + np.sqrt(pulls))
+        return Certificate(gap, relative(size, terms, float(np.sqrt(floor))))
 
 
 @dataclass(frozen=True)
@@ -189,15 +192,34 @@ class _Reaction:
         assert isinstance(nu, GaussianMixture)
         return self.value(nu.components[0])
 
-    def excess(self, w: Array) -> tuple[float, float]:
-        """Gap and residual: with v the gradient, F convex, gap <= max over KL balls of -<v, .>."""
+    def magnitude(self, w: Array) -> float:
+        """The size of the terms that a change of the weights can change."""
+        f, log_ratio = self._centred(w)
+        alive = w > 0
+        spread = float(w[alive] @ np.abs(f)) + float(w[alive] @ np.abs(log_ratio)) / self.step
+        return self.entropy * float(w.sum()) + spread
+
+    def _centred(self, w: Array) -> tuple[Array, Array]:
+        """f and log(w/w') on the charged components, less their means."""
         alive = w > 0
         share = w[alive] / w.sum()
-        v = self.variation(w)[alive] + np.log(w[alive] / self.before[alive]) / self.step
-        v = v - float(share @ v)
+        f, log_ratio = self.variation(w)[alive], np.log(w[alive] / self.before[alive])
+        return f - float(share @ f), log_ratio - float(share @ log_ratio)
+
+    def excess(self, w: Array) -> tuple[float, float]:
+        """Gap and residual: with v the gradient, F convex, gap <= max over KL balls of -<v, .>.
+
+        The residual is |v| relative to |f - mean f| + |log(w/w') - mean|/step, 0 where that is
+        rounding.
+        """
+        share = w[w > 0] / w.sum()
+        f, log_ratio = self._centred(w)
+        v = f + log_ratio / self.step
         tilt = float(np.logaddexp.reduce(np.log(share) - self.step * v))
         gap = float(w.sum()) * max(tilt, 0.0) / self.step
-        return gap, self.step * float(np.sqrt(share @ v**2))
+        norms = [float(np.sqrt(share @ u**2)) for u in (v, f, log_ratio / self.step)]
+        size = float(np.abs(self.variation(w)).max()) + self.entropy + 1 / self.step
+        return gap, relative(norms[0], norms[1] + norms[2], ROUNDINGS * EPS * size)
 
     def certificate(self, answer: Any) -> Certificate:
         """The gap of the convex problem in the weights."""
@@ -233,7 +255,7 @@ class MixtureWeights(ProxSolver):
         w, before, c = stated.before, stated.before, stated.entropy
         limit, count = controls.max_iter or 5000, 0
         total, inverse = c + 1 / stated.step, 1 / stated.step
-        while stated.excess(w)[0] > 0.3 * controls.tol and count < limit:
+        while stated.excess(w)[0] > 0.3 * controls.tol * stated.magnitude(w) and count < limit:
             count += 1
             mix = c * log_or_minus_inf(w) + inverse * log_or_minus_inf(before)
             logs = (mix - stated.variation(w)) / total

@@ -12,9 +12,13 @@ from jko.geometries.gaussian import gaussian_kl
 from jko.geometries.wasserstein import bures, bures_map, symmetric_sqrt
 from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian
+from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
 from jko.validation import Array
+
+#: Roundings of its terms, per dimension, that a gradient at a Gaussian may be off by.
+ROUNDINGS = 16.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,38 +71,83 @@ class MirrorStep:
         return self.problem.objective(nu)
 
     def certificate(self, answer: Any) -> Certificate:
-        """The gradient in whitened coordinates, times the step length over 1 + c step."""
+        """The gradient in whitened coordinates, relative to those of energy and penalty."""
         nu, previous, step = answer.measure, self.problem.previous, self.problem.step
         slope, curvature = self.form.stationarity(nu)
         root = np.linalg.cholesky(nu.cov)
         white = np.linalg.inv(np.linalg.cholesky(previous.cov))
         pulled = white @ root
-        slope = slope + pulled.T @ (white @ (nu.mean - previous.mean)) / step
-        curvature = curvature + (pulled.T @ pulled - np.eye(nu.dim)) / step
-        scale = step / (1 + self.form.entropy * step)
-        return Certificate(None, scale * fisher_norm(slope, curvature))
+        shift = pulled.T @ (white @ (nu.mean - previous.mean)) / step
+        stretch = (pulled.T @ pulled - np.eye(nu.dim)) / step
+        size = fisher_norm(slope + shift, curvature + stretch)
+        terms = fisher_norm(slope, curvature) + fisher_norm(shift, stretch)
+        parts = self.form.entropy + float(np.linalg.norm(curvature)) + 1 / step
+        return Certificate(None, relative(size, terms, whitened_rounding(nu, parts)))
 
 
-def bures_field(
-    slope: Array, curvature: Array, nu: Gaussian, previous: Gaussian, step: float
-) -> Array:
-    """Columns whose sum of squares is int |v|^2 dnu, v = grad f + (x - T(x))/step made affine.
+def relative(size: float, terms: float, floor: float) -> float:
+    """A residual relative to the size of the terms that cancel in it, 0 where it is rounding."""
+    return 0.0 if size <= floor else size / terms
 
-    `slope` and `curvature` are the gradient of the energy in whitened coordinates.
+
+def whitened_rounding(nu: Gaussian, parts: float) -> float:
+    """Rounding of a gradient in whitened coordinates whose terms have sizes that add to `parts`."""
+    offset = float(np.linalg.norm(np.linalg.solve(np.linalg.cholesky(nu.cov), nu.mean)))
+    return ROUNDINGS * EPS * nu.dim * (1 + offset) * parts
+
+
+@dataclass(frozen=True, eq=False)
+class BuresField:
+    """Columns (d, d + 1) whose sums of squares are integrals over nu of |affine field|^2.
+
+    Attributes
+    ----------
+    force : array
+        Of grad f, made affine.
+    pull : array
+        Of (x - T(x))/step, T the map to the previous Gaussian.
+    rounding : float
+        What the norm of their sum may be at a stationary point.
     """
-    root = np.linalg.cholesky(nu.cov)
-    shift = np.linalg.solve(root.T, slope) + (nu.mean - previous.mean) / step
-    # L^{-T} (curvature) L^{-1} times a root of the covariance: L itself.
-    force = np.linalg.solve(root.T, curvature)
-    linear = (np.eye(nu.dim) - bures_map(nu, previous)) @ root / step
-    return np.column_stack([shift, force + linear])
+
+    force: Array
+    pull: Array
+    rounding: float
+
+    @classmethod
+    def of(
+        cls, slope: Array, curvature: Array, nu: Gaussian, previous: Gaussian, step: float
+    ) -> BuresField:
+        """From the gradient of the energy in whitened coordinates."""
+        root = np.linalg.cholesky(nu.cov)
+        # L^{-T} (curvature) L^{-1} times a root of the covariance: L itself.
+        force = np.linalg.solve(root.T, np.column_stack([slope, curvature]))
+        stretch = (np.eye(nu.dim) - bures_map(nu, previous)) @ root
+        pull = np.column_stack([nu.mean - previous.mean, stretch]) / step
+        length = np.linalg.norm(nu.mean) + np.linalg.norm(root) + np.linalg.norm(previous.mean)
+        width = float(np.linalg.norm(root, -2))
+        terms = float(np.linalg.norm(curvature)) + float(np.linalg.norm(slope))
+        rounding = ROUNDINGS * EPS * nu.dim * float(length) / step
+        return cls(force, pull, rounding + whitened_rounding(nu, terms) / width)
+
+    @property
+    def square(self) -> float:
+        """int |grad f + (x - T(x))/step|^2 dnu."""
+        return float(((self.force + self.pull) ** 2).sum())
+
+    @property
+    def residual(self) -> float:
+        """Its root relative to the roots of the two parts, 0 where it is rounding."""
+        parts = float(np.linalg.norm(self.force)) + float(np.linalg.norm(self.pull))
+        return relative(float(np.sqrt(self.square)), parts, self.rounding)
 
 
 @dataclass(frozen=True, eq=False)
 class TransportStep:
     r"""F(nu) + W2^2(nu, previous)/(2 step) over Gaussians: the implicit Bures step.
 
-    Residual: |x - T(x) + step grad f| in L2(nu), projected on affine fields, over max(1, W2).
+    Residual: |x - T(x) + step grad f| in L2(nu), projected on affine fields, relative to
+    |x - T(x)| + step |grad f|, and 0 where it is rounding.
     With V convex the objective is 1/step-convex along the generalised geodesics from `previous`,
     which join Gaussians by Gaussians: gap <= step/2 int |v|^2, v = grad f + (x - T(x))/step.
     """
@@ -110,19 +159,17 @@ class TransportStep:
         """F(nu) + W2^2(nu, previous)/(2 step)."""
         return self.problem.objective(nu)
 
-    def field(self, nu: Gaussian, previous: Gaussian) -> Array:
-        """`bures_field` of the objective at `nu`."""
-        return bures_field(*self.form.stationarity(nu), nu, previous, self.problem.step)
+    def field(self, nu: Gaussian, previous: Gaussian) -> BuresField:
+        """The gradient of the objective at `nu`."""
+        return BuresField.of(*self.form.stationarity(nu), nu, previous, self.problem.step)
 
     def certificate(self, answer: Any) -> Certificate:
         """Gap where V is known to be convex, and the residual."""
         nu, previous, step = answer.measure, self.problem.previous, self.problem.step
         assert isinstance(previous, Gaussian)
-        square = float((self.field(nu, previous) ** 2).sum())
-        distance = np.sqrt(nu.mass * bures(nu, previous))
-        residual = step * np.sqrt(nu.mass * square) / max(1.0, float(distance))
-        gap = nu.mass * step / 2 * square if self.form.convex else None
-        return Certificate(gap, float(residual))
+        field = self.field(nu, previous)
+        gap = nu.mass * step / 2 * field.square if self.form.convex else None
+        return Certificate(gap, field.residual)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,10 +195,9 @@ class EntropyStep:
         nu = answer.measure
         root = symmetric_sqrt(nu.cov)
         linear = np.eye(nu.dim) - bures_map(nu, self.pushed)
-        spread = linear @ root / self.step - self.scale * np.linalg.inv(root)
-        shift = (nu.mean - self.pushed.mean) / self.step
-        square = nu.mass * float((spread**2).sum() + (shift**2).sum())
-        distance = np.sqrt(nu.mass * bures(nu, self.pushed))
-        return Certificate(
-            self.step / 2 * square, float(self.step * np.sqrt(square) / max(1.0, distance))
-        )
+        force = -self.scale * np.linalg.inv(root)
+        pull = np.column_stack([nu.mean - self.pushed.mean, linear @ root]) / self.step
+        total = pull + np.column_stack([np.zeros(nu.dim), force])
+        size, square = float(np.linalg.norm(total)), float((total**2).sum())
+        parts = float(np.linalg.norm(pull)) + float(np.linalg.norm(force))
+        return Certificate(self.step / 2 * nu.mass * square, relative(size, parts, 0.0))

@@ -13,7 +13,7 @@ from jko.geometries.wasserstein import Wasserstein, bures, symmetric_sqrt
 from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.gaussian.fisher_rao import form_refusal, gaussian_and_form
+from jko.solvers.gaussian.fisher_rao import FLAT, form_refusal, gaussian_and_form
 from jko.solvers.gaussian.stated import EntropyStep, TransportStep
 from jko.status import Breakdown, Status
 from jko.validation import Array
@@ -52,7 +52,8 @@ class GaussianImplicit(ProxSolver):
         value, count = baseline, 0
         while count < limit and not self._done(stated, nu, previous, controls.tol):
             goal = model_step(form.moments(nu), form.entropy, nu, previous, problem.step)
-            moved = _damped(problem, nu, value, goal)
+            unit = form.entropy * nu.mass * nu.dim
+            moved = _damped(problem, nu, value, goal, unit)
             if moved is None:
                 break
             (nu, value), count = moved, count + 1
@@ -62,8 +63,7 @@ class GaussianImplicit(ProxSolver):
 
     @staticmethod
     def _done(stated: TransportStep, nu: Gaussian, previous: Gaussian, tol: float) -> bool:
-        size = float(np.sqrt(nu.mass * (stated.field(nu, previous) ** 2).sum()))
-        return stated.problem.step * size <= 0.3 * tol
+        return stated.field(nu, previous).residual <= 0.3 * tol
 
 
 def model_step(
@@ -96,9 +96,12 @@ def _usable(mean: Array, cov: Array, mass: float) -> Gaussian:
 
 
 def _damped(
-    problem: ProxProblem, nu: Gaussian, value: float, goal: Gaussian
+    problem: ProxProblem, nu: Gaussian, value: float, goal: Gaussian, unit: float
 ) -> tuple[Gaussian, float] | None:
-    """The farthest of the points 1, 1/2, 1/4... of the way to `goal` with no larger objective."""
+    """The farthest of the points 1, 1/2, 1/4... of the way to `goal` with no larger objective.
+
+    `unit` is the size of an entropy, which may be near 0 itself.
+    """
     if bures(nu, goal) == 0:
         return None
     theta = 1.0
@@ -106,7 +109,7 @@ def _damped(
         moved = goal if theta == 1 else Wasserstein().geodesic(nu, goal, theta)
         assert isinstance(moved, Gaussian)
         found = problem.objective(moved)
-        if found <= value + 1e-13 * (1 + abs(value)):
+        if found <= value + FLAT * (unit + abs(value)):
             return moved, found
         theta /= 2
     return None

@@ -2,6 +2,7 @@ r"""Newton's method for particles on the line that feel their neighbours through
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,26 +33,30 @@ class Point(NamedTuple):
 def spread_out(line: Line, tol: float, limit: int) -> tuple[Array, Array | None, int]:
     """Sorted positions, forces between neighbours (with a ceiling) and Newton iterations."""
     point, total, plain = _apart(line), 0, _Newton(line, 0.0)
-    size = lambda at: max(1.0, abs(plain.value(at)))
+    size = lambda at: line.magnitude(at.x)
     if not np.isfinite(line.parts.ceiling) or len(point.x) == 1:
-        point, count = plain.descend(point, 0.01 * tol * size(point), limit)
+        point, count = plain.descend(point, lambda at: 0.01 * tol * size(at), limit)
         return point.x, None, count
     n = len(point.x)
     barrier = size(point) / n
     while True:
         newton = _Newton(line, barrier)
-        point, count = newton.descend(point, 0.1 * n * barrier, limit - total)
+        point, count = newton.descend(point, _fixed(0.1 * n * barrier), limit - total)
         total, goal = total + count, 0.3 * tol * size(point) / n
         if barrier <= goal or total >= limit:
             return point.x, barrier / point.slack, total
         barrier = max(0.9 * goal, BARRIER_FALL * barrier)
 
 
+def _fixed(goal: float) -> Callable[[Point], float]:
+    return lambda _: goal
+
+
 def _apart(line: Line) -> Point:
     """The start with every spacing positive and above its floor, about its own mean."""
     x, m = line.start, line.masses
     least = 1.05 * line.floor + 1e-3 * np.sqrt(line.problem.step) * m / line.weights.sum()
-    least = np.maximum(least, 1e-12 * (1 + np.abs(x).max()))
+    least = np.maximum(least, 1e-12 * np.abs(x).max())
     s = np.maximum(np.diff(x), least)
     y = x[0] + np.append(0.0, np.cumsum(s))
     return Point(y + float(line.weights @ (x - y)) / line.weights.sum(), s - line.floor)
@@ -95,17 +100,25 @@ class _Newton:
         line = self.line
         if not line.parts.potentials:
             return np.zeros_like(x)
-        h = 1e-5 * (1e-3 + np.abs(x) + float(np.ptp(x)))
+        h = 1e-5 * (np.abs(x) + self._length(x))
         return (line.field_at(x + h) - line.field_at(x - h)) / (2 * h)
 
-    def descend(self, at: Point, tol: float, limit: int) -> tuple[Point, int]:
-        """Newton until the gap that its gradient leaves is below `tol`, then once more."""
+    def _length(self, x: Array) -> float:
+        """A length of the problem: its width, or how far it has moved, or would at first."""
+        line = self.line
+        width = float(np.ptp(x)) + float(np.abs(x - line.start).max())
+        if width > 0:
+            return width
+        return float(np.abs(line.problem.step * line.field_at(x)).max()) or 1.0
+
+    def descend(self, at: Point, goal: Callable[[Point], float], limit: int) -> tuple[Point, int]:
+        """Newton until the gap that its gradient leaves is below `goal`, then once more."""
         value = self.value(at)
         for count in range(1, limit + 1):
             gradient = self.gradient(at)
             direction = self.direction(at, gradient)
             fall = -float(gradient @ direction)
-            last = 0.5 * self.line.problem.step * self._size(gradient) <= tol
+            last = 0.5 * self.line.problem.step * self._size(gradient) <= goal(at)
             found = self._search(at, value, gradient, direction, fall)
             if found is None:
                 return at, count
@@ -126,7 +139,8 @@ class _Newton:
         out, rest = np.zeros_like(x), -gradient
         z = p_inv(rest)
         way, rho = z, float(rest @ z)
-        goal = rho * min(0.01, np.sqrt(rho)) ** 2
+        # The forcing term of an inexact Newton method: rho is twice the decrease foreseen.
+        goal = rho * min(0.01, np.sqrt(rho / self.line.magnitude(x))) ** 2
         for _ in range(MAX_CG):
             image = self._times(x, way, bands)
             curve = float(way @ image)
@@ -146,7 +160,7 @@ class _Newton:
         out = bands[1] * v
         out[1:] += bands[0, 1:] * v[:-1]
         out[:-1] += bands[0, 1:] * v[1:]
-        h = 1e-5 * (1e-3 + float(np.ptp(x))) / float(np.abs(v).max())
+        h = 1e-5 * self._length(x) / float(np.abs(v).max())
         smooth = lambda y: self.line.field(y) - self.line.field_at(y)
         return out + self.line.weights * (smooth(x + h * v) - smooth(x - h * v)) / (2 * h)
 
@@ -157,7 +171,7 @@ class _Newton:
         change = np.diff(way)
         room = -at.slack[change < 0] / change[change < 0]
         t = min(1.0, (1 - KEEP) * float(np.min(room, initial=9.0)))
-        rounding = 1e-12 * max(1.0, abs(value))
+        rounding = 1e-12 * self.line.magnitude(at.x)
         for _ in range(TRIALS):
             to = at.moved(t, way)
             new = self.value(to)

@@ -7,15 +7,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from jko.energies.checked import check_moving
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
 from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.solvers.line.newton import spread_out
-from jko.solvers.line.stated import Line, Parts, check_terms
+from jko.solvers.line.parts import Parts, check_terms
+from jko.solvers.line.stated import Line
 from jko.validation import Array, positive_int, real
 
+#: Share of the size of the objective by which rounding may lift a step above its start.
+UPHILL = 1e-10
 #: Limit on the search for an interval that holds the root of a scalar problem.
 DOUBLINGS = 100
 
@@ -98,6 +102,7 @@ class Quantile(ProxSolver):
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         line = Line(problem, Parts.of(problem.energy), self.curvature)
+        check_moving(problem.energy, line.previous)
         limit = self.max_iter if controls.max_iter is None else controls.max_iter
         dual: Any = None
         if line.parts.coupled:
@@ -107,7 +112,7 @@ class Quantile(ProxSolver):
         baseline = line.energy(line.previous)
         nu = line.measure(x)
         energy = line.energy(nu)
-        if line.modulus is None and energy + line.cost(x) > baseline + 1e-10 * abs(baseline):
+        if line.modulus is None and energy + line.cost(x) > baseline + UPHILL * line.magnitude(x):
             x, nu, energy = line.start, line.previous, baseline  # the wrong local minimum
         return Answer(
             nu,

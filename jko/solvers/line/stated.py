@@ -12,95 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from jko.energies.base import Energy
-from jko.energies.interaction import Interaction, PowerLaw
 from jko.energies.internal import BoxConstraint, Internal
 from jko.energies.mmd import MMDEnergy
-from jko.energies.potential import Potential
+from jko.energies.rounding import force_rounding, mean_size, position_rounding, term_size
 from jko.energies.spacings import sorted_charged, spacings
-from jko.kernels import Energy as EnergyKernel
-from jko.kernels.algebra import Scaled
 from jko.measures.atoms import Particles
-from jko.measures.base import Discrete
 from jko.prox.problem import ProxProblem
 from jko.prox.result import Certificate
+from jko.solvers.line.parts import Parts, kink
 from jko.solvers.line.sums import half_energy_distance, pair_distances
 from jko.validation import Array, Index
 
-
-@dataclass(frozen=True, eq=False)
-class Parts:
-    """The terms of an energy, by what they are to sorted particles.
-
-    Attributes
-    ----------
-    internal : pairs (c, energy)
-        Functions of the spacings.
-    ceiling : float
-        Least bound on the density, +inf without one.
-    rank : float
-        a in the linear term -a sum_i w_i (W_{<i} - W_{>i}) x_i: what |x - y| of two particles is.
-    knots : pairs (c, target)
-        c int |x - y| dtarget(y): a potential with kinks.
-    potentials, smooth : pairs (c, energy)
-        Potentials with a gradient; energies that only move particles by their gradient.
-    convex : bool
-        Whether `smooth` is convex; of the potentials only a user can tell.
-    """
-
-    internal: tuple[tuple[float, Internal], ...]
-    ceiling: float
-    rank: float
-    knots: tuple[tuple[float, Discrete], ...]
-    potentials: tuple[tuple[float, Potential], ...]
-    smooth: tuple[tuple[float, Energy], ...]
-    convex: bool
-
-    @classmethod
-    def of(cls, energy: Energy) -> Parts:
-        """Sort the terms of an energy; `Unsupported` names one that has no place here."""
-        internal, knots, potentials, smooth = [], [], [], []
-        ceiling, rank, convex = np.inf, 0.0, True
-        for c, term in energy.terms:
-            slope = _kink(term)
-            if isinstance(term, BoxConstraint):
-                ceiling = min(ceiling, term.bound)
-            elif isinstance(term, Internal):
-                internal.append((c, term))
-            elif isinstance(term, Potential):
-                potentials.append((c, term))
-            elif slope is not None:
-                rank -= c * slope
-                if isinstance(term, MMDEnergy):
-                    knots.append((-c * slope, term.target))
-            else:
-                smooth.append((c, term))
-                convex = convex and _convex(term)
-        lists = (tuple(internal), ceiling, rank, tuple(knots), tuple(potentials), tuple(smooth))
-        return cls(*lists, convex)  # type: ignore[arg-type]
-
-    @property
-    def coupled(self) -> bool:
-        """Whether neighbours feel each other through their spacing."""
-        return bool(self.internal) or np.isfinite(self.ceiling)
-
-
-def _kink(term: Energy) -> float | None:
-    """a for an energy whose particles interact by a |x - y| (pairs counted once), else None."""
-    kernel = getattr(term, "kernel", None)
-    factor = 1.0
-    if isinstance(kernel, Scaled):
-        factor, kernel = kernel.factor, kernel.kernel
-    if isinstance(term, MMDEnergy) and isinstance(kernel, EnergyKernel) and kernel.exponent == 1:
-        return -factor if isinstance(term.target, Discrete) else None
-    if isinstance(term, Interaction) and isinstance(kernel, PowerLaw) and kernel.a == 1:
-        return kernel.sign * factor
-    return None
-
-
-def _convex(term: Energy) -> bool:
-    kernel = getattr(term, "kernel", None)
-    return isinstance(kernel, PowerLaw) and kernel.a > 1 and kernel.sign > 0
+#: Neighbours closer than this share of the largest coordinate touch: some 50 roundings of it.
+TOUCHING = 1e-14
+#: Residuals below this are taken as they are, rounding or not.
+LEAST_RESIDUAL = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,13 +114,32 @@ class Line:
         """F(mu) for any particles, the kinked terms by sorting, in O(n log n)."""
         total = 0.0
         for c, term in self.problem.energy.terms:
-            slope = _kink(term)
+            slope = kink(term)
             if slope is None:
                 total += c * term.value(mu)
             elif isinstance(term, MMDEnergy):
                 total -= c * slope * half_energy_distance(mu, term.target)  # type: ignore[arg-type]
             else:
                 total += c * slope * pair_distances(mu)
+        return total
+
+    def magnitude(self, x: Array) -> float:
+        """The size of the terms that make up the objective: what tolerances are relative to.
+
+        An internal energy counts with its pressure, so that it has a size where log rho is 0.
+        """
+        mu, s = self.measure(x), np.diff(x)
+        total = self.cost(x)
+        for c, term in self.problem.energy.terms:
+            if isinstance(term, BoxConstraint):
+                continue
+            if isinstance(term, Internal):
+                with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+                    density = self.masses / s
+                    parts = s * (np.abs(term.energy_density(density)) + term.pressure(density))
+                total += c * float(parts[np.isfinite(parts)].sum())
+            else:
+                total += c * term_size(term, mu)
         return total
 
     def cost(self, x: Array) -> float:
@@ -251,7 +196,8 @@ class Line:
 
             J(y) >= J(x) - lam.(Dx - floor) - |g - D'lam|^2_{1/w} / (2 k)   for every ordered y.
 
-        The residual is sqrt(step^2 sum w r^2) / max(1, sqrt(sum w (x - x')^2)), r = g - D'lam.
+        The residual is step |r|, relative to |x - x'| + |step r - (x - x')|, in the norm of
+        L2(mu), r = (g - D'lam)/w; without a modulus it is 0 where it is only rounding.
         """
         x = self.positions(answer.measure)
         if x is None or (np.diff(x) < self.floor * (1 - 1e-9)).any():
@@ -259,23 +205,35 @@ class Line:
         gradient = self.weights * self.slope(x)
         with np.errstate(invalid="ignore"):
             slack = np.maximum(np.diff(x) - self.floor, 0.0)
-            lam = self.multipliers(gradient, slack, answer.dual)
+            lam = self.multipliers(gradient, x, slack, answer.dual)
             rest = gradient - (np.append(0.0, lam) - np.append(lam, 0.0))
             size = float(rest**2 @ (1 / self.weights))
-        step = self.problem.step
-        moved = float(np.sqrt(self.weights @ (x - self.start) ** 2))
-        residual = float(np.sqrt(size)) * step / max(1.0, moved)
+            residual = self._residual(answer.measure, x, rest / self.weights)
         modulus = self.modulus
         if modulus is None:
             return Certificate(None, residual if np.isfinite(residual) else np.inf)
         gap = float(lam @ slack) + size / (2 * modulus)
         return Certificate(gap if np.isfinite(gap) else np.inf, residual)
 
-    def multipliers(self, gradient: Array, slack: Array, dual: Any) -> Array:
+    def _residual(self, nu: Particles, x: Array, rest: Array) -> float:
+        """The residual of forces `rest` (n,), per weight, left at x."""
+        step = self.problem.step
+        moved = (x - self.start)[:, None]
+        left = step * rest[:, None]
+        size = mean_size(self.weights, left)
+        if size == 0 or not np.isfinite(size):
+            return size
+        figure = size / (mean_size(self.weights, moved) + mean_size(self.weights, left - moved))
+        if self.modulus is None and figure > LEAST_RESIDUAL:
+            floor = position_rounding(nu) + step * force_rounding(self.problem.energy, nu)
+            return 0.0 if size <= floor else figure
+        return figure
+
+    def multipliers(self, gradient: Array, x: Array, slack: Array, dual: Any) -> Array:
         """Forces (n-1,) between neighbours: the solver's, or those that hold blocks together."""
         if isinstance(dual, np.ndarray) and dual.shape == slack.shape:
             return np.maximum(dual, 0.0)
-        touching = slack <= 1e-14 * (1 + np.abs(self.start).max())
+        touching = slack <= TOUCHING * max(np.abs(self.start).max(), np.abs(x).max())
         block = np.append(0, np.cumsum(~touching))
         mean = np.bincount(block, gradient) / np.bincount(block, self.weights)
         force = -np.cumsum(gradient - self.weights * mean[block])[:-1]
@@ -289,15 +247,3 @@ class Line:
             return 1 / self.problem.step if known else None
         k = 1 / self.problem.step + self.curvature
         return k if k > 0 else None
-
-
-def check_terms(energy: Energy, parts: Parts, mu: Particles) -> None:
-    """`Unsupported`, with its sentence, from a term that cannot move these particles."""
-    moving: list[tuple[float, Energy]] = [*parts.potentials, *parts.smooth]
-    for _, term in moving:
-        term.wasserstein_gradient(mu)
-    for _, term in energy.terms:
-        if isinstance(term, Internal):
-            term.wasserstein_gradient(mu)
-        if isinstance(term, MMDEnergy):
-            term.check_restriction(mu)

@@ -9,6 +9,7 @@ import numpy as np
 
 from jko.energies.divergence import KL
 from jko.energies.recorded import recorded
+from jko.energies.rounding import mean_size, position_rounding
 from jko.errors import InvalidArgument
 from jko.geometries.wasserstein import Wasserstein
 from jko.kernels import Gaussian, Kernel, median_bandwidth
@@ -19,9 +20,10 @@ from jko.prox.result import Certificate
 from jko.solvers.base import Answer, Controls, ProxSolver
 from jko.validation import Array, instance
 
-#: Share of the newest squared velocity in the running mean of an adaptive step, and the velocity
-#: below which the mean no longer lengthens it.
-NEWEST, SLOWEST = 0.1, 1e-6
+#: Share of the newest squared velocity in the running mean of an adaptive step.
+NEWEST = 0.1
+#: Share of the largest usual velocity below which a smaller one no longer lengthens the step.
+SLOWEST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,10 @@ class Kernelised(ProxSolver):
     Notes
     -----
     s = `tau` times the rate of the geometry, fixed. The step solves its linearised problem exactly;
-    the residual is sqrt(sum w |x - x' + s K_mu grad f(x')|^2)/max(1, sqrt(sum w |x - x'|^2)), the
-    velocity computed anew. It says nothing about F, which need not fall when s is large. KL of
-    atoms to a density is infinite: the energy on record is then the cross-entropy -int log pi dmu.
+    the residual is sqrt(sum w |x - x' + s K_mu grad f(x')|^2), relative to sqrt(sum w |x - x'|^2) +
+    s sqrt(sum w |K_mu grad f(x')|^2), the velocity computed anew. It says nothing about F, which
+    need not fall when s is large. KL of atoms to a density is infinite: the energy on record is
+    then the cross-entropy -int log pi dmu.
 
     References
     ----------
@@ -152,7 +155,9 @@ class KernelisedStep:
         """The velocity (n, d), divided by its usual size where the step is adaptive."""
         if not self.adaptive:
             return velocity
-        return velocity / (SLOWEST + np.sqrt(self.mean_square(velocity)))
+        usual = np.sqrt(self.mean_square(velocity))
+        floor = SLOWEST * float(usual.max())
+        return velocity / (floor + usual) if floor > 0 else velocity
 
     def velocity(self) -> Array:
         """-K_mu grad f at the particles (n, d)."""
@@ -182,6 +187,9 @@ class KernelisedStep:
         mu = self.problem.previous
         assert isinstance(mu, Particles)
         moved = answer.measure.points - mu.points
-        off = ((moved - self.problem.step * self.direction(self.velocity())) ** 2).sum(axis=1)
-        size = float(np.sqrt(mu.weights @ (moved**2).sum(axis=1)))
-        return Certificate(None, float(np.sqrt(mu.weights @ off)) / max(1.0, size))
+        way = self.problem.step * self.direction(self.velocity())
+        size = mean_size(mu.weights, moved - way)
+        if size <= position_rounding(mu):
+            return Certificate(None, 0.0)
+        terms = mean_size(mu.weights, moved) + mean_size(mu.weights, way)
+        return Certificate(None, size / terms)

@@ -8,7 +8,8 @@ from line_cases import WELL, W, affine, profile, uneven
 import jko
 from jko import reference
 from jko.solvers import Entropic, Lagrangian, Quantile, TransportProgram
-from jko.solvers.line.stated import Line, Parts
+from jko.solvers.line.parts import Parts
+from jko.solvers.line.stated import Line
 
 ENERGY = jko.kernels.Energy()
 CONVEX = Quantile(curvature=1.0)
