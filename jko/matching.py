@@ -39,8 +39,10 @@ def match(
     r"""Move weighted particles onto a target: explicit descent of F = 1/2 MMD^2(., target).
 
     Every step moves the particles by `jko.solvers.Euler` (true velocity -grad f, step length by
-    Armijo's rule), then the weights by an explicit step of length 1/(m kappa), kappa an upper bound
-    of k(x, x) and m the mass. F never rises. No target atom becomes a particle.
+    Armijo's rule), then the weights by an explicit step of the safe length: 1/(n kappa) in the
+    Euclidean metric, 1/(m kappa) for factors, kappa an upper bound of k(x, x) and m the mass. F
+    never rises. No target atom becomes a particle. Where nothing can be gained any more the
+    particles rest, and the steps say so.
 
     Parameters
     ----------
@@ -63,8 +65,8 @@ def match(
         "multiplicative": w ~ w exp(-s f); the run is the Wasserstein-Fisher-Rao (W2 + spherical
         Hellinger) flow of F, explicitly. "fixed": weights stay, the plain MMD flow.
     first_step : float, optional
-        First step length of the particles; it adapts. Default h^2 for a kernel with a bandwidth
-        h (the smallest in a sum), else the squared median distance.
+        First step length of the particles; it adapts. Default h^2/(m kappa) for a kernel with a
+        bandwidth h (the smallest in a sum), else the squared median distance over m kappa.
     sums : FastSums, None or "auto"
         How kernel sums are computed. "auto": `FastSums(tol=1e-8)` for Gaussian kernels in 1 to 3
         dimensions above some thousand atoms, exact otherwise (also where a few points are so far
@@ -103,12 +105,15 @@ def match(
         )
     chosen = _sums(particles, target, kernel) if isinstance(sums, str) else sums
     energy = MMDEnergy(target, kernel, sums=chosen)
-    first = _first_step(particles, kernel) if first_step is None else first_step
+    pace = 1 / (kappa * particles.mass)
+    first = pace * _first_step(particles, kernel) if first_step is None else first_step
     transport = positive(first, "first_step") * Wasserstein()
     solvers: tuple[ProxSolver, ...] = (Euler(accelerate=accelerate),)
     geometry: Geometry | GeometrySum = transport
     if weights != "fixed":
-        geometry = transport + SphericalHellinger() * (1 / (kappa * particles.mass))
+        # A Euclidean step of weights is in the unit of the weights: its length knows no mass.
+        safe = 1 / kappa if weights == "projected" else pace
+        geometry = transport + safe * SphericalHellinger()
         solvers += (ProjectedWeights() if weights == "projected" else Multiplicative(),)
     return flow(particles, energy, geometry, tau=1.0, steps=steps, solver=solvers, **options)
 
