@@ -27,24 +27,52 @@ class Lines(NamedTuple):
     ----------
     values : (m, n) array
     segment : (m, n) array of int
-        The node on the left, at most n - 2.
+        The node on the left, at most n - 2; on circles counted on from the target's own turn, from
+        -n on.
     share : (m, n) array in [0, 1]
         Weight of the node on the right.
+    circular : bool
+        Whether the last node is followed by the first.
     """
 
     values: Array
     segment: Index
     share: Array
+    circular: bool = False
+
+    @property
+    def left(self) -> Index:
+        """The node on the left (m, n), in [0, n)."""
+        return self.segment % self.segment.shape[1] if self.circular else self.segment
+
+    @property
+    def right(self) -> Index:
+        """The node on the right (m, n), in [0, n)."""
+        ahead: Index = self.segment + 1
+        return ahead % self.segment.shape[1] if self.circular else ahead
 
 
-def transform_lines(v: Array, scale: float, compiled: bool | None = None) -> Lines:
-    """The transform of the lines v (m, n), n >= 2; compiled=None uses numba where it is there."""
+def transform_lines(
+    v: Array, scale: float, compiled: bool | None = None, circular: bool = False
+) -> Lines:
+    """The transform of the lines v (m, n), n >= 2; compiled=None uses numba where it is there.
+
+    On circles of n nodes the least cost over all turns counts: no place is farther than half a
+    turn, so that half a turn is laid on either side.
+    """
+    if circular:
+        n = v.shape[1]
+        half = n // 2 + 1
+        around = np.arange(-half, n + half) % n
+        found = transform_lines(v[:, around], scale, compiled)
+        values, segment, share = (part[:, half : half + n] for part in found[:3])
+        return Lines(values, segment - half, share, True)
     v = np.ascontiguousarray(v, dtype=float)
     kernel = None if compiled is False else _compiled()
     if kernel is None:
         return _vectorised(v, scale)
     out = Lines(np.empty_like(v), np.empty(v.shape, dtype=np.int64), np.empty_like(v))
-    kernel(v, scale, *out)
+    kernel(v, scale, *out[:3])
     return out
 
 

@@ -62,7 +62,7 @@ class Plan:
             cost += self.scales[axis] * float((mass * moved**2).sum())
             right = mass * lines.share
             spread += self.scales[axis] * float((right * (1 - lines.share)).sum())
-            w = back(_shared(mass - right, right, lines), axis, shape)
+            w = back(shared(mass - right, right, lines), axis, shape)
         return Carried(w, cost, spread)
 
     def push(self, w: Array, first: int = 0) -> Array:
@@ -70,7 +70,7 @@ class Plan:
         for axis, lines in self.moves[first:]:
             mass, shape = along(w, axis)
             right = mass * lines.share
-            w = back(_shared(mass - right, right, lines), axis, shape)
+            w = back(shared(mass - right, right, lines), axis, shape)
         return w
 
     def placed(self, w: Array) -> Array:
@@ -84,16 +84,16 @@ class Plan:
             price = self.scales[axis] * right * (1 - lines.share)
             earlier, _ = along(out, axis)
             part = earlier * lines.share
-            out = back(_shared(earlier - part + price, part + price, lines), axis, shape)
-            w = back(_shared(mass - right, right, lines), axis, shape)
+            out = back(shared(earlier - part + price, part + price, lines), axis, shape)
+            w = back(shared(mass - right, right, lines), axis, shape)
         return out
 
     def pull(self, values: Array, first: int = 0) -> Array:
         """The transpose of `push`: values at the places, interpolated between cells."""
         for axis, lines in reversed(self.moves[first:]):
             rows, shape = along(values, axis)
-            left = np.take_along_axis(rows, lines.segment, axis=1)
-            right = np.take_along_axis(rows, lines.segment + 1, axis=1)
+            left = np.take_along_axis(rows, lines.left, axis=1)
+            right = np.take_along_axis(rows, lines.right, axis=1)
             values = back(left + lines.share * (right - left), axis, shape)
         return values
 
@@ -106,14 +106,23 @@ class CTransform:
     plan: Plan
 
 
-def c_transform(phi: Array, scales: tuple[float, ...], compiled: bool | None = None) -> CTransform:
-    """phi^c for potentials of the grid's shape and the scales h^2 / (2 step) of the axes."""
+def c_transform(
+    phi: Array,
+    scales: tuple[float, ...],
+    compiled: bool | None = None,
+    periodic: tuple[bool, ...] = (),
+) -> CTransform:
+    """phi^c for potentials of the grid's shape and the scales h^2 / (2 step) of the axes.
+
+    Along periodic axes (none by default) the way round counts too.
+    """
+    circular = periodic or (False,) * phi.ndim
     moves: list[tuple[int, Lines]] = []
     values = -phi
     for axis in reversed(range(phi.ndim)):
         if phi.shape[axis] > 1:
             rows, shape = along(-values, axis)
-            lines = transform_lines(rows, scales[axis], compiled)
+            lines = transform_lines(rows, scales[axis], compiled, circular[axis])
             moves.append((axis, lines))
             values = back(lines.values, axis, shape)
     return CTransform(values, Plan(scales, tuple(reversed(moves))))
@@ -130,10 +139,11 @@ def back(rows: Array, axis: int, shape: tuple[int, ...]) -> Array:
     return np.moveaxis(rows.reshape(shape), -1, axis)
 
 
-def _shared(left: Array, right: Array, lines: Lines) -> Array:
+def shared(left: Array, right: Array, lines: Lines) -> Array:
     """The masses left and right added up at the two ends of their segments."""
     m, n = left.shape
-    at = (lines.segment + n * np.arange(m)[:, None]).ravel()
-    out: Array = np.bincount(at, left.ravel(), minlength=m * n).astype(float)
-    out += np.bincount(at + 1, right.ravel(), minlength=m * n)
+    row = n * np.arange(m)[:, None]
+    out: Array = np.bincount((lines.left + row).ravel(), left.ravel(), minlength=m * n)
+    out = out.astype(float)
+    out += np.bincount((lines.right + row).ravel(), right.ravel(), minlength=m * n)
     return out.reshape(m, n)

@@ -6,7 +6,7 @@ import pytest
 from jko.numerics import c_lines
 from jko.numerics.c_lines import Lines, transform_lines
 from jko.numerics.c_transform import Plan, c_transform
-from jko.solvers.back_and_forth.coupling import Sent, couple
+from jko.solvers.grids.coupling import Sent, couple
 
 BACKENDS = [False, pytest.param(True, marks=pytest.mark.skipif(
     not c_lines.has_compiled(), reason="numba is not installed"

@@ -19,8 +19,8 @@ import numpy as np
 
 from jko.numerics.c_transform import CTransform
 from jko.numerics.multigrid import Balance, solve
-from jko.solvers.back_and_forth.coupling import FAINT
 from jko.solvers.back_and_forth.response import Fixed, Response, level
+from jko.solvers.grids.coupling import FAINT
 from jko.validation import Array
 
 if TYPE_CHECKING:  # the stated step asks for the transport cost: the ascent knows it by type only

@@ -34,9 +34,17 @@ from jko.numerics.c_transform import CTransform, c_transform
 from jko.prox.duality.weights import fixed_gap, median_multiplier
 from jko.prox.result import Certificate
 from jko.solvers.back_and_forth.ascent import transport_cost
-from jko.solvers.back_and_forth.coupling import couple
-from jko.solvers.entropic.stated import CONSISTENT, Problem
-from jko.solvers.grids.levels import coarsened, gathered, grid_of, part_counts, refined, spread
+from jko.solvers.entropic.stated import CONSISTENT
+from jko.solvers.grids.coupling import couple
+from jko.solvers.grids.levels import (
+    Problem,
+    coarsened,
+    gathered,
+    grid_of,
+    part_counts,
+    refined,
+    spread,
+)
 from jko.validation import Array
 
 
@@ -161,7 +169,7 @@ class CellStep:
             gap = [F(w) + F*(-psi) + <psi, w>] + [cost of a plan - <phi, m'> - <psi, w>],
 
         F* on measures of mass M. The plan of g has one of the two marginals;
-        `jko.solvers.back_and_forth.coupling` makes it one that has both.
+        `jko.solvers.grids.coupling` makes it one that has both.
         """
         found = self.transform(g)
         phi, psi = self.potentials(g, found)

@@ -201,6 +201,11 @@ class DenseGibbs(Gibbs):
         self.count += 1
         return np.asarray(self._gram @ v)
 
+    @property
+    def squared(self) -> Array:
+        """|x_i - x_j|^2 (n, n)."""
+        return -self.eps * self._log
+
     @cached_property
     def _gram(self) -> Array:
         with np.errstate(under="ignore"):

@@ -13,8 +13,8 @@ import numpy as np
 
 from jko.solvers.entropic.maps import ScalingMap
 from jko.solvers.entropic.scaling import FLOOR, anderson, floored
-from jko.solvers.entropic.stated import EntropicStep, Problem
-from jko.solvers.grids.levels import coarsened, grid_of, prolonged
+from jko.solvers.entropic.stated import EntropicStep
+from jko.solvers.grids.levels import Problem, coarsened, grid_of, prolonged
 from jko.validation import Array
 
 #: A level is left when eps is this many squared cells; the first eps is the squared diameter of

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from jko.solvers.base import Answer, Controls
-from jko.solvers.entropic import bias as entropic_bias
+from jko.solvers.entropic.run import bounded, figures, squared_distance
 from jko.solvers.entropic.scaling import FLOOR
 from jko.solvers.entropic.stated import EntropicStep, Plan
 from jko.status import Breakdown, Status
@@ -27,7 +27,7 @@ STOP = 1e-13
 INNER, OUTER = 20_000, 2000
 
 
-def solve_with_pot(stated: EntropicStep, controls: Controls) -> Answer:
+def solve_with_pot(stated: EntropicStep, controls: Controls, bound: bool = True) -> Answer:
     """The plain step by POT: one call for entropies and potentials, an outer loop elsewhere."""
     run = _Pot(stated, controls)
     coefficient = entropic_coefficient(stated)
@@ -39,16 +39,17 @@ def solve_with_pot(stated: EntropicStep, controls: Controls) -> Answer:
         plan = run.call(target, coefficient)
         calls, converged = 1, True
     dual = {"log_b": plan.log_b, "log_d": None, "tangent": run.tangent}
+    found = bounded(stated, plan, None) if bound else None
     return Answer(
         stated.measure(plan),
         stated,
         calls,
         objective=stated.value(plan, None),
-        sqdistance=stated.kernel.cost(plan.log_a, plan.log_b),
-        bias=entropic_bias.plain_excess(stated, plan, run.tangent),
+        sqdistance=squared_distance(stated, plan, None, found),
+        bias=None if found is None else found.bias,
         dual=dual,
         exhausted=not converged,
-        info={"reg": stated.eps, "bias_kind": entropic_bias.PLAIN, "pot_calls": calls},
+        info={"reg": stated.eps, **figures(found), "pot_calls": calls},
     )
 
 

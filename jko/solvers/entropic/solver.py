@@ -44,6 +44,9 @@ class Entropic(ProxSolver):
         "pot" goes through POT's semi-relaxed solver (debias=False only), as a cross-check.
     depth : int
         Memory of the Anderson acceleration; 0 turns it off.
+    bound : bool
+        Whether `bias` is computed: a bound of the regularisation and an estimate of the grid
+        (`jko.solvers.entropic.excess`; `info["bias_seconds"]` says what it took). False: None.
 
     Notes
     -----
@@ -68,6 +71,7 @@ class Entropic(ProxSolver):
     debias: bool | str = True
     backend: str = "log"
     depth: int = 5
+    bound: bool = True
 
     guarantee: ClassVar[str] = (
         "global minimum of the entropic step, with its duality gap; bias is an estimate"
@@ -140,10 +144,10 @@ class Entropic(ProxSolver):
         if self.backend == "pot":
             from jko.solvers.entropic.pot_backend import solve_with_pot
 
-            return solve_with_pot(stated, controls)
+            return solve_with_pot(stated, controls, self.bound)
         from jko.solvers.entropic.run import EntropicRun  # it needs scipy.linalg
 
-        return EntropicRun(stated, controls, self.depth).answer()
+        return EntropicRun(stated, controls, self.depth, self.bound).answer()
 
     def _warn_if_coarse(self, problem: ProxProblem) -> None:
         """Debiased steps are right at any length; the blur of others may be longer than they."""

@@ -17,18 +17,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from jko.energies.form import WeightForm
 from jko.energies.separable import Separable
-from jko.measures.base import Discrete, Measure
+from jko.measures.base import Discrete
 from jko.numerics.elementary import log_or_minus_inf
 from jko.prox.duality.fenchel import dot, entropic_everywhere, fenchel_gap, kl, tilted
 from jko.prox.result import Certificate
 from jko.solvers.entropic.gibbs import Gibbs, gibbs
 from jko.solvers.entropic.scaling import pair_scaling, self_scaling
+from jko.solvers.grids.levels import Problem
 from jko.validation import Array
 
 #: Relative L1 distance allowed between a returned measure and the marginal of its own potential.
@@ -52,25 +53,6 @@ class Plan:
     log_b: Array
     log_s: Array
     log_w: Array
-
-
-class Problem(Protocol):
-    """What an entropic step reads off a ProxProblem, or off one on a coarser grid."""
-
-    @property
-    def discrete(self) -> Discrete:
-        """The previous measure."""
-
-    @property
-    def form(self) -> WeightForm:
-        """The energy in the weights."""
-
-    @property
-    def step(self) -> float:
-        """Step length."""
-
-    def value(self, nu: Measure) -> float:
-        """The energy of a measure."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,18 +9,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import Protocol
 
 import numpy as np
 
 from jko.energies.form import Quadratic, WeightForm
 from jko.energies.separable import Separable
-from jko.measures.base import Measure
+from jko.measures.base import Discrete, Measure
 from jko.measures.grid import Grid, GridDensity
-from jko.solvers.entropic.stated import Problem
 from jko.validation import Array, Mask
 
 #: Cells of the coarsest grid: at least this many, and more than this along an axis that is halved.
 FEWEST, SHORTEST = 600, 16
+
+
+class Problem(Protocol):
+    """What a step on a fixed support reads off a ProxProblem, or off one on another grid."""
+
+    @property
+    def discrete(self) -> Discrete:
+        """The previous measure."""
+
+    @property
+    def form(self) -> WeightForm:
+        """The energy in the weights."""
+
+    @property
+    def step(self) -> float:
+        """Step length."""
+
+    def value(self, nu: Measure) -> float:
+        """The energy of a measure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,22 +72,27 @@ def coarsened(level: Problem) -> Level | None:
     shape = [m // f for m, f in zip(grid.shape, factors, strict=True)]
     coarse = Grid(grid.lower, grid.upper, shape, periodic=grid.periodic)
     density = GridDensity(coarse, gathered(mu.weights, grid.shape, factors))
-    terms = tuple(
-        Quadratic(t.kernel, t.kernel.operator(density), t.scale) for t in level.form.quadratics
-    )
-    return Level(density, WeightForm(_averaged(level, factors), terms), level.step)
+    form = WeightForm(_averaged(level, factors), _kernels(level, density))
+    return Level(density, form, level.step)
 
 
 def refined(level: Problem, parts: int) -> Level:
-    """The step of a separable energy with every cell cut into `parts` along every axis."""
+    """The step with every cell cut into `parts` along every axis."""
     mu, grid, h = level.discrete, grid_of(level), level.form.separable
     factors = part_counts(grid, parts)
     shape = [m * f for m, f in zip(grid.shape, factors, strict=True)]
     fine = Grid(grid.lower, grid.upper, shape, periodic=grid.periodic)
     weights = spread(mu.weights, h.ceiling, grid.shape, factors)
+    density = GridDensity(fine, weights)
     return Level(
-        GridDensity(fine, weights), WeightForm(_divided(h, grid.shape, factors)), level.step
+        density, WeightForm(_divided(h, grid.shape, factors), _kernels(level, density)), level.step
     )
+
+
+def _kernels(level: Problem, density: GridDensity) -> tuple[Quadratic, ...]:
+    """The quadratic terms of a step on another grid."""
+    terms = level.form.quadratics
+    return tuple(Quadratic(t.kernel, t.kernel.operator(density), t.scale) for t in terms)
 
 
 def part_counts(grid: Grid, parts: int) -> list[int]:
@@ -100,15 +124,15 @@ def spread(weights: Array, ceiling: Array, shape: tuple[int, ...], factors: list
     return np.asarray(w.ravel())
 
 
-def prolonged(values: Array, before: Grid, grid: Grid) -> Array:
-    """Linear interpolation between cell centres of a number per cell, not a mass."""
+def prolonged(values: Array, before: Grid, grid: Grid, order: int = 1) -> Array:
+    """Splines of an order, linear by default, through a number per cell, not a mass."""
     if grid.shape == before.shape:
         return values
     from scipy.ndimage import zoom
 
     zooms = [m / n for m, n in zip(grid.shape, before.shape, strict=True)]
     mode = "grid-wrap" if all(before.periodic) else "nearest"
-    fine = zoom(values.reshape(before.shape), zooms, order=1, mode=mode, grid_mode=True)
+    fine = zoom(values.reshape(before.shape), zooms, order=order, mode=mode, grid_mode=True)
     return np.asarray(fine.ravel())
 
 

@@ -11,9 +11,9 @@ from scipy.special import erf
 import jko
 from jko import ProxProblem, reference
 from jko.solvers import BackAndForth, Entropic, TransportProgram
-from jko.solvers.back_and_forth.coupling import couple
 from jko.solvers.back_and_forth.stated import CellStep
 from jko.solvers.base import Controls
+from jko.solvers.grids.coupling import couple
 from jko.testing import check_solver
 
 W = jko.Wasserstein()

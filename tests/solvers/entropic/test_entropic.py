@@ -126,14 +126,19 @@ def test_the_regularised_objective_decreases():
         assert plain.objective < stated.objective(mu)
 
 
-def test_plain_cost_and_debiased_distance_bracket_the_exact_one():
+@pytest.mark.parametrize("debias", [True, "half", False])
+def test_distances_are_those_of_the_returned_measures(debias):
+    """Not those of a blurred plan; the measures are nearly Gaussian."""
     mu, pi = planar((24, 20))
-    plain = jko.step(mu, jko.KL(pi), W2, 0.1, solver=Entropic(reg=0.1, debias=False))
-    exact = W2.sqdistance(plain.measure, mu)
-    assert plain.sqdistance > exact
-    debiased = jko.step(mu, jko.KL(pi), W2, 0.1, solver=Entropic(reg=0.1))
-    before, after = (jko.Gaussian(m.mean, m.cov, m.mass) for m in (mu, debiased.measure))
-    assert debiased.sqdistance == pytest.approx(W2.sqdistance(after, before), rel=0.02)
+    r = jko.step(mu, jko.KL(pi), W2, 0.1, solver=Entropic(reg=0.1, debias=debias))
+    before, after = (jko.Gaussian(m.mean, m.cov, m.mass) for m in (mu, r.measure))
+    exact = W2.sqdistance(after, before)
+    assert r.sqdistance == pytest.approx(exact, rel=0.02)
+    assert abs(r.sqdistance - exact) <= 2 * 0.1 * r.bias
+    rough = Entropic(reg=0.1, debias=debias, bound=False)
+    other = jko.step(mu, jko.KL(pi), W2, 0.1, solver=rough)
+    assert other.bias is None
+    assert other.sqdistance == pytest.approx(exact, rel=0.15)
 
 
 @pytest.mark.parametrize("shape", [(80,), (16, 15), (10, 9, 8)])
@@ -147,8 +152,7 @@ def test_steps_on_grids_agree_with_dense_histograms(shape):
         r = jko.step(mu, jko.KL(pi), W2, 0.1, solver=solver, tol=1e-12)
         s = jko.step(as_atoms[0], jko.KL(as_atoms[1]), W2, 0.1, solver=solver, tol=1e-12)
         assert np.abs(r.measure.weights - s.measure.weights).sum() < 1e-6
-        assert r.sqdistance == pytest.approx(s.sqdistance, rel=1e-6)
-        assert r.bias == pytest.approx(s.bias, rel=0.02)
+        assert r.objective == pytest.approx(s.objective, rel=1e-9)
 
 
 def test_geometry_rates_are_folded_in():

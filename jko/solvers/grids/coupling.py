@@ -14,7 +14,7 @@ from operator import add
 import numpy as np
 
 from jko.numerics.c_lines import Lines
-from jko.numerics.c_transform import Plan, along, back
+from jko.numerics.c_transform import Plan, along, back, shared
 from jko.numerics.multigrid import Balance, solve
 from jko.validation import Array, Index, Mask
 
@@ -82,12 +82,13 @@ def _shifted(plan: Plan, w: Array, excess: Array) -> Plan:
     for k, (axis, lines) in enumerate(plan.moves):
         mass, shape = along(stage, axis)
         m, n = mass.shape
-        at = (lines.segment + n * np.arange(m)[:, None]).ravel()
+        row = n * np.arange(m)[:, None]
         half = np.where(_sits(lines), 0.5 * mass, 0.0)
-        on: Array = np.bincount(at, (mass - half).ravel(), minlength=m * n).astype(float)
-        on += np.bincount(np.maximum(at - 1, 0), half.ravel(), minlength=m * n)
+        on: Array = np.bincount((lines.left + row).ravel(), (mass - half).ravel(), minlength=m * n)
+        on = on + np.bincount((_before(lines) + row).ravel(), half.ravel(), minlength=m * n)
         ahead[axis] = plan.push(back(on, axis, shape), k + 1) + FAINT * float(w.mean())
-        ahead[axis][(slice(None),) * axis + (slice(-1, None),)] = 0.0
+        if not lines.circular:
+            ahead[axis][(slice(None),) * axis + (slice(-1, None),)] = 0.0
         stage = Plan(plan.scales, plan.moves[k : k + 1]).push(stage)
     eta = _potential(ahead, excess)
     moves = []
@@ -99,17 +100,24 @@ def _shifted(plan: Plan, w: Array, excess: Array) -> Plan:
 
 def _sits(lines: Lines) -> Mask:
     """Which places are cells that have a segment on the left."""
-    return (lines.share == 0) & (lines.segment > 0)
+    sits: Mask = lines.share == 0
+    return sits if lines.circular else sits & (lines.segment > 0)
+
+
+def _before(lines: Lines) -> Index:
+    """The segment on the left of every segment, the first one itself at a wall."""
+    before: Index = lines.left - 1
+    return before % before.shape[1] if lines.circular else np.maximum(before, 0)
 
 
 def _moved(lines: Lines, drop: Array) -> Lines:
     """Places moved by `drop` (m, n) of their segment, to its ends at most."""
-    right = np.take_along_axis(drop, lines.segment, axis=1)
-    left = np.take_along_axis(drop, np.maximum(lines.segment - 1, 0), axis=1)
+    right = np.take_along_axis(drop, lines.left, axis=1)
+    left = np.take_along_axis(drop, _before(lines), axis=1)
     turns = _sits(lines) & (left < 0) & (right < -left)
     segment = lines.segment - turns
     share = np.clip(np.where(turns, 1 + left, lines.share + right), 0.0, 1.0)
-    return Lines(lines.values, segment, share)
+    return Lines(lines.values, segment, share, lines.circular)
 
 
 def _potential(ahead: list[Array], excess: Array) -> Array:
@@ -120,19 +128,32 @@ def _potential(ahead: list[Array], excess: Array) -> Array:
     return eta.reshape(excess.shape)
 
 
+def _origins(plan: Plan, w: Array) -> Array:
+    """What arrives at every cell, times how far back its origin lies (axis, *shape), in cells."""
+    out, stage = np.zeros((w.ndim, *w.shape)), w
+    for k, (axis, lines) in enumerate(plan.moves):
+        mass, shape = along(stage, axis)
+        right = mass * lines.share
+        away = np.arange(mass.shape[1]) - lines.segment
+        moment = shared((mass - right) * away, right * (away - 1), lines)
+        out[axis] = plan.push(back(moment, axis, shape), k + 1)
+        stage = back(shared(mass - right, right, lines), axis, shape)
+    return out
+
+
 class Sent:
     """Arrivals p on their way to other cells.
 
-    Mass f that arrives at the cell i and is sent to k instead costs f (|k - b|^2 - |i - b|^2) with
-    b the mean of the cells it serves. What shared its place is then placed at cells too: that costs
-    share (1 - share) h^2 of the whole, once, f e on the mean.
+    Mass f that arrives at a cell and is sent on by k cells costs f (|k - b|^2 - |b|^2) more, with
+    b the mean of the cells it serves, counted from where it arrived. What shared its place is then
+    placed at cells too: that costs share (1 - share) h^2 of the whole, once, f e on the mean.
     """
 
     def __init__(self, plan: Plan, w: Array, p: Array) -> None:
         self.scales, self.p = plan.scales, p
-        self.grid = np.indices(p.shape).astype(float)
+        self.circular = {axis: lines.circular for axis, lines in plan.moves}
         safe = np.where(p > 0, p, 1.0)
-        self.b = np.stack([np.where(p > 0, plan.push(w * x) / safe, x) for x in self.grid])
+        self.b = np.where(p > 0, _origins(plan, w) / safe, 0.0)
         self.e = plan.placed(w) / safe
         self.cost = 0.0
 
@@ -140,11 +161,11 @@ class Sent:
         """sum |p - q|."""
         return float(np.abs(self.p - q).sum())
 
-    def _pay(self, f: Array, i: Array, k: Array, b: Array, e: Array) -> None:
-        """Send the masses f (n,) from the cells i (d, n) to k; means b (d, n) and e (n,)."""
+    def _pay(self, f: Array, hops: Array, b: Array, e: Array) -> None:
+        """Send the masses f (n,) on by `hops` (d, n); means b (d, n) and e (n,)."""
         cost = f * e
-        for s, x, y, z in zip(self.scales, i, k, b, strict=True):
-            cost = cost + s * f * ((y - z) ** 2 - (x - z) ** 2)
+        for s, k, z in zip(self.scales, hops, b, strict=True):
+            cost = cost + s * f * k * (k - 2 * z)
         self.cost += float(cost.sum())
 
     def to_neighbours(self, q: Array) -> None:
@@ -153,7 +174,8 @@ class Sent:
         base = self.p + FAINT * float(q.mean())
         for axis in range(q.ndim):
             k = 0.5 * (base + np.roll(base, -1, axis))
-            k[(slice(None),) * axis + (slice(-1, None),)] = 0.0
+            if not self.circular.get(axis):
+                k[(slice(None),) * axis + (slice(-1, None),)] = 0.0
             ahead.append(k)
         eta = _potential(ahead, self.p - q)
         flux = [k * (eta - np.roll(eta, -1, a)) for a, k in enumerate(ahead)]
@@ -168,21 +190,22 @@ class Sent:
                 self._hop(leaving, axis, hop)
                 lost += leaving
                 gain += np.roll(leaving, hop, axis)
-                moment += np.roll(leaving * self.b, hop, axis + 1)
+                left_behind = leaving * self.b
+                left_behind[axis] -= hop * leaving
+                moment += np.roll(left_behind, hop, axis + 1)
         left = np.maximum(self.p - lost, 0.0)
         total = left + gain
         safe = np.where(total > 0, total, 1.0)
-        self.b = np.where(total > 0, (left * self.b + moment) / safe, self.grid)
+        self.b = np.where(total > 0, (left * self.b + moment) / safe, 0.0)
         self.e = left * self.e / safe
         self.p = total
 
     def _hop(self, f: Array, axis: int, hop: int) -> None:
         """Pay for the mass f that every cell sends to its neighbour along an axis."""
         at = f > 0
-        i, b = self.grid[:, at], self.b[:, at]
-        k = i.copy()
-        k[axis] += hop
-        self._pay(f[at], i, k, b, self.e[at])
+        hops = np.zeros((f.ndim, int(at.sum())))
+        hops[axis] = hop
+        self._pay(f[at], hops, self.b[:, at], self.e[at])
 
     def along_curve(self, q: Array) -> None:
         """Couple what is left too much and too little in the order of a curve through the cells."""
@@ -198,8 +221,12 @@ class Sent:
         target = curve[
             np.minimum(np.searchsorted(take, middle * (take[-1] / give[-1])), q.size - 1)
         ]
-        cells, b = self.grid.reshape(q.ndim, -1), self.b.reshape(q.ndim, -1)
-        self._pay(f, cells[:, source], cells[:, target], b[:, source], self.e.ravel()[source])
+        hops = np.stack(np.unravel_index(target, q.shape)).astype(float)
+        hops -= np.stack(np.unravel_index(source, q.shape))
+        for axis, n in enumerate(q.shape):
+            if self.circular.get(axis):
+                hops[axis] = (hops[axis] + n // 2) % n - n // 2
+        self._pay(f, hops, self.b.reshape(q.ndim, -1)[:, source], self.e.ravel()[source])
 
 
 def _curve(shape: tuple[int, ...]) -> Index:
