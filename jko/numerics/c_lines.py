@@ -65,8 +65,9 @@ def transform_lines(
         half = n // 2 + 1
         around = np.arange(-half, n + half) % n
         found = transform_lines(v[:, around], scale, compiled)
-        values, segment, share = (part[:, half : half + n] for part in found[:3])
-        return Lines(values, segment - half, share, True)
+        own = slice(half, half + n)
+        segment = found.segment[:, own] - half
+        return Lines(found.values[:, own], segment, found.share[:, own], True)
     v = np.ascontiguousarray(v, dtype=float)
     kernel = None if compiled is False else _compiled()
     if kernel is None:

@@ -143,7 +143,7 @@ def shared(left: Array, right: Array, lines: Lines) -> Array:
     """The masses left and right added up at the two ends of their segments."""
     m, n = left.shape
     row = n * np.arange(m)[:, None]
-    out: Array = np.bincount((lines.left + row).ravel(), left.ravel(), minlength=m * n)
-    out = out.astype(float)
+    at = (lines.left + row).ravel()
+    out: Array = np.bincount(at, left.ravel(), minlength=m * n).astype(float)
     out += np.bincount((lines.right + row).ravel(), right.ravel(), minlength=m * n)
     return out.reshape(m, n)

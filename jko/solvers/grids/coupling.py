@@ -84,8 +84,9 @@ def _shifted(plan: Plan, w: Array, excess: Array) -> Plan:
         m, n = mass.shape
         row = n * np.arange(m)[:, None]
         half = np.where(_sits(lines), 0.5 * mass, 0.0)
-        on: Array = np.bincount((lines.left + row).ravel(), (mass - half).ravel(), minlength=m * n)
-        on = on + np.bincount((_before(lines) + row).ravel(), half.ravel(), minlength=m * n)
+        at = (lines.left + row).ravel()
+        on: Array = np.bincount(at, (mass - half).ravel(), minlength=m * n).astype(float)
+        on += np.bincount((_before(lines) + row).ravel(), half.ravel(), minlength=m * n)
         ahead[axis] = plan.push(back(on, axis, shape), k + 1) + FAINT * float(w.mean())
         if not lines.circular:
             ahead[axis][(slice(None),) * axis + (slice(-1, None),)] = 0.0
