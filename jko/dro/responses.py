@@ -14,6 +14,7 @@ from jko.errors import Unsupported
 from jko.geometries.divergence import Divergence
 from jko.geometries.mmd import MMD
 from jko.geometries.wasserstein import MAX_PAIRS, Wasserstein
+from jko.numerics.exact_transport import square_costs
 from jko.numerics.partners import best_partners
 from jko.prox.result import StepResult
 from jko.solvers import Conic
@@ -100,7 +101,7 @@ class TransportResponse:
                 f" {MAX_PAIRS} pairs; pass fewer points, or use support='particles'"
             )
         x, y = nominal.points[self.charged], nominal.points[self.targets]
-        self.cost = squared_distances(x, y) / self.stated.geometry.rate
+        self.cost = square_costs(x, y) / self.stated.geometry.rate
 
     def __call__(self, gamma: float) -> Response:
         m = self.stated.nominal.weights[self.charged]
@@ -109,10 +110,3 @@ class TransportResponse:
         weights = np.bincount(arrived, m, self.stated.nominal.n).astype(float)
         spent = float(m @ self.cost[np.arange(m.size), partner])
         return Response(weights, float(m @ self.stated.loss[arrived]), spent, 0.0)
-
-
-def squared_distances(x: Array, y: Array) -> Array:
-    """|x_i - y_j|^2 (n, m), without the cancellation of expanded squares."""
-    from scipy.spatial.distance import cdist
-
-    return np.asarray(cdist(x, y, "sqeuclidean"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +13,11 @@ from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
 from jko.measures.grid import bent_paths
-from jko.validation import Array
+from jko.numerics.exact_transport import exact_plan, quantile_plan, square_costs
+from jko.validation import Array, Index
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 #: Above this many pairs of charged atoms the exact linear program is refused.
 MAX_PAIRS = 16_000_000
@@ -24,7 +28,7 @@ class Wasserstein(Geometry):
     """W2 (no factor 1/2); flow mu_t = div(mu grad f).
 
     Exact distances: sorted quantiles in one dimension, the network simplex of POT between scattered
-    atoms, the Bures formula between Gaussians.
+    atoms (its value is checked by its own dual), the Bures formula between Gaussians.
     """
 
     @property
@@ -36,9 +40,9 @@ class Wasserstein(Geometry):
             return a.mass * bures(a, b)
         x, wa, y, wb = _charged(a, b)
         if a.dim == 1:
-            left, right, share = _quantile_plan(x[:, 0], wa, y[:, 0], wb)
+            left, right, share = quantile_plan(x[:, 0], wa, y[:, 0], wb)
             return float(share @ (x[left, 0] - y[right, 0]) ** 2)
-        return _network_simplex(x, wa, y, wb)[0]
+        return exact_plan(wa, wb, _costs(x, y)).value
 
     def potential(self, a: Discrete, b: Discrete) -> Array:
         """Kantorovich potential of |x-y|^2/2 on the atoms of `a` (zero mean; exact LP dual).
@@ -50,7 +54,8 @@ class Wasserstein(Geometry):
         x, wa, y, wb = _charged(a, b)
         if a.n * len(y) > MAX_PAIRS:
             raise Unsupported(_too_large(a.n, len(y)))
-        phi = _c_transform(a.points, y, _network_simplex(x, wa, y, wb)[1])
+        dual = exact_plan(wa, wb, _costs(x, y)).v
+        phi = (square_costs(a.points, y) - dual).min(axis=1)
         phi = phi - float(a.weights @ phi) / a.mass
         return 0.5 * phi / self.rate
 
@@ -62,13 +67,53 @@ class Wasserstein(Geometry):
         if isinstance(a, Gaussian) and isinstance(b, Gaussian):
             return _gaussian_geodesic(a, b, t)
         x, wa, y, wb = _charged(a, b)
-        if a.dim == 1:
-            left, right, share = _quantile_plan(x[:, 0], wa, y[:, 0], wb)
-        else:
-            plan = _network_simplex(x, wa, y, wb)[2]
-            left, right = np.nonzero(plan)
-            share = plan[left, right]
-        return Particles((1 - t) * x[left] + t * y[right], share)
+        left, right, share = _moves(x, wa, y, wb)
+        start, end = x[left], y[right]
+        return Particles(start + t * (end - start), share)
+
+    def plan(self, a: Measure, b: Measure) -> csr_array:
+        """The optimal plan between two discrete measures (exact).
+
+        Parameters
+        ----------
+        a, b : GridDensity, Histogram or Particles
+            Of n and m atoms, and of one mass.
+
+        Returns
+        -------
+        (n, m) sparse array
+            Entry (i, j) is the mass that goes from atom i of `a` to atom j of `b`: rows sum to the
+            weights of `a`, columns to those of `b`. At most n + m - 1 entries are not zero.
+
+        Raises
+        ------
+        Unsupported
+            Gaussians (see `geodesic`), bent grids, or more pairs than `MAX_PAIRS`.
+        """
+        from scipy.sparse import csr_array
+
+        check_pair(a, b)
+        check_masses(a, b, self)
+        x, wa, y, wb = _charged(a, b)
+        left, right, share = _moves(x, wa, y, wb)
+        assert isinstance(a, Discrete)
+        assert isinstance(b, Discrete)
+        rows, columns = np.flatnonzero(a.weights)[left], np.flatnonzero(b.weights)[right]
+        return csr_array((share, (rows, columns)), shape=(a.n, b.n))
+
+    def barycentric_map(self, a: Measure, b: Measure) -> Array:
+        """Where the optimal plan sends every atom of `a` on average (n, d).
+
+        T(x_i) = sum_j P_ij y_j / a_i, the optimal map itself where the plan does not split an atom;
+        atoms without mass stay. Arguments and errors are those of `plan`.
+        """
+        plan = self.plan(a, b).tocoo()
+        assert isinstance(a, Discrete)
+        assert isinstance(b, Discrete)
+        i, j = plan.coords
+        moved, mass = np.zeros(a.points.shape), np.bincount(i, plan.data, a.n)
+        np.add.at(moved, i, plan.data[:, None] * (b.points[j] - a.points[i]))
+        return a.points + moved / np.where(mass > 0, mass, 1.0)[:, None]
 
     def extrapolate(self, a: Measure, b: Measure) -> Measure:
         """Every point goes as far again: 2 T - id, T the map (particles: index by index)."""
@@ -135,17 +180,19 @@ def _charged(a: Measure, b: Measure) -> tuple[Array, Array, Array, Array]:
     return a.points[ka], wa, b.points[kb], wb * (wa.sum() / wb.sum())
 
 
-def _quantile_plan(x: Array, wa: Array, y: Array, wb: Array) -> tuple[Any, Any, Array]:
-    """The monotone coupling on the line: indices into x and y and the mass of each piece."""
-    ix, iy = np.argsort(x, kind="stable"), np.argsort(y, kind="stable")
-    ca, cb = np.cumsum(wa[ix]), np.cumsum(wb[iy])
-    cb[-1] = ca[-1]
-    cuts = np.union1d(ca, cb)
-    share = np.diff(cuts, prepend=0.0)
-    middle = cuts - share / 2
-    left = np.minimum(np.searchsorted(ca, middle), len(ca) - 1)
-    right = np.minimum(np.searchsorted(cb, middle), len(cb) - 1)
-    return ix[left], iy[right], share
+def _costs(x: Array, y: Array) -> Array:
+    """|x - y|^2 (n, m), where the exact problem of these atoms is not too large."""
+    if len(x) * len(y) > MAX_PAIRS:
+        raise Unsupported(_too_large(len(x), len(y)))
+    return square_costs(x, y)
+
+
+def _moves(x: Array, wa: Array, y: Array, wb: Array) -> tuple[Index, Index, Array]:
+    """The optimal plan as a list of moves: from, to, mass."""
+    if x.shape[1] == 1:
+        return quantile_plan(x[:, 0], wa, y[:, 0], wb)
+    plan = exact_plan(wa, wb, _costs(x, y))
+    return plan.left, plan.right, plan.share
 
 
 def _too_large(n: int, m: int) -> str:
@@ -154,28 +201,3 @@ def _too_large(n: int, m: int) -> str:
         f" (more than {MAX_PAIRS} pairs); compare on a coarser grid, or read the transport cost"
         " that an entropic step reports"
     )
-
-
-def _c_transform(x: Array, y: Array, psi: Array) -> Array:
-    """min_j |x_i - y_j|^2 - psi_j at each x_i (n,)."""
-    import ot
-
-    out: Array = (ot.dist(x, y, metric="sqeuclidean") - psi).min(axis=1)
-    return out
-
-
-def _network_simplex(x: Array, wa: Array, y: Array, wb: Array) -> tuple[float, Array, Array]:
-    """Cost, second Kantorovich potential (m,) and plan (n, m) of the exact problem (POT).
-
-    All weights must be positive: duals at empty atoms are arbitrary.
-    """
-    if len(x) * len(y) > MAX_PAIRS:
-        raise Unsupported(_too_large(len(x), len(y)))
-    import ot
-
-    cost = ot.dist(x, y, metric="sqeuclidean")
-    total = float(wa.sum())
-    plan, log = ot.emd(wa / total, wb / wb.sum(), cost, numItermax=10_000_000, log=True)
-    if log["warning"] is not None:
-        raise Unsupported(f"POT could not solve the exact transport problem: {log['warning']}")
-    return total * float(log["cost"]), np.asarray(log["v"]), total * np.asarray(plan)

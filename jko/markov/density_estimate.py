@@ -44,7 +44,7 @@ def estimate_density(mu: Particles) -> DensityEstimate:
     """
     x, w = mu.points, mu.weights / mu.mass
     root = _bandwidth(x[w > 0])
-    white = np.linalg.solve(root, x.T).T
+    white = np.linalg.solve(root, (x - x.mean(axis=0)).T).T
     log_norm = -0.5 * mu.dim * np.log(2 * np.pi) - np.log(np.diag(root)).sum()
     density, size = np.empty(mu.n), np.empty(mu.n)
     for i in range(0, mu.n, BLOCK):

@@ -22,7 +22,8 @@ def stein_discrepancy(x: Array, weights: Array, score: Array, scale: Scale) -> f
 
     s = R' score: the V-statistic. It does not see the weights of separate modes.
     """
-    u = np.linalg.solve(scale.root, x.T).T
+    # About the mean: the statistic sees differences alone, and squares far from 0 would cancel.
+    u = np.linalg.solve(scale.root, (x - x.mean(axis=0)).T).T
     s = score @ scale.root
     n, d = u.shape
     total = 0.0
