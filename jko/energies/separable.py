@@ -168,16 +168,6 @@ class Separable:
         with np.errstate(over="ignore"):
             return np.exp(self.solve_stationary(extra_constant=-y))
 
-    def per_atom_conjugate(self, y: Array) -> Array:
-        """h*(y) = sup_{0 <= w <= upper} y w - h(w), atom by atom (n,); +inf when unbounded."""
-        w = self.best_response(y)
-        unbounded = ~np.isfinite(w)
-        safe = np.where(unbounded, 0.0, w)
-        with np.errstate(invalid="ignore"):
-            value = np.where(safe == 0, 0.0, y * safe) - self.per_atom(safe)
-        # At w = 0 a power p <= 0 makes h(0) = +inf, but then the response is never 0.
-        return np.where(unbounded, np.inf, value)
-
     def conic(self, w: Any) -> tuple[Any, list[Any]]:
         """A CVXPY expression for the value and the constraints that go with it."""
         import cvxpy as cp

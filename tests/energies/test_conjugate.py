@@ -69,7 +69,8 @@ def test_any_guess_gives_a_bound_and_a_good_one_a_sharp_one(name, upper, rng):
             y = h.gradient(np.array([w])) + scale * rng.choice([0.0, 1e-9, 1.0, -1.0])
             true = exact(h, w, y[0])
             w = np.array([w])
-            guesses = [response(h, y, w), w, np.array([1.0]), np.array([1e-30]), np.array([np.inf])]
+            fixed = [np.array([v]) for v in (1.0, 1e-30, 1e-300, np.inf)]
+            guesses = [response(h, y, w), w, *fixed]
             for guess in guesses:
                 assert brackets(h, w, y, guess)[0] >= true
             best = mp.mpf(float(brackets(h, w, y, guesses[0])[0]))

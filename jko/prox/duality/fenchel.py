@@ -8,14 +8,12 @@ arguments do not cancel.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jko.energies.form import WeightForm
 from jko.energies.separable import Separable
 from jko.numerics.elementary import log_or_minus_inf
+from jko.prox.duality.weights import ROUNDING, fixed_gap, median_multiplier
 from jko.validation import Array
-
-Mask = NDArray[np.bool_]
 
 
 def dot(w: Array, values: Array) -> float:
@@ -60,63 +58,39 @@ def fenchel_gap(rest: Separable, w: Array, y: Array) -> tuple[float, float]:
     The residual is the w-weighted mean of |y - h'(w) - lambda|.
     """
     allowed = (rest.ceiling > 0) | (w > 0)
-    rest, w, y = _subset(rest, allowed), w[allowed], y[allowed]
+    if not allowed.all():
+        rest, w, y = rest.take(np.flatnonzero(allowed)), w[allowed], y[allowed]
     with np.errstate(invalid="ignore"):
         defect = y - rest.gradient(w)
     inner = (w > 0) & np.isfinite(defect) & (w < rest.ceiling * (1 - 1e-12))
     mass = float(w.sum())
     lam = float(w[inner] @ defect[inner]) / float(w[inner].sum()) if inner.any() else 0.0
     residual = float(w[inner] @ np.abs(defect[inner] - lam)) / mass
-    return _best_multiplier(rest, w, y, lam), residual
-
-
-def _subset(h: Separable, keep: Mask) -> Separable:
-    if keep.all():
-        return h
-    upper = None if h.upper is None else h.upper[keep]
-    return Separable(h.linear[keep], {p: c[keep] for p, c in h.powers.items()}, upper, h.constant)
-
-
-def _best_multiplier(h: Separable, w: Array, y: Array, lam: float) -> float:
-    """min over lambda of sum_i h(w) + h*(y - lambda) - (y - lambda) w, w of the right mass."""
     if not np.isfinite(y).all():
-        return np.inf
-    entropic = set(h.powers) == {1.0} and np.ptp(h.powers[1.0]) == 0
-    if entropic and float(h.powers[1.0][0]) > 0 and bool((h.ceiling == np.inf).all()):
-        return _entropic_gap(h, w, y, float(h.powers[1.0][0]))
-    steep = np.ones(h.n, dtype=bool)
-    for p, c in h.powers.items():
-        steep &= (c == 0) | (p < 1)
-    steep &= h.ceiling == np.inf
-    floor = -np.inf
-    if steep.any():
-        # Rounding must not leave the highest atom above its slope, where the conjugate is infinite.
-        floor = float((y - h.linear)[steep].max())
-        floor += 4 * float(np.finfo(float).eps) * (abs(floor) + float(np.abs(y).max()))
-    mass, best = float(w.sum()), np.inf
-    lam = max(lam, floor)
-    for _ in range(6):
-        z = y - lam
-        response = h.best_response(z)
-        bracket = h.per_atom(w) + h.per_atom_conjugate(z) - z * w
-        best = min(best, float(bracket.sum()))
-        with np.errstate(divide="ignore"):
-            free = np.isfinite(response) & (response < h.ceiling)
-            slope = float((1 / h.hessian(response))[free].sum())
-        excess = float(response.sum()) - mass
-        if not np.isfinite(excess):
-            lam += 1e-3 * max(1.0, abs(lam))
-            continue
-        if not 0 < slope < np.inf or abs(excess) <= 1e-10 * mass:
-            break
-        lam = max(floor, lam + excess / slope)
-    return best
+        return np.inf, residual
+    scale = _one_entropy(rest)
+    if scale > 0:
+        return _entropic_gap(rest, w, y, scale), residual
+    start = median_multiplier(rest, -defect, w)
+    return fixed_gap(rest, -y, w, mass, start)[0], residual
+
+
+def _one_entropy(h: Separable) -> float:
+    """c where h = linear w + c psi_1 without bounds, otherwise 0."""
+    if set(h.powers) != {1.0} or np.isfinite(h.ceiling).any() or np.ptp(h.powers[1.0]) > 0:
+        return 0.0
+    return float(h.powers[1.0][0])
 
 
 def _entropic_gap(h: Separable, w: Array, y: Array, c: float) -> float:
-    """The same for h = linear w + c psi_1: c KL(w | normalised exp((y - linear)/c))."""
+    """The same for h = linear w + c psi_1: c KL(w | v), v the normalised exp((y - linear)/c).
+
+    Rounding of y - linear enters through w - v alone.
+    """
     z = (y - h.linear) / c
     top = z.max()
     total = np.log(np.exp(z - top).sum()) + top
     log_v = z - total + np.log(w.sum())
-    return c * kl(w, log_or_minus_inf(w), log_v)
+    noise = ROUNDING * (np.abs(y) + np.abs(h.linear) + c * abs(total))
+    gap = c * kl(w, log_or_minus_inf(w), log_v)
+    return gap + float(noise @ np.abs(w - np.exp(log_v)))

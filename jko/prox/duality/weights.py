@@ -18,12 +18,14 @@ from jko.energies.form import WeightForm
 from jko.energies.separable import Separable
 from jko.kernels.operators import DenseOperator
 from jko.numerics.elementary import EPS
+from jko.prox.duality.mass import MassSearch
 from jko.prox.result import Certificate
 from jko.validation import Array
 
-#: Newton steps for the multiplier, and steps where the dual has kinks.
-ASCENTS = 6
-BISECTIONS = 80
+#: Evaluations of the dual; Newton needs 2 to 6, kinks as many as halvings.
+ASCENTS = 80
+#: What a better multiplier may still gain, relative to the gap.
+SHARP = 0.05
 #: Rounding of lam - Qu, in units of EPS times its terms (a product with a stored matrix of
 #: positive entries errs by 1 to 2).
 ROUNDING = 4 * EPS
@@ -54,33 +56,29 @@ def fixed_gap(
 ) -> tuple[float, float]:
     """Gap at u = w and the multiplier that gives it, from a first guess of the multiplier.
 
-    The dual is concave in lam with derivative mass - sum v: Newton steps, and where atoms without
-    a power jump from 0 to their ceiling, bisection. `noise` bounds what `pull` may be off by.
+    The dual is concave in lam with derivative mass - sum v: Newton steps inside a bracket, which
+    bisects where atoms without a power jump from 0 to their ceiling. `noise` bounds what `pull` may
+    be off by.
     """
-    best, best_lam, bisect = np.inf, lam, False
     bound = _FixedBound(h, pull, w, mass, noise)
     limit = multiplier_limit(h, pull)
-    lo, hi = -np.inf, np.inf
-    jumps = bool((~charged_by(h) & (h.ceiling > 0) & np.isfinite(h.ceiling)).any())
-    start, reach = w, float(np.ptp(pull)) + EPS * abs(lam)
-    for _ in range(BISECTIONS if jumps else ASCENTS):
-        lam = min(lam, limit)
+    size = float(w @ np.abs(pull)) + mass * abs(lam)
+    search = MassSearch(min(lam, limit), reach=float(np.ptp(pull)) + EPS * abs(lam))
+    best, best_lam, start = np.inf, search.x, w
+    for _ in range(ASCENTS):
+        lam = search.x
         gap, v = bound.at(lam, start)
-        stalled = np.isfinite(gap) and not abs(gap) < 0.5 * abs(best)
         if gap < best:
             best, best_lam = gap, lam
-        if abs(best) <= 1e-14 * max(1.0, mass) or (stalled and not jumps):
-            break
         missing = mass - float(v.sum())
-        lo, hi = (lam, hi) if missing > 0 else (lo, lam)
-        new = lam + _ascent(h, v, missing)
-        bisect = bisect or stalled or not lo < new < hi
-        if bisect:
-            new = _middle(lo, hi, reach)
-            reach *= 2
-        if new == lam or (lam == limit and new > lam):
+        newton = _ascent(h, v, missing)
+        going = search.advance(missing > 0, newton)
+        # The dual is concave: a multiplier `far` away gains no more than missing * far.
+        far = float(np.fmin(search.hi - lam if missing > 0 else lam - search.lo, abs(newton)))
+        enough = abs(missing) <= max(SHARP * best, EPS * size) / max(far, EPS * EPS)
+        if enough or not going or (lam == limit and missing > 0):
             break
-        lam, start = new, np.where(np.isfinite(v), v, w)
+        search.x, start = min(search.x, limit), np.where(np.isfinite(v), v, w)
     return best, best_lam
 
 
@@ -120,13 +118,6 @@ def _ascent(h: Separable, v: Array, missing: float) -> float:
         curvature = h.hessian(np.where(moving, v, 1.0))[moving]
         give = float(np.sum(1 / curvature[curvature > 0]))
     return missing / give if give > 0 and np.isfinite(missing) else float("nan")
-
-
-def _middle(lo: float, hi: float, reach: float) -> float:
-    """The middle of a bracket, or a step of length `reach` from its only end."""
-    if np.isinf(lo):
-        return hi - reach
-    return lo + reach if np.isinf(hi) else 0.5 * (lo + hi)
 
 
 def median_multiplier(h: Separable, gradient: Array, w: Array) -> float:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jko.energies.conjugate import brackets
 from jko.numerics.c_transform import CTransform
 from jko.numerics.multigrid import Balance, solve
 from jko.solvers.back_and_forth.response import Fixed, Response, level
@@ -182,7 +183,7 @@ class Ascent:
         assert isinstance(self.response, Response)
         h, w = self.response.h, now.w.ravel()
         y = now.level - now.psi.ravel()
-        return float((h.per_atom(w) + h.per_atom_conjugate(y) - y * w).sum())
+        return float(brackets(h, w, y, w).sum())
 
 
 def transport_cost(stated: CellStep, w: Array, tol: float = 1e-12) -> float:

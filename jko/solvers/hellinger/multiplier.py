@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jko.numerics.elementary import EPS
+from jko.prox.duality.mass import MassSearch, inside
 from jko.solvers.hellinger.atoms import Atoms, Response
 from jko.validation import Array, Mask
 
@@ -132,21 +133,16 @@ class _Search:
         Where weights explode as A -> 0 mass^{-1/2} is concave in x (exactly linear for one linear
         atom, as in trust-region secular equations); otherwise log mass is (linear for p = 1).
         """
-        x = start if lo < start < hi else _inside(start, lo, hi)
-        reach = max(1.0, abs(x))
+        search = MassSearch(inside(start, lo, hi), lo, hi)
+        search.reach = max(1.0, abs(search.x))
         for _ in range(200):
+            x = search.x
             w = self.evaluate(x)
             total = float(w.sum())
             if abs(total - self.mass) <= 4 * EPS * self.mass:
                 break
-            lo, hi = (x, hi) if total > self.mass else (lo, x)
-            new = x + self._newton(w)
-            if not (lo < new < hi and abs(new - x) <= 1e3 * reach):
-                new = _inside(x + (reach if total > self.mass else -reach), lo, hi)
-                reach *= 4
-            if abs(new - x) <= EPS * abs(x) or hi - lo <= 2 * EPS * abs(x):
+            if not search.advance(total > self.mass, self._newton(w)):
                 break
-            x = new
         return x, w
 
     def _newton(self, w: Array) -> float:
@@ -159,25 +155,6 @@ class _Search:
         if self.atoms.exploding:
             return 2 * (total / slope) * (np.sqrt(total / goal) - 1)
         return (total / slope) * float(np.log(total / goal))
-
-
-def _inside(x: float, lo: float, hi: float) -> float:
-    """x when it lies in (lo, hi), otherwise a middle of what is bracketed, by magnitude."""
-    if lo < x < hi:
-        return x
-    if np.isinf(lo) and np.isinf(hi):
-        return 0.0
-    if np.isinf(hi):
-        return 1.0 if lo == 0 else lo + abs(lo)
-    if np.isinf(lo):
-        return hi - max(1.0, abs(hi))
-    if lo < 0 < hi:
-        return 0.0
-    if lo == 0 or hi == 0:
-        return 1e-3 * (hi + lo)
-    near, far = sorted((abs(lo), abs(hi)))
-    middle = float(np.sqrt(near) * np.sqrt(far)) if far > 4 * near else 0.5 * (near + far)
-    return middle if hi > 0 else -middle
 
 
 def _first_guess(atoms: Atoms) -> float:

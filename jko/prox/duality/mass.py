@@ -1,0 +1,75 @@
+"""The search for the multiplier of the mass: one monotone equation, wherever the mass is kept.
+
+Every problem with fixed mass asks for the number x at which the mass of its responses is right:
+steps in closed form, certificates, transport potentials. They differ in how x enters and in what
+Newton's method proposes; the bracket, and what is done where Newton fails, is here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jko.numerics.elementary import EPS
+
+#: A Newton step longer than this many reaches is not believed.
+LEAP = 1e3
+
+
+@dataclass(eq=False)
+class MassSearch:
+    """Newton's proposals inside a bracket that only signs may narrow.
+
+    Attributes
+    ----------
+    x : float
+        Where the mass is to be evaluated next.
+    lo, hi : float
+        The root lies in [lo, hi].
+    reach : float
+        The first step from x where Newton has nothing to say and one end is open.
+    """
+
+    x: float
+    lo: float = -np.inf
+    hi: float = np.inf
+    reach: float = 1.0
+
+    def advance(self, above: bool, newton: float) -> bool:
+        """Narrow the bracket and move; False when no number is left to try.
+
+        Parameters
+        ----------
+        above : bool
+            Whether the root lies above x.
+        newton : float
+            The change of x that Newton proposes; NaN for none.
+        """
+        x = self.x
+        self.lo, self.hi = (x, self.hi) if above else (self.lo, x)
+        new = x + newton
+        if not (self.lo < new < self.hi and abs(new - x) <= LEAP * self.reach):
+            new = inside(x + (self.reach if above else -self.reach), self.lo, self.hi)
+            self.reach *= 4
+        self.x = new
+        return abs(new - x) > EPS * abs(x) and self.hi - self.lo > 2 * EPS * abs(x)
+
+
+def inside(x: float, lo: float, hi: float) -> float:
+    """x when it lies in (lo, hi), otherwise a middle of what is bracketed, by magnitude."""
+    if lo < x < hi:
+        return x
+    if np.isinf(lo) and np.isinf(hi):
+        return 0.0
+    if np.isinf(hi):
+        return 1.0 if lo == 0 else lo + abs(lo)
+    if np.isinf(lo):
+        return hi - max(1.0, abs(hi))
+    if lo < 0 < hi:
+        return 0.0
+    if lo == 0 or hi == 0:
+        return 1e-3 * (hi + lo)
+    near, far = sorted((abs(lo), abs(hi)))
+    middle = float(np.sqrt(near) * np.sqrt(far)) if far > 4 * near else 0.5 * (near + far)
+    return middle if hi > 0 else -middle
