@@ -25,7 +25,7 @@ from jko.validation import Array
 #: Evaluations of the dual; Newton needs 2 to 6, kinks as many as halvings.
 ASCENTS = 80
 #: What a better multiplier may still gain, relative to the gap.
-SHARP = 0.05
+SHARP = 1e-5
 #: Rounding of lam - Qu, in units of EPS times its terms (a product with a stored matrix of
 #: positive entries errs by 1 to 2).
 ROUNDING = 4 * EPS
