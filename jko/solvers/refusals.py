@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jko.geometries.divergence import Divergence
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Histogram
 from jko.measures.grid import GridDensity
@@ -9,10 +10,15 @@ from jko.prox.problem import ProxProblem
 
 
 def infeasible(problem: ProxProblem) -> str | None:
-    """Why no weights within the upper bounds of the energy can be an answer."""
-    ceiling = problem.form.separable.ceiling
+    """Why no weights within the upper bounds of the energy (and of a divergence) can be an answer."""
+    closing = isinstance(problem.geometry, Divergence)
+    ceiling = (problem.total_form if closing else problem.form).separable.ceiling
     if not (ceiling > 0).any():
-        return "the energy forbids every atom of the measure; leave one open at least"
+        who = "the energy"
+        if closing and (problem.form.separable.ceiling > 0).any():
+            who = f"the energy and {problem.geometry!r}, which closes the empty atoms, together"
+        verb = "forbids" if who == "the energy" else "forbid"
+        return f"{who} {verb} every atom of the measure; leave one open at least"
     capacity, mass = float(ceiling.sum()), problem.previous.mass
     if problem.geometry.conserves_mass and capacity < mass * (1 - 1e-12):
         return (

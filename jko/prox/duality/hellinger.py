@@ -203,6 +203,6 @@ class HellingerDual:
         inner = np.where((t > 0) | ((t == 0) & (before == 0)), (np.sqrt(t * w) - kept) ** 2, np.inf)
         if self.fixed_mass:
             root, most = np.sqrt(before), self.mass * (1 + 4 * EPS)
-            capped = t * (w - most) - 2 * root * (np.sqrt(w) - np.sqrt(most))
+            capped = (w - most) * (t - 2 * root / (np.sqrt(w) + np.sqrt(most)))
             inner = np.where((t <= 0) | (kept > np.sqrt(t * most)), capped, inner)
         return (2 / self.step) * inner

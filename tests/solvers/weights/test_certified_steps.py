@@ -1,6 +1,7 @@
 """Steps that were certified although they were wrong: a false root, a missed ceiling."""
 
 import numpy as np
+import pytest
 
 import jko
 
@@ -33,3 +34,14 @@ def test_an_unfinished_step_under_a_ceiling_shows_its_gap():
     assert done.gap <= 1e-9
     assert not early.success
     assert early.gap >= (early.objective - done.objective) * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("mass", ["free", "fixed"])
+@pytest.mark.parametrize("p", [1, 2])
+def test_a_divergence_and_a_target_without_a_common_atom_are_refused(p, mass):
+    """Each leaves atoms open, together none: one sentence, not an error of an empty array."""
+    mu, target = jko.Histogram(LINE, [0.5, 0.5, 0.0]), jko.Histogram(LINE, [0.0, 0.0, 1.0])
+    geometry = jko.Divergence(p, mass=mass)
+    for energy in (jko.KL(target), jko.KL(target) + jko.MMDEnergy(mu, jko.kernels.Gaussian(1.0))):
+        with pytest.raises(jko.Unsupported, match="forbid every atom"):
+            jko.step(mu, energy, geometry, 1.0)
