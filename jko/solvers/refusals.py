@@ -10,7 +10,7 @@ from jko.prox.problem import ProxProblem
 
 
 def infeasible(problem: ProxProblem) -> str | None:
-    """Why no weights within the upper bounds of the energy (and of a divergence) can be an answer."""
+    """Why no weights within the bounds of the energy (and of a divergence) can be an answer."""
     closing = isinstance(problem.geometry, Divergence)
     ceiling = (problem.total_form if closing else problem.form).separable.ceiling
     if not (ceiling > 0).any():
