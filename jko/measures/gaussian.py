@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from jko.errors import InvalidMeasure
 from jko.measures.base import Measure
 from jko.validation import (
     Array,
+    Index,
     covariance,
     finite_array,
     frozen,
@@ -61,9 +62,17 @@ class _GaussianFamily(Measure):
         """Draw n points (n, d) from the normalised measure."""
         weights, means, covs = self.components
         which = rng.choice(len(weights), size=n, p=weights / weights.sum())
-        roots = np.linalg.cholesky(covs)
         noise = rng.standard_normal((n, self.dim))
-        return np.asarray(means[which] + np.einsum("nij,nj->ni", roots[which], noise))
+        return np.asarray(means[which] + coloured(noise, which, np.linalg.cholesky(covs)))
+
+
+def coloured(noise: Array, which: Index, roots: NDArray[np.floating]) -> Array:
+    """Rows roots[which[i]] @ noise[i], component by component: never n matrices at once."""
+    out = np.empty_like(noise)
+    for k, root in enumerate(roots):
+        mine = which == k
+        out[mine] = noise[mine] @ root.T
+    return out
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -9,7 +9,7 @@ import numpy as np
 
 from jko.energies.divergence import KL
 from jko.energies.gaussian_form import fisher_norm
-from jko.errors import StepFailed
+from jko.errors import InvalidMeasure, StepFailed
 from jko.expectations import Cubature, Rule
 from jko.flows.splitting import SplitResult, split_step
 from jko.geometries.base import Geometry, GeometrySum
@@ -68,15 +68,42 @@ def elbo_of(mu: Gaussian | GaussianMixture, energy: KL) -> tuple[float, float]:
 
 
 def converge(
-    start: Gaussian | GaussianMixture, target: LogDensity, rules: list[Rule], settings: Descent
+    start: Gaussian | GaussianMixture,
+    target: LogDensity,
+    rules: Rules,
+    settings: Descent,
 ) -> dict[str, Any]:
-    """Descend with each rule in turn; all but the last only to the noise of their nodes."""
+    """Descend on few nodes to their noise, then on as many as the accuracy needs to the end."""
     trace: list[TraceRow] = []
-    mu, state = start, {}
-    for i, rule in enumerate(rules):
-        state = _descend(mu, KL(target, rule), settings, trace, rough=i + 1 < len(rules))
-        mu, settings = state["measure"], replace(settings, tau=state.pop("tau"))
-    return {**state, "tol": settings.tol, "trace": tuple(trace)}
+    mu, rule = start, rules.first
+    if rules.most > 0:
+        state = _descend(mu, KL(target, rule), settings, trace, rough=True)
+        mu, settings = state["measure"], replace(settings, tau=state["tau"])
+        rule = rules.enough(state["moment_error"], target.dim)
+    state = _descend(mu, KL(target, rule), settings, trace, rough=False)
+    state.pop("tau")
+    return {**state, "tol": settings.tol, "trace": tuple(trace), "rule": rule}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A first rule, and how many nodes of its kind a later one may have (0: only the first)."""
+
+    first: Rule
+    most: int = 0
+    accuracy: float = 0.03
+
+    def enough(self, error: float, dim: int) -> Rule:
+        """The nodes that bring the standard error down to the accuracy, the first if they do.
+
+        Blocks are few in the first rule and their spread a rough figure: twice the nodes are taken.
+        """
+        assert isinstance(self.first, Cubature)
+        few = 8 * (2 * dim + 1)
+        need = 2 * few * (error / self.accuracy) ** 2
+        if not need > few:
+            return self.first
+        return replace(self.first, points=int(min(need, max(self.most, few))))
 
 
 def _descend(
@@ -88,7 +115,14 @@ def _descend(
 ) -> dict[str, Any]:
     tau, tol, scale = settings.tau, settings.tol, _extent(mu)
     clock = trace[-1].time if trace else 0.0
-    value = energy.value(mu)
+    with np.errstate(invalid="ignore"):
+        value = energy.value(mu)
+    if not np.isfinite(value):
+        raise InvalidMeasure(
+            "the log density is -inf where a Gaussian has mass, so that every exclusive fit is"
+            " infinitely bad; transform bounded variables to the whole line, or use"
+            " objective='inclusive'"
+        )
     residual, error = residual_of(mu, energy)
     trace.append(TraceRow(clock, *_elbo_row(value, mu, energy), residual))
     status = "the step limit was reached"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from jko.energies.divergence import KL
-from jko.errors import InvalidArgument, InvalidType, StepFailed, Unsupported
+from jko.errors import StepFailed, Unsupported
 from jko.expectations import Cubature, GaussHermite, MonteCarlo, Rule, default_rule
 from jko.geometries.base import Geometry, GeometrySum
 from jko.geometries.divergence import Divergence
@@ -19,12 +19,23 @@ from jko.geometries.wasserstein import Wasserstein
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity
 from jko.validation import instance, one_of, positive, positive_int, rng_of
-from jko.vi.descent import Descent, converge, elbo_of, polish
+from jko.vi.arguments import check_start, check_target, stated_target
+from jko.vi.descent import Descent, Rules, converge, elbo_of, polish
+from jko.vi.evidence import Counts, bound_of, by_other_nodes, counted, fresh_rule
 from jko.vi.inclusive import cover
 from jko.vi.laplace import laplace_or_none
 from jko.vi.result import Fit
 
 OBJECTIVES, FAMILIES = ("exclusive", "inclusive"), ("gaussian", "mixture")
+#: On the length of the gradient in the Fisher metric, or on the distance from the last moments.
+DEFAULT_TOL = {
+    ("exclusive", "gaussian"): 1e-4,
+    ("exclusive", "mixture"): 1e-3,
+    ("inclusive", "gaussian"): 1e-6,
+    ("inclusive", "mixture"): 1e-6,
+}
+#: Nodes that the bound of an inclusive fit is computed on.
+JUDGES = 2000
 
 
 def fit(
@@ -44,6 +55,7 @@ def fit(
     accuracy: float = 0.03,
     max_iter: int = 500,
     rng: Any = None,
+    check: bool = True,
     throw: bool = True,
 ) -> Fit:
     r"""Fit a Gaussian, or a mixture, to an unnormalised density by a gradient flow of either KL.
@@ -70,7 +82,8 @@ def fit(
         The Laplace approximation from N(0, I) when None; a wide Gaussian for an inclusive fit of
         a target whose modes lie far apart.
     rule : jko.expectations.Rule, optional
-        Gauss-Hermite in up to three dimensions, else randomised cubature seeded by `rng`.
+        Gauss-Hermite in up to three dimensions, else randomised cubature seeded by `rng`, of as
+        many nodes as `accuracy` needs.
     samples : int
         Draws of the importance sampling of an inclusive fit.
     tau : float
@@ -85,8 +98,11 @@ def fit(
     max_iter : int
         Steps.
     rng : seed or numpy Generator, optional
+    check : bool
+        Compare the gradient with differences of the log density where the fit begins.
     throw : bool
-        Raise `jko.StepFailed`, carrying the fit as its result, when the tolerance is missed.
+        Raise `jko.StepFailed`, carrying the fit as its result, when the tolerance is missed or
+        other evidence (`Fit.diagnostics`) speaks against the fit.
 
     Returns
     -------
@@ -95,88 +111,95 @@ def fit(
     Raises
     ------
     InvalidMeasure
-        The log density or its gradient returns NaN, or arrays of a wrong shape.
+        The log density or its gradient returns NaN, or arrays of a wrong shape; in an exclusive
+        fit, the log density is -inf where a Gaussian has mass.
+    InvalidArgument
+        The gradient is not that of the log density.
     StepFailed
         No convergence; or the target is improper, seen from a covariance that grows without
         bound (exclusive) or from the tail of the importance weights (inclusive).
     """
     began = time.perf_counter()
-    target = _target(log_density, dim, gradient)
+    asked = stated_target(log_density, dim, gradient)
     one_of(objective, OBJECTIVES, "objective")
     one_of(family, FAMILIES, "family")
-    _check_start(start, family, target.dim)
+    check_start(start, family, asked.dim)
     generator = rng_of(rng)
-    base = laplace_or_none(target, start if isinstance(start, Gaussian) else None)
-    if objective == "inclusive":
-        if family == "mixture" or isinstance(start, GaussianMixture):
-            raise Unsupported(
-                "an inclusive fit is of a Gaussian (moment matching); use objective='exclusive'"
-                " for a mixture"
-            )
+    target, counts = counted(asked)
+    settings = Descent(
+        geometry=geometry or _flow_of(objective, family),
+        tau=positive(tau, "tau"),
+        tol=DEFAULT_TOL[objective, family] if tol is None else positive(tol, "tol"),
+        max_iter=positive_int(max_iter, "max_iter"),
+        rng=generator,
+    )
+    wish = Wish(family, components, start, rule, samples, positive(accuracy, "accuracy"))
+    try:
+        if instance(check, bool, "check", "pass True or False"):
+            check_target(target, start)
+        base = laplace_or_none(target, start if isinstance(start, Gaussian) else None)
         known = isinstance(log_density, (Gaussian, GaussianMixture))
-        whole: Any = log_density if known else target
-        way = geometry or Divergence(p=0)
-        limit = 1e-6 if tol is None else positive(tol, "tol")
-        found = cover(whole, start or base, way, positive_int(samples, "samples"), limit, generator)
-    else:
-        usual = 1e-3 if family == "mixture" else 1e-4
-        settings = Descent(
-            geometry=geometry or _flow_of(family),
-            tau=positive(tau, "tau"),
-            tol=usual if tol is None else positive(tol, "tol"),
-            max_iter=positive_int(max_iter, "max_iter"),
-            rng=generator,
+        if objective == "inclusive":
+            whole: Any = log_density if known else target
+            found = _cover(whole, base, wish, settings)
+        else:
+            found = _seek(target, base, wish, settings)
+        result = _finish(found, target, base, wish, generator, began, counts)
+    except (np.linalg.LinAlgError, MemoryError) as error:
+        raise StepFailed(
+            f"vi.fit broke down ({type(error).__name__}: {error}); rescale the coordinates, pass a"
+            " start= nearer to the target, or fewer samples="
+        ) from error
+    if throw and not result.success:
+        said = "; ".join([result.status, *result.failures])
+        raise StepFailed(
+            f"vi.fit: {said} (residual {result.residual:.3g} against {result.tol:.3g})", result
         )
-        first = start or base or Gaussian(np.zeros(target.dim), np.eye(target.dim))
-        if family == "mixture" and isinstance(first, Gaussian):
-            first = _scattered(first, positive_int(components, "components"), generator)
-        found = _seek(first, target, rule, settings, positive(accuracy, "accuracy"))
-    return _finish(found, target, base, rule, generator, began, throw)
+    return result
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for, beside the settings of the loop."""
+
+    family: str
+    components: int
+    start: Gaussian | GaussianMixture | None
+    rule: Rule | None
+    samples: int
+    accuracy: float
+
+
+def _cover(target: Any, base: Gaussian | None, wish: Wish, settings: Descent) -> dict[str, Any]:
+    """The inclusive fit."""
+    if wish.family == "mixture" or isinstance(wish.start, GaussianMixture):
+        raise Unsupported(
+            "an inclusive fit is of a Gaussian (moment matching); use objective='exclusive'"
+            " for a mixture"
+        )
+    count = positive_int(wish.samples, "samples")
+    return cover(target, wish.start, base, settings.geometry, count, settings.tol, settings.rng)
 
 
 def _seek(
-    first: Gaussian | GaussianMixture,
-    target: LogDensity,
-    rule: Rule | None,
-    settings: Descent,
-    accuracy: float,
+    target: LogDensity, base: Gaussian | None, wish: Wish, settings: Descent
 ) -> dict[str, Any]:
     """The exclusive fit: flow to convergence, then average over nodes if they are noisy."""
-    rules = _rules(rule, target.dim, int(settings.rng.integers(2**31)))
+    first = wish.start or base or Gaussian(np.zeros(target.dim), np.eye(target.dim))
+    if wish.family == "mixture" and isinstance(first, Gaussian):
+        first = _scattered(first, positive_int(wish.components, "components"), settings.rng)
+    rules = _rules(wish, target.dim, int(settings.rng.integers(2**31)))
     found = converge(first, target, rules, settings)
+    rule = found["rule"]
     natural = isinstance(settings.geometry, SphericalHellinger)
-    if natural and isinstance(first, Gaussian) and isinstance(rules[-1], Cubature):
-        found = polish(found, target, rules[-1], accuracy, settings.rng)
+    if natural and isinstance(first, Gaussian) and isinstance(rule, Cubature):
+        found = polish(found, target, rule, wish.accuracy, settings.rng)
     return found
 
 
-def _target(log_density: Any, dim: int | None, gradient: Any) -> LogDensity:
-    if isinstance(log_density, (Gaussian, GaussianMixture)):
-        return LogDensity(log_density.log_density_at, log_density.score, log_density.dim)
-    if isinstance(log_density, LogDensity):
-        if dim is not None and dim != log_density.dim:
-            raise InvalidArgument(f"dim = {dim}, but the log density has dim {log_density.dim}")
-        return log_density
-    if not callable(log_density):
-        raise InvalidType(
-            f"log_density got {type(log_density).__name__}; pass a function (n, d) -> (n,), a"
-            " jko.LogDensity, a jko.Gaussian or a jko.GaussianMixture"
-        )
-    if dim is None:
-        raise InvalidArgument("dim is missing; pass the dimension of the points of log_density")
-    return LogDensity(log_density, gradient, dim)
-
-
-def _check_start(start: Any, family: str, dim: int) -> None:
-    if start is None:
-        return
-    kinds = (Gaussian,) if family == "gaussian" else (Gaussian, GaussianMixture)
-    instance(start, kinds, "start", f"start a {family} from a jko.Gaussian")
-    if start.dim != dim:
-        raise InvalidArgument(f"start lives in dimension {start.dim}, the log density in {dim}")
-
-
-def _flow_of(family: str) -> Geometry | GeometrySum:
+def _flow_of(objective: str, family: str) -> Geometry | GeometrySum:
+    if objective == "inclusive":
+        return Divergence(p=0)
     if family == "mixture":
         return Wasserstein() + SphericalHellinger()
     return SphericalHellinger()
@@ -188,52 +211,55 @@ def _scattered(g: Gaussian, count: int, rng: np.random.Generator) -> GaussianMix
     return GaussianMixture(means, np.repeat(g.cov[None], count, axis=0))
 
 
-def _rules(rule: Rule | None, dim: int, seed: int) -> list[Rule]:
-    """The rule, after a cheap one of its kind that brings the fit near."""
-    if rule is not None:
-        return [rule]
+def _rules(wish: Wish, dim: int, seed: int) -> Rules:
+    """The rule asked for; else few nodes first, and how many more there may be."""
+    if wish.rule is not None:
+        return Rules(wish.rule)
     fine = default_rule(dim, seed)
-    if isinstance(fine, Cubature) and fine.points > 16 * dim + 8:
-        return [Cubature(1, seed), fine]
-    return [fine]
-
-
-def _fresh(rule: Rule | None, dim: int, rng: np.random.Generator) -> Rule:
-    """A rule of the same kind with other nodes, to judge the fit by."""
-    seed = int(rng.integers(2**31))
-    if isinstance(rule, MonteCarlo):
-        return MonteCarlo(rule.samples, seed)
-    if isinstance(rule, Cubature):
-        return replace(rule, seed=seed)
-    return rule if isinstance(rule, GaussHermite) else default_rule(dim, seed)
+    if not isinstance(fine, Cubature):
+        return Rules(fine)
+    if wish.family == "mixture":  # its errors are those of the single components
+        return Rules(fine)
+    return Rules(Cubature(1, seed), fine.points, wish.accuracy)
 
 
 def _finish(
     found: dict[str, Any],
     target: LogDensity,
     base: Gaussian | None,
-    rule: Rule | None,
+    wish: Wish,
     rng: np.random.Generator,
     began: float,
-    throw: bool,
+    counts: Counts,
 ) -> Fit:
     """Judge the measure on fresh nodes, and the Laplace approximation on the same."""
-    if base is None and isinstance(found["measure"], Gaussian):
-        base = laplace_or_none(target, found["measure"])  # a second try, in the right scales
-    energy = KL(target, _fresh(rule, target.dim, rng))
-    elbo, error = elbo_of(found["measure"], energy)
-    laplace_elbo = float("nan") if base is None else elbo_of(base, energy)[0]
-    result = Fit(
+    mu, rule = found["measure"], found.pop("rule", None)
+    if base is None and isinstance(mu, Gaussian):
+        base = laplace_or_none(target, mu)  # a second try, in the right scales
+    seed = int(rng.integers(2**31))
+    evidence = dict(found.pop("diagnostics", {}))
+    laplace_elbo = float("nan")
+    if isinstance(mu, GaussianMixture) or isinstance(rule, MonteCarlo):
+        fresh = replace(rule, seed=seed) if isinstance(rule, (Cubature, MonteCarlo)) else rule
+        elbo, error = elbo_of(mu, KL(target, fresh))
+    else:
+        fresh = fresh_rule(rule or Cubature(JUDGES, seed), target.dim, seed)
+        if rule is not None:
+            evidence["gradient on other nodes"] = by_other_nodes(
+                mu, found["moment_error"], KL(target, fresh)
+            )
+        exact = rule if isinstance(rule, GaussHermite) else fresh
+        elbo, error = elbo_of(mu, KL(target, exact)) if rule else bound_of(mu, target, fresh)
+        fresh = exact
+    if base is not None:
+        laplace_elbo = bound_of(base, target, fresh)[0]
+    return Fit(
         elbo=elbo,
         elbo_error=error,
         laplace=base,
         laplace_elbo=laplace_elbo,
         seconds=time.perf_counter() - began,
+        diagnostics=evidence,
+        evaluations=counts,
         **found,
     )
-    if throw and not result.success:
-        raise StepFailed(
-            f"vi.fit: {result.status} (residual {result.residual:.3g} against {result.tol:.3g})",
-            result,
-        )
-    return result

@@ -9,7 +9,7 @@ import numpy as np
 
 from jko.errors import InvalidMeasure
 from jko.measures.atoms import Particles
-from jko.measures.gaussian import Gaussian, GaussianMixture
+from jko.measures.gaussian import Gaussian, GaussianMixture, coloured
 from jko.measures.target import LogDensity
 from jko.validation import Array, instance, positive_int, rng_of
 
@@ -102,7 +102,7 @@ def _student(proposal: Gaussian | GaussianMixture, n: int, rng: Any) -> tuple[Ar
     roots = np.linalg.cholesky(covs)
     stretch = np.sqrt(FREEDOM / rng.chisquare(FREEDOM, size=n))
     noise = rng.standard_normal((n, d)) * stretch[:, None]
-    x = means[which] + np.einsum("nij,nj->ni", roots[which], noise)
+    x = means[which] + coloured(noise, which, roots)
     head = gammaln((FREEDOM + d) / 2) - gammaln(FREEDOM / 2) - d / 2 * np.log(FREEDOM * np.pi)
     logs = []
     for p, mean, root in zip(share, means, roots, strict=True):

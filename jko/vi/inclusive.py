@@ -15,8 +15,10 @@ from jko.geometries.gaussian import gaussian_kl
 from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity
+from jko.vi.evidence import of_sample
 from jko.vi.importance import ImportanceSample, importance_sample
 from jko.vi.result import TraceRow
+from jko.vi.search import modes_of
 
 #: A step so long that the previous measure leaves no trace.
 WHOLE = 1e12
@@ -28,6 +30,7 @@ ROUNDS = 15
 def cover(
     target: LogDensity | Gaussian | GaussianMixture,
     start: Gaussian | None,
+    laplace: Gaussian | None,
     geometry: Geometry | GeometrySum,
     samples: int,
     tol: float,
@@ -40,15 +43,17 @@ def cover(
             " proximal step matches moments"
         )
     dim = target.dim
-    mu = start or Gaussian(np.zeros(dim), np.eye(dim))
+    mu = start or laplace or Gaussian(np.zeros(dim), np.eye(dim))
     if isinstance(target, (Gaussian, GaussianMixture)):
         mu, residual = _match(mu, target, geometry)
         state = {"measure": mu, "residual": residual, "moment_error": 0.0, "trace": ()}
         return {**state, "tol": tol, "status": "converged"}
     _check_tails(target, mu, rng)
-    sample, trace = _adapt(mu, target, geometry, samples, rng)
+    modes = [] if laplace is None else modes_of(target, laplace, rng)
+    sample, trace = _adapt(mu, target, geometry, samples, rng, modes)
     mu, residual = _match(mu, sample.particles, geometry)
     return {
+        "diagnostics": of_sample(sample, target, rng),
         "measure": mu,
         "residual": residual,
         "moment_error": sample.error,
@@ -68,7 +73,12 @@ def _match(mu: Gaussian, target: Measure, geometry: Geometry) -> tuple[Gaussian,
 
 
 def _adapt(
-    mu: Gaussian, target: LogDensity, geometry: Geometry, samples: int, rng: np.random.Generator
+    mu: Gaussian,
+    target: LogDensity,
+    geometry: Geometry,
+    samples: int,
+    rng: np.random.Generator,
+    modes: list[Gaussian],
 ) -> tuple[ImportanceSample, tuple[TraceRow, ...]]:
     """Sample from the current Gaussian and its wide copies, match moments, repeat; then once more.
 
@@ -76,14 +86,14 @@ def _adapt(
     """
     trace: list[TraceRow] = []
     for count in range(ROUNDS):
-        sample = importance_sample(target, _proposal(mu), samples, rng)
+        sample = importance_sample(target, _proposal(mu, modes), samples, rng)
         moved, _ = _match(mu, sample.particles, geometry)
         change = float(np.sqrt(max(gaussian_kl(mu, moved) + gaussian_kl(moved, mu), 0.0)))
         trace.append(TraceRow(count + 1.0, sample.log_evidence, 1 / np.sqrt(sample.ess), change))
         mu = moved
         if change <= 3 * sample.error:
             break
-    sample = importance_sample(target, _proposal(mu), 4 * samples, rng)
+    sample = importance_sample(target, _proposal(mu, modes), 4 * samples, rng)
     if sample.tail >= 1:
         raise StepFailed(
             f"the weighted second moments have tail index {sample.tail:.2f} >= 1: the target seems"
@@ -105,7 +115,7 @@ def _check_tails(target: LogDensity, mu: Gaussian, rng: np.random.Generator) -> 
     try:
         with np.errstate(all="ignore"):
             logs = [target.log_density_at(mu.mean + r * rays) for r in (near, far)]
-            slope = float(np.nanmax((logs[1] - logs[0]) / np.log(far / near)))
+            slope = float(np.fmax.reduce((logs[1] - logs[0]) / np.log(far / near)))
     except InvalidMeasure:  # it overflows so far out: its tails are not for us to judge
         return
     if slope > -(d + 2) + 0.05:
@@ -116,6 +126,12 @@ def _check_tails(target: LogDensity, mu: Gaussian, rng: np.random.Generator) -> 
         )
 
 
-def _proposal(mu: Gaussian) -> GaussianMixture:
-    means = np.repeat(mu.mean[None], len(WIDTHS), axis=0)
-    return GaussianMixture(means, np.array([w * mu.cov for w in WIDTHS]), np.array(SHARES))
+def _proposal(mu: Gaussian, modes: list[Gaussian]) -> GaussianMixture:
+    """The Gaussian, wide copies of it, and the modes where there are several."""
+    parts = [Gaussian(mu.mean, w * mu.cov) for w in WIDTHS]
+    shares = list(SHARES)
+    if len(modes) > 1:
+        parts += modes
+        shares = [0.5 * s for s in shares] + [0.5 / len(modes)] * len(modes)
+    means, covs = (np.array(v) for v in ([g.mean for g in parts], [g.cov for g in parts]))
+    return GaussianMixture(means, covs, np.array(shares))

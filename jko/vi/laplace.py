@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from jko.energies.gaussian_form import Field
-from jko.errors import StepFailed, Unsupported
+from jko.errors import InvalidMeasure, StepFailed, Unsupported
 from jko.measures.gaussian import Gaussian
 from jko.measures.target import LogDensity
 from jko.validation import Array, instance
@@ -105,9 +105,12 @@ def _gaussian(field: Field, mean: Array, frame: Array) -> Gaussian:
     return Gaussian(mean, half.T @ half)
 
 
-def laplace_or_none(target: LogDensity, start: Gaussian | None) -> Gaussian | None:
-    """The Laplace approximation, None where there is none."""
+def laplace_or_none(
+    target: LogDensity, start: Gaussian | None, max_iter: int = 200
+) -> Gaussian | None:
+    """The Laplace approximation, None where there is none: no mode, or one at an edge."""
     try:
-        return laplace(target, start)
-    except (StepFailed, Unsupported, np.linalg.LinAlgError):
+        with np.errstate(all="ignore"):
+            return laplace(target, start, max_iter)
+    except (StepFailed, Unsupported, InvalidMeasure, np.linalg.LinAlgError):
         return None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.validation import Array
+from jko.vi.evidence import Counts, Evidence, failures
 from jko.vi.importance import ImportanceSample
 
 
@@ -56,6 +57,12 @@ class Fit:
         The weighted sample an inclusive fit read its moments from.
     status : str
     seconds : float
+    diagnostics : dict of Evidence
+        What the fit is judged by besides the residual, each with its bound. Exclusive: the gradient
+        on nodes it has not seen. Inclusive: effective size, tail index and errors of the draws, and
+        the drift of their moments under moves that keep the target.
+    evaluations : Counts
+        Points where values, and gradients, of the log density were taken.
     """
 
     measure: Gaussian | GaussianMixture
@@ -70,11 +77,18 @@ class Fit:
     status: str
     seconds: float
     importance: ImportanceSample | None = field(default=None)
+    diagnostics: dict[str, Evidence] = field(default_factory=dict)
+    evaluations: Counts = field(default_factory=Counts)
 
     @property
     def success(self) -> bool:
-        """Whether the residual is within the tolerance."""
-        return self.residual <= self.tol
+        """Whether the residual is within the tolerance, and all other evidence agrees."""
+        return bool(self.residual <= self.tol and not self.failures)
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """A sentence for each of `diagnostics` that speaks against the fit."""
+        return failures(self.diagnostics)
 
     @property
     def elbos(self) -> Array:
@@ -82,7 +96,17 @@ class Fit:
         return np.array([row.elbo for row in self.trace])
 
     def __repr__(self) -> str:
+        status = "; ".join(["not converged", *self.failures]) if self.failures else self.status
         return (
-            f"Fit({self.status}: elbo={self.elbo:.6g} +- {self.elbo_error:.1g},"
+            f"Fit({status}: elbo={self.elbo:.6g} +- {self.elbo_error:.1g},"
             f" residual={self.residual:.1e}, {len(self.trace)} steps, {self.seconds:.2f} s)"
         )
+
+    def plot(self) -> Any:
+        """The bound after every step and the marginals of the fit; a matplotlib Figure.
+
+        Needs matplotlib, which is imported here.
+        """
+        from jko.vi.drawing import draw
+
+        return draw(self)

@@ -1,0 +1,41 @@
+"""A picture of a fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from jko.vi.result import Fit
+
+#: Marginals shown.
+MOST = 6
+
+
+def draw(fit: Fit) -> Any:
+    """The bound after every step beside that of Laplace, and the first marginals."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    if len(fit.trace):
+        steps = np.arange(len(fit.trace))
+        errors = np.array([row.error for row in fit.trace])
+        left.plot(steps, fit.elbos, label="fit")
+        left.fill_between(steps, fit.elbos - 2 * errors, fit.elbos + 2 * errors, alpha=0.3)
+    if np.isfinite(fit.laplace_elbo):
+        left.axhline(fit.laplace_elbo, linestyle="--", color="gray", label="Laplace")
+    left.set(xlabel="step", ylabel="evidence lower bound")
+    if left.get_legend_handles_labels()[0]:
+        left.legend()
+    weights, means, covs = fit.measure.components
+    for j in range(min(MOST, means.shape[1])):
+        sd = np.sqrt(covs[:, j, j])
+        low, high = (means[:, j] - 4 * sd).min(), (means[:, j] + 4 * sd).max()
+        x = np.linspace(low, high, 300)
+        bells = np.exp(-0.5 * ((x[:, None] - means[:, j]) / sd) ** 2) / sd
+        right.plot(x, bells @ weights / np.sqrt(2 * np.pi), label=f"x[{j}]")
+    right.set(xlabel="coordinate", ylabel="density of the fit")
+    right.legend()
+    return figure
