@@ -16,26 +16,32 @@ from jko.geometries.base import Geometry, GeometrySum
 from jko.geometries.gaussian import natural_update
 from jko.measures.gaussian import Gaussian, GaussianMixture, parts_of
 from jko.measures.target import LogDensity
-from jko.status import Status
+from jko.status import Breakdown, Status
 from jko.vi.result import TraceRow
 
 #: Step lengths beyond this change nothing any more.
 LONGEST = 64.0
 #: Draws of nodes that a fit averages over, at most.
 MOST_ROUNDS = 60
+#: Steps without progress after which a descent ends; slow ones progress within ten.
+STALL = 25
+#: Less than this, times the square of a gradient's error, is no progress of the energy: such an
+#: error costs half its square by itself.
+NEGLIGIBLE = 0.1
 #: A covariance, or a distance, this many times the first one is running away.
 RUNAWAY = 1e10
 
 
 @dataclass(frozen=True)
 class Descent:
-    """Settings of the loop."""
+    """Settings of the loop; `strict`: the tolerance was asked for, noise of nodes or not."""
 
     geometry: Geometry | GeometrySum
     tau: float
     tol: float
     max_iter: int
     rng: np.random.Generator
+    strict: bool = False
 
 
 def residual_of(mu: Gaussian | GaussianMixture, energy: KL) -> tuple[float, float]:
@@ -82,7 +88,7 @@ def converge(
         rule = rules.enough(state["moment_error"], target.dim)
     state = _descend(mu, KL(target, rule), settings, trace, rough=False)
     state.pop("tau")
-    return {**state, "tol": settings.tol, "trace": tuple(trace), "rule": rule}
+    return {**state, "trace": tuple(trace), "rule": rule}
 
 
 @dataclass(frozen=True)
@@ -126,9 +132,15 @@ def _descend(
     residual, error = residual_of(mu, energy)
     trace.append(TraceRow(clock, *_elbo_row(value, mu, energy), residual))
     status = "the step limit was reached"
+    stall = Stall(residual, value)
     for _ in range(settings.max_iter):
         if residual <= (max(tol, error) if rough else tol):
             status = "converged"
+            break
+        if stall.seen(residual, value, max(tol, error)):
+            status = f"stalled at residual {residual:.2g} for {STALL} steps"
+            if residual <= error and not settings.strict:
+                status, tol = "converged to the noise of its nodes", error
             break
         result = split_step(mu, energy, settings.geometry, tau, rng=settings.rng, throw=False)
         if not (result.success and _improves(result, energy, value, residual)):
@@ -151,7 +163,29 @@ def _descend(
         "moment_error": error,
         "status": status,
         "tau": tau,
+        "tol": tol,
     }
+
+
+@dataclass
+class Stall:
+    """Whether neither the residual nor the energy has moved for `STALL` steps.
+
+    Sums over nodes of a density with kinks have no point of zero gradient, and gradients by
+    differences have noise of their own.
+    """
+
+    residual: float
+    value: float
+    count: int = 0
+
+    def seen(self, residual: float, value: float, unit: float) -> bool:
+        """Count a step; energies are compared with the square of `unit`, a gradient's length."""
+        if residual < 0.9 * self.residual or value < self.value - NEGLIGIBLE * unit**2:
+            self.residual, self.value = min(residual, self.residual), min(value, self.value)
+            self.count = 0
+        self.count += 1
+        return self.count > STALL
 
 
 def polish(
@@ -176,7 +210,11 @@ def polish(
         fresh = replace(rule, seed=int(rng.integers(2**31)))
         moments = KL(target, fresh).gaussian_form().moments(mu, value=False)
         eye = np.eye(mu.dim)
-        mu = natural_update(mu, moments.slope / k, eye + (moments.curvature - eye) / k)
+        try:
+            mu = natural_update(mu, moments.slope / k, eye + (moments.curvature - eye) / k)
+        except Breakdown as trouble:
+            status = f"{found['status']}, but not on other nodes: {trouble}"
+            return {**found, "residual": float("inf"), "status": status}
     status = f"{found['status']}, then averaged over {rounds} draws of nodes"
     return {**found, "measure": mu, "moment_error": error / np.sqrt(rounds), "status": status}
 

@@ -22,8 +22,9 @@ from jko.vi.importance import ImportanceSample
 SEEN = 5.0
 #: Draws of importance sampling that count, at least,
 LEAST_SIZE = 200.0
-#: and the tail index of their weights beyond which standard errors mean nothing.
-HEAVY = 0.5
+#: and the tail index of their weights beyond which standard errors mean nothing: 0.5 in theory,
+#: but bounded weights of right fits show up to 0.6 (uniform in 8 dimensions).
+HEAVY = 0.7
 #: Standard errors of an inclusive fit, relative to the standard deviation and to the variance.
 MEAN_ERROR, VARIANCE_ERROR = 0.05, 0.1
 #: Drift of a moment under moves that keep the target, in its standard errors. Right samples stay

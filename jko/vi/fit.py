@@ -132,6 +132,7 @@ def fit(
         tol=DEFAULT_TOL[objective, family] if tol is None else positive(tol, "tol"),
         max_iter=positive_int(max_iter, "max_iter"),
         rng=generator,
+        strict=tol is not None,
     )
     wish = Wish(family, components, start, rule, samples, positive(accuracy, "accuracy"))
     try:
