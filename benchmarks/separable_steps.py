@@ -18,7 +18,7 @@ from jko.energies import KL, Entropy, PhiDivergence, Potential
 from jko.geometries import Hellinger, SphericalHellinger
 from jko.measures import Grid, GridDensity
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Controls
+from jko.prox.stated import Controls
 from jko.solvers.hellinger.closed_form import ClosedForm
 from jko.solvers.hellinger.dual_root import DualRoot
 from jko.solvers.hellinger.spherical import SphericalFixedPoint

@@ -17,8 +17,9 @@ import numpy as np
 
 import jko
 from jko.prox.problem import ProxProblem
+from jko.prox.stated import Controls
 from jko.solvers import Conic, Mirror, WeightNewton
-from jko.solvers.base import Controls, ProxSolver
+from jko.solvers.base import ProxSolver
 
 #: What `python -m benchmarks` passes: sizes fit for a minute.
 QUICK = ["--sizes", "40", "200", "--conic", "100", "--mirror", "100000"]

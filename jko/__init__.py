@@ -49,6 +49,7 @@ from jko.measures import (
     Particles,
 )
 from jko.prox import ProxProblem, Status, StepResult
+from jko.prox.stated import Claim
 from jko.solvers.auto import solvers_for
 from jko.solvers.step import step
 
@@ -80,6 +81,7 @@ __all__ = [
     "ProxProblem",
     "Status",
     "StepResult",
+    "Claim",
     "solvers_for",
     "step",
     "split_step",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -243,3 +244,11 @@ def rng_of(value: Any) -> np.random.Generator:
         raise InvalidType(
             f"rng = {brief(value)} is not a seed or a numpy Generator: {_first_line(error)}"
         ) from None
+
+
+def deprecated(given: bool, name: str, instead: str) -> None:
+    """Warn of an argument that has no effect any more and goes with the next release."""
+    if given:
+        warnings.warn(
+            f"{name} has no effect and will go: {instead}", DeprecationWarning, stacklevel=4
+        )

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import jko
 from jko.kernels import pairwise
-from jko.solvers.base import Answer
+from jko.prox.stated import Answer
 from jko.threads import _LIMITS, VARIABLE, blas_threads, limited, shared_out
 
 

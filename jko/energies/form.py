@@ -78,6 +78,18 @@ class WeightForm:
             return self.separable.gradient(w)
         return self.separable.gradient(w) + self.quadratic_gradient(w)
 
+    def sizes(self, w: Array, fixed_mass: bool) -> tuple[float, float]:
+        """Sizes of the terms of F at weights w: without what no step can change, and in all.
+
+        Both scale as F does with masses, lengths and energies; where the mass is fixed the first
+        does not see constants added to a potential, or the unit of length in an entropy.
+        """
+        slope, size, raw = self.separable.sizes(w, fixed_mass)
+        for q in self.quadratics:
+            half = abs(0.5 * q.scale * float(w @ q.operator.matvec(w)))
+            size, raw = size + half, raw + half
+        return size + slope, raw
+
     def linearised(self, w: Array) -> tuple[Separable, float]:
         """The separable function that touches F from below at w (convex quadratic part).
 

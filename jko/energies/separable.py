@@ -111,6 +111,33 @@ class Separable:
         """Value at weights (n,)."""
         return float(self.per_atom(w).sum() + self.constant)
 
+    def sizes(self, w: Array, fixed_mass: bool) -> tuple[float, float, float]:
+        """Sizes at weights w: of the slopes' spread, of the powers, and of all terms as they are.
+
+        The linear part and the logarithm of p = 1 are one slope, whose mean over a fixed mass no
+        step can change; so is the logarithm of p = 0 over its coefficients.
+        """
+        charged = w > 0
+        slope, raw = self.linear[charged], abs(self.constant)
+        mass, size = w[charged], 0.0
+        log_w = np.log(mass)
+        for p, c in self.powers.items():
+            if p == 1:
+                some = c[charged]
+                slope, size = slope + some * log_w, size + float(some @ mass)
+                raw += float(np.abs(some * log_w) @ mass)
+            elif p == 0:
+                some = c[charged & (c > 0)]
+                logs = np.log(w[charged & (c > 0)])
+                size += float(some.sum()) + _spread(logs - np.log(some), some)
+                raw += float(some @ np.abs(logs))
+            else:
+                some = c[charged]
+                size += float(np.abs(np.where(some > 0, some * psi(p, mass), 0.0)).sum())
+        raw += float(np.abs(self.linear[charged]) @ mass) + size
+        slopes = _spread(slope, mass) if fixed_mass else float(np.abs(slope) @ mass)
+        return slopes, size, raw
+
     def gradient(self, w: Array) -> Array:
         """First variation (n,) at weights w; -inf at empty atoms charged by a power p <= 1."""
         out = self.linear.astype(float)
@@ -182,6 +209,14 @@ class Separable:
             bounded = np.flatnonzero(np.isfinite(self.upper))
             constraints.append(w[bounded] <= self.upper[bounded])
         return expression, constraints
+
+
+def _spread(values: Array, weights: Array) -> float:
+    """Weighted mean distance of the values from their weighted mean, times the total weight."""
+    total = float(weights.sum())
+    if not total > 0:
+        return 0.0
+    return float(np.abs(values - float(weights @ values) / total) @ weights)
 
 
 def _conic_psi(cp: Any, p: float, w: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -172,7 +173,10 @@ class _Decoder:
         if "measure" in node:
             return self._measure(node["measure"], node["parts"])
         cls = self._classes[node["settings"]]
-        return cls(**{k: self.decode(v) for k, v in node["fields"].items()})
+        fields = {k: self.decode(v) for k, v in node["fields"].items()}
+        with warnings.catch_warnings():  # deprecated settings of old files have no effect
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return cls(**fields)
 
     def _measure(self, kind: str, parts: dict[str, Any]) -> Measure:
         if kind == "Gaussian":

@@ -9,11 +9,12 @@ from typing import Any
 
 from jko.energies.base import Energy
 from jko.energies.recorded import recorded
-from jko.errors import InvalidArgument, InvalidType, StepFailed, Unsupported
+from jko.errors import InvalidArgument, StepFailed, Unsupported
 from jko.geometries.base import Geometry, GeometrySum
 from jko.measures.base import Measure
 from jko.measures.linear import extrapolated
 from jko.prox.result import StepResult
+from jko.solvers.auto import Rule, rules_of
 from jko.solvers.base import ProxSolver
 from jko.solvers.step import step
 from jko.status import Status
@@ -120,7 +121,7 @@ class Plan:
 
     energies: tuple[Energy, ...]
     geometries: tuple[Geometry, ...]
-    solvers: tuple[str | ProxSolver, ...]
+    solvers: tuple[str | ProxSolver | list[Rule | ProxSolver], ...]
     scheme: Scheme
 
     @classmethod
@@ -135,15 +136,9 @@ class Plan:
         for f in energies:
             instance(f, Energy, "energy", "pass an energy, or a tuple with one per geometry")
         solvers = _per_part(solver, parts, "solver")
-        for s in solvers:
-            if s != "auto" and not isinstance(s, ProxSolver):
-                raise InvalidType(
-                    f"solver = {s!r} is neither 'auto' nor a solver object;"
-                    " pass one, or a tuple with one per geometry"
-                )
         chosen = scheme or Scheme()
-        for s in solvers:
-            why = s.against(chosen.substep) if isinstance(s, ProxSolver) else None
+        for rule in (rule for s in solvers if s != "auto" for rule in rules_of(s)):
+            why = rule.solver.against(chosen.substep)
             if why is not None and chosen.substep != "implicit":
                 raise Unsupported(
                     f"scheme = {chosen.substep!r} extrapolates steps of tau/2, but {why};"
@@ -185,6 +180,7 @@ def split_step(
     scheme: str = "implicit",
     solver: Any = "auto",
     tol: float | None = None,
+    accuracy: float | None = None,
     max_iter: int | None = None,
     warm: Sequence[Any] | None = None,
     rng: Any = None,
@@ -209,7 +205,7 @@ def split_step(
     scheme : {"implicit", "midpoint", "richardson"}
         See `jko.flows.splitting.Scheme`.
     solver : "auto", a solver, or a tuple with one per geometry
-    tol, max_iter, rng, throw
+    tol, accuracy, max_iter, rng, throw
         As in `jko.step`, for every sub-step.
     warm : sequence, optional
         `warm` of the previous split step.
@@ -219,7 +215,7 @@ def split_step(
     SplitResult
     """
     plan = Plan.of(energy, geometry, solver, Scheme(splitting, scheme))
-    options = {"tol": tol, "max_iter": max_iter, "rng": rng_of(rng)}
+    options = {"tol": tol, "accuracy": accuracy, "max_iter": max_iter, "rng": rng_of(rng)}
     result = advance(measure, plan, positive(tau, "tau"), warm, options)
     if throw and not result.success:
         raise StepFailed(result.message, result)

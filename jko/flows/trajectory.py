@@ -17,7 +17,8 @@ from jko.flows import archive
 from jko.flows.splitting import SplitResult
 from jko.identity import Identity, Report, bound, max_of
 from jko.measures.base import Measure
-from jko.prox.result import Certificate, StepResult
+from jko.prox.result import StepResult, resolution
+from jko.prox.stated import Certificate, Claim
 from jko.status import Status
 from jko.validation import Array, real
 
@@ -42,21 +43,31 @@ class SubstepRecord:
     seconds: float
     tol: float
     info: Mapping[str, Any] = field(default_factory=dict)
+    claim: str | None = None
+    allowed: float | None = None
 
     @property
     def certified(self) -> bool:
-        """Whether the status says so and the figures agree."""
+        """Whether the status says so and the figures agree; `claim` says what that means."""
         certificate = Certificate(self.gap, self.residual)
-        met = certificate.meets(self.tol, self.objective)
-        return met and self.status == Status.CERTIFIED.name
+        # Files of version 0.1 hold no `allowed`: their tolerance was relative to this.
+        old = self.tol * max(1.0, abs(self.objective))
+        met = certificate.meets(self.tol, old if self.allowed is None else self.allowed)
+        finite = bool(np.isfinite(self.objective))
+        return met and finite and self.status == Status.CERTIFIED.name
+
+    @property
+    def resolution(self) -> float | None:
+        """The gap over the decrease of the objective; see `StepResult.resolution`."""
+        return resolution(self.gap, self.objective, self.baseline)
 
     @classmethod
     def of(cls, result: StepResult) -> SubstepRecord:
         """The record of a step result; `info` keeps its plain numbers and strings."""
         plain = {k: v for k, v in result.info.items() if isinstance(v, (bool, int, float, str))}
-        names = [f for f in cls.__dataclass_fields__ if f not in ("info", "status")]
+        names = [f for f in cls.__dataclass_fields__ if f not in ("info", "status", "claim")]
         figures = {name: getattr(result, name) for name in names}
-        return cls(**figures, status=result.status.name, info=plain)
+        return cls(**figures, status=result.status.name, info=plain, claim=result.claim.name)
 
 
 @dataclass(frozen=True)
@@ -190,9 +201,15 @@ class Trajectory:
         _require_kinds(sol)
         return sol
 
+    @property
+    def claims(self) -> dict[str, int]:
+        """How many sub-steps claim what, by the name of the `jko.Claim`; "" in old files."""
+        names = [s.claim or "" for step in self.steps for s in step.substeps]
+        return {name: names.count(name) for name in dict.fromkeys(names)}
+
     def __repr__(self) -> str:
         missed = sum(not s.success for s in self.steps)
-        verdict = "all certified" if not missed else f"{missed} NOT certified"
+        verdict = _verdict(self.claims) if not missed else f"{missed} NOT certified"
         end = "" if self.status == "finished" else f", {self.status}"
         return (
             f"Trajectory({len(self.steps)} steps to t={self.times[-1]:.4g},"
@@ -219,6 +236,16 @@ def _require_kinds(sol: Trajectory) -> None:
         raise InvalidArgument("an entry is not what a trajectory holds there")
 
 
+def _verdict(claims: Mapping[str, int]) -> str:
+    """What the steps are, all of them good: certified, or something that is no certificate."""
+    named = [Claim[name] for name in claims if name]
+    weaker = [c for c in named if c in (Claim.FOLLOWS, Claim.INVARIANT)]
+    words = ", ".join(c.verdict for c in named)
+    if weaker:
+        return f"all good ({words})"
+    return f"all certified ({words})" if words else "all certified"
+
+
 def _checks(sol: Trajectory) -> Iterator[Identity]:
     missed = [s for step in sol.steps for s in step.substeps if not s.certified]
     yield bound("certified", "every sub-step meets its tolerance by its own figures", len(missed))
@@ -236,7 +263,7 @@ def _checks(sol: Trajectory) -> Iterator[Identity]:
 def _dissipation(sol: Trajectory) -> Iterator[Identity]:
     """objective <= minimum + gap <= objective of staying put + gap, and energies fall."""
     excess = [
-        (s.objective - s.baseline - abs(s.gap)) / max(1.0, abs(s.objective))
+        (s.objective - s.baseline - abs(s.gap)) / max(abs(s.objective), abs(s.baseline), 1e-300)
         for step in sol.steps
         for s in step.substeps
         if s.baseline is not None and s.gap is not None and s.baseline < np.inf

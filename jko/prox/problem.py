@@ -18,11 +18,14 @@ from jko.geometries.base import Geometry, GeometrySum
 from jko.geometries.divergence import Divergence
 from jko.geometries.hellinger import Hellinger
 from jko.geometries.mmd import MMD
+from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Discrete, Measure
+from jko.measures.gaussian import Gaussian
 from jko.measures.grid import GridDensity
+from jko.numerics.elementary import EPS
 from jko.prox.duality.certify import certify
-from jko.prox.result import Certificate
+from jko.prox.stated import Certificate, Scale, Stated
 from jko.validation import Mask, instance, positive
 
 #: Shorter steps lose every digit of the penalty.
@@ -30,7 +33,7 @@ LEAST_TAU = 1e-300
 
 
 @dataclass(frozen=True, eq=False)
-class ProxProblem:
+class ProxProblem(Stated):
     """argmin_mu F(mu) + D(mu, previous)^2 / (2 tau), the problem `jko.step` solves.
 
     The rate c of a scaled geometry c*G is folded into `step` = c tau, so that solvers only meet
@@ -143,6 +146,76 @@ class ProxProblem:
     def objective(self, nu: Measure) -> float:
         """F(nu) + D(nu, previous)^2 / (2 tau)."""
         return self.value(nu) + self.geometry.penalty(nu, self.previous, self.tau)
+
+    def energy_size(self, nu: Measure) -> Scale:
+        """The size of the energy's terms, at `nu` or at the previous measure, the larger one."""
+        here, before = self._size_at(nu), self._size_before
+        return Scale(max(here.size, before.size), max(here.raw, before.raw))
+
+    @property
+    def unit(self) -> float:
+        """The size of the energy's terms at the previous measure; of the penalty's, if F has none.
+
+        Known before the step; tolerances relative to it are never larger than those of the judge.
+        """
+        return self._size_before.size or self._moving
+
+    @cached_property
+    def _size_before(self) -> Scale:
+        return self._size_at(self.previous)
+
+    def _size_at(self, nu: Measure) -> Scale:
+        fixed = self.geometry.conserves_mass
+        if isinstance(nu, Gaussian) and isinstance(self.previous, Gaussian):
+            form, value = self.energy.gaussian_form(), abs(self.value(nu))
+            unit = form.entropy * nu.mass * nu.dim
+            return Scale(unit, value + unit) if unit > 0 else Scale(value, value)
+        if isinstance(nu, Discrete) and self._has_form and self.discrete.same_support(nu):
+            return Scale(*self.form.sizes(nu.weights, fixed))
+        value = abs(self.value(nu))
+        value = value if np.isfinite(value) else 0.0
+        return Scale(value, value)
+
+    def size(self, answer: Any) -> Scale:
+        """The size of the energy's terms and of the penalty.
+
+        Of the penalty, a difference of measures, rounding knows only what it is made of: weights
+        that are off by rounding change it by sqrt(penalty x its raw terms) and their square.
+        """
+        nu = answer.measure if answer.certified is None else answer.certified
+        if answer.sqdistance is None:
+            moved = abs(self.geometry.penalty(nu, self.previous, self.tau))
+        else:
+            moved = abs(answer.sqdistance) / (2 * self.tau)
+        moved = moved if np.isfinite(moved) else 0.0
+        raw = moved + float(np.sqrt(moved * self._moving)) + EPS * self._moving
+        energy = self.energy_size(nu)
+        if not energy.size > 0:  # bounds alone: the penalty is all there is
+            energy = Scale(self._moving, energy.raw)
+        return energy + Scale(moved, raw)
+
+    @cached_property
+    def _moving(self) -> float:
+        """The raw terms of the penalty: what moving the whole mass by its own size would pay."""
+        mu, geometry = self.previous, self.geometry
+        if isinstance(geometry, MMD) and isinstance(mu, Discrete):
+            return _penalty(geometry, mu).sizes(mu.weights, False)[1] / self.step
+        if isinstance(mu, Discrete) and isinstance(geometry, (Wasserstein, WassersteinFisherRao)):
+            spread = np.ptp(mu.points, axis=0) if mu.n else np.zeros(1)
+            return mu.mass * float(spread @ spread) / self.step
+        if isinstance(mu, Gaussian):
+            return mu.mass * float(np.trace(mu.cov) + mu.mean @ mu.mean) / self.step
+        return 4 * mu.mass / self.step
+
+    @cached_property
+    def _has_form(self) -> bool:
+        """Whether the energy has a normal form on the support of the previous measure."""
+        if not isinstance(self.previous, Discrete):
+            return False
+        try:
+            return self.form is not None
+        except Unsupported:
+            return False
 
     def certificate(self, answer: Any) -> Certificate:
         """Gap and residual of an answer, from the measure it certifies alone."""

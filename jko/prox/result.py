@@ -4,39 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from jko.measures.base import Measure
+from jko.prox.stated import Claim
 from jko.status import Status
-
-
-class Certificate(NamedTuple):
-    """Evidence computed from the answer alone, apart from the solver.
-
-    Attributes
-    ----------
-    gap : float or None
-        Upper bound of objective(answer) - minimum of the stated problem.
-    residual : float or None
-        Size of the violation of the optimality condition.
-    """
-
-    gap: float | None
-    residual: float | None
-
-    def meets(self, tol: float, objective: float) -> bool:
-        """Whether the gap, relative to max(1, |objective|), or else the residual is within tol.
-
-        A gap far below zero means that bound and objective disagree, and where the objective is
-        not finite no figure means anything: never a success.
-        """
-        if not np.isfinite(objective):
-            return False
-        if self.gap is not None:
-            return bool(abs(self.gap) <= tol * max(1.0, abs(objective)))
-        return bool(self.residual is not None and self.residual <= tol)
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,8 +40,15 @@ class StepResult:
     seconds : float
     tol : float
         Tolerance the certificate was held against.
+    claim : Claim
+        What the certificate speaks of: the minimum of the step itself or of a neighbouring problem,
+        a stationary point, a promised decrease, or no proximal step at all.
+    allowed : float or None
+        The gap that `tol` let pass: tol times the size of the objective's terms.
     baseline : float or None
         The stated objective of staying put; a step never ends above it by more than its gap.
+    plan : scipy sparse array or None
+        A transport plan from the previous measure to the new one, where the solver has one.
     warm : object
         Hand it to the next step as `warm=`.
     info : dict
@@ -89,20 +68,40 @@ class StepResult:
     iterations: int
     seconds: float
     tol: float
+    claim: Claim = Claim.MINIMISES
+    allowed: float | None = None
     baseline: float | None = None
+    plan: Any = None
     warm: Any = None
     info: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def success(self) -> bool:
-        """Whether the certificate meets the tolerance."""
+        """Whether the certificate meets the tolerance; `claim` says what that means."""
         return self.status is Status.CERTIFIED
+
+    @property
+    def resolution(self) -> float | None:
+        """The gap over the decrease of the objective: how much of the step is known.
+
+        None without a gap or a baseline; inf where the step gained nothing.
+        """
+        return resolution(self.gap, self.objective, self.baseline)
 
     def __repr__(self) -> str:
         evidence = "gap" if self.gap is not None else "residual"
         value = self.gap if self.gap is not None else self.residual
         shown = "none" if value is None else f"{value:.1e}"
+        verdict = self.claim.verdict if self.success else self.status.name.lower()
         return (
-            f"StepResult({self.status.name.lower()} by {self.solver}: energy={self.energy:.6g},"
+            f"StepResult({verdict} by {self.solver}: energy={self.energy:.6g},"
             f" sqdistance={self.sqdistance:.6g}, {evidence}={shown}, {self.iterations} iterations)"
         )
+
+
+def resolution(gap: float | None, objective: float, baseline: float | None) -> float | None:
+    """gap / (baseline - objective), inf where that is not positive, None where it is unknown."""
+    if gap is None or baseline is None:
+        return None
+    gained = baseline - objective
+    return abs(gap) / gained if gained > 0 else float("inf")

@@ -1,7 +1,9 @@
 """Solvers of proximal steps: pass one as `solver=`, or let "auto" choose."""
 
+from jko.prox.stated import Answer, Controls
+from jko.solvers.auto import RULES, Rule
 from jko.solvers.back_and_forth.solver import BackAndForth
-from jko.solvers.base import Answer, Controls, HandedBack, ProxSolver
+from jko.solvers.base import HandedBack, ProxSolver
 from jko.solvers.entropic.solver import Entropic
 from jko.solvers.finite_volume.solver import FiniteVolume
 from jko.solvers.gaussian.bures import Bures
@@ -31,6 +33,8 @@ from jko.solvers.weights.newton import WeightNewton
 from jko.solvers.weights.simplex_qp import SimplexQP
 
 __all__ = [
+    "RULES",
+    "Rule",
     "Answer",
     "BackAndForth",
     "BirthDeath",

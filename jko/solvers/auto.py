@@ -1,16 +1,22 @@
-"""Which solver takes which problem: one explicit list, walked in order by `auto`."""
+"""The rules of `auto`: which solver takes which step, where to try it, and for how long."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from jko.energies.base import Energy
 from jko.errors import InvalidType, Unsupported
 from jko.geometries.base import Geometry
 from jko.measures.base import Measure
+from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.solvers.back_and_forth.solver import BackAndForth
+from jko.solvers.back_and_forth.worth import moving_front
 from jko.solvers.base import ProxSolver
 from jko.solvers.entropic.solver import Entropic
 from jko.solvers.finite_volume.solver import FiniteVolume
+from jko.solvers.finite_volume.worth import short_step
 from jko.solvers.gaussian.bures import Bures
 from jko.solvers.gaussian.fisher_rao import GaussianMirror, MomentMatching, NaturalGradient
 from jko.solvers.gaussian.flow import ExactFlow
@@ -31,84 +37,162 @@ from jko.solvers.weights.newton import WeightNewton
 from jko.solvers.weights.simplex_qp import SimplexQP
 from jko.validation import shown
 
+#: Ascent steps after which back-and-forth leaves a front to the scaling (ten times as many where
+#: the energy is flat): where it certifies it needs 2 to 6 (`benchmarks/back_and_forth.py`).
+FRONT_BUDGET = 8
+#: Share of the decrease up to which the gap of a step at a front counts as its solution.
+FRONT_RESOLUTION = 0.1
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of the table that `auto` walks: a solver, and where to try it.
+
+    Attributes
+    ----------
+    solver : ProxSolver
+    when : callable ProxProblem -> str or None, optional
+        None where the solver is worth trying, else the reason, as a sentence. What it *can* do its
+        own `accepts` says.
+    budget : int, optional
+        Iterations it may spend before the next rule has its turn.
+    resolves : float, optional
+        Largest share of the decrease of the objective that its gap may be; a certified step that
+        resolves less is kept only when no later rule does better.
+    last : bool
+        Tried only where every rule before it refused: for flows that minimise nothing.
+    """
+
+    solver: ProxSolver
+    when: Callable[[ProxProblem], str | None] | None = None
+    budget: int | None = None
+    resolves: float | None = None
+    last: bool = False
+
+    def reason(self, problem: ProxProblem) -> str | None:
+        """Why the rule does not apply, None where it does; a missing capability is a reason too."""
+        try:
+            why = self.solver.accepts(problem)
+            return self.when(problem) if why is None and self.when is not None else why
+        except Unsupported as refusal:
+            return str(refusal)
+
+
+def atoms_of_their_own(problem: ProxProblem) -> str | None:
+    """Atoms that mean themselves; the cells of a grid stand for a density."""
+    if isinstance(problem.previous, GridDensity):
+        return "leaves grid densities, whose cells are no atoms, to others"
+    return None
+
+
 #: The order in which `auto` tries solvers: exact ones first, references last.
-AUTO: tuple[ProxSolver, ...] = (
-    ClosedForm(),
-    DualRoot(),
-    SphericalFixedPoint(),
-    Mirror(),
-    Bures(),
-    ExactFlow(),
-    NaturalGradient(),
-    GaussianMirror(),
-    MomentMatching(),
-    GaussianImplicit(),
-    GaussianForwardBackward(),
-    MixtureTransport(),
-    MixtureWeights(),
-    Mixture(),
-    SimplexQP(),
-    WeightNewton(),
-    Quantile(),
-    Lagrangian(),
-    LinearTransport(),
-    FiniteVolume(limit=0.05),
-    TransportProgram(grids=False),
-    BackAndForth(patience=8),
-    Entropic(),
-    Entropic(debias=False),
-    UnbalancedScaling(),
-    TransportProgram(),
-    Conic(),
+RULES: tuple[Rule, ...] = (
+    Rule(ClosedForm()),
+    Rule(DualRoot()),
+    Rule(SphericalFixedPoint()),
+    Rule(Mirror()),
+    Rule(Bures()),
+    Rule(GaussianMirror()),
+    Rule(MomentMatching()),
+    Rule(GaussianImplicit()),
+    Rule(GaussianForwardBackward()),
+    Rule(MixtureTransport()),
+    Rule(MixtureWeights()),
+    Rule(Mixture()),
+    Rule(SimplexQP()),
+    Rule(WeightNewton()),
+    Rule(Quantile()),
+    Rule(Lagrangian()),
+    Rule(LinearTransport()),
+    Rule(FiniteVolume(), when=short_step),
+    Rule(TransportProgram(), when=atoms_of_their_own),
+    Rule(BackAndForth(), when=moving_front, budget=FRONT_BUDGET, resolves=FRONT_RESOLUTION),
+    Rule(Entropic()),
+    Rule(Entropic(debias=False)),
+    Rule(UnbalancedScaling()),
+    Rule(FiniteVolume()),
+    Rule(TransportProgram()),
+    Rule(Conic()),
+    Rule(ExactFlow(), last=True),
+    Rule(NaturalGradient(), last=True),
 )
 
-
-def reason(solver: ProxSolver, problem: ProxProblem) -> str | None:
-    """Why a solver refuses, None when it accepts; a missing capability is a reason too."""
-    try:
-        return solver.accepts(problem)
-    except Unsupported as refusal:
-        return str(refusal)
+#: The solvers of the table, in its order.
+AUTO: tuple[ProxSolver, ...] = tuple(dict.fromkeys(rule.solver for rule in RULES))
 
 
-def select(problem: ProxProblem, solver: str | ProxSolver = "auto") -> ProxSolver:
-    """The solver to use, or `Unsupported` with every reason."""
+def rules_of(solver: object) -> tuple[Rule, ...]:
+    """The rules that an argument `solver` stands for.
+
+    "auto" is the whole table, a solver object one rule, a list of solvers and rules itself: so
+    `[Mine(), *jko.solvers.RULES]` puts a user's own solver in front.
+    """
     if isinstance(solver, ProxSolver):
-        why = reason(solver, problem)
-        if why is not None:
-            raise Unsupported(f"{solver!r} cannot take this step: {why}")
-        return solver
-    if not (isinstance(solver, str) and solver == "auto"):
-        raise InvalidType(
-            f"solver got {shown(solver)}; pass 'auto' or a solver object such as"
-            " jko.solvers.SimplexQP(support='union')"
-        )
-    refusals = []
-    for candidate in AUTO:
-        why = reason(candidate, problem)
-        if why is None:
-            return candidate
-        refusals.append(f"{candidate.name}: {why}")
-    raise Unsupported(
-        f"no solver takes a step of {problem.energy!r} in {problem.geometry!r} on a"
-        f" {type(problem.previous).__name__}:\n  " + "\n  ".join(refusals)
+        return (Rule(solver),)
+    if isinstance(solver, Rule):
+        return (solver,)
+    if isinstance(solver, str) and solver == "auto":
+        return RULES
+    if isinstance(solver, Sequence) and not isinstance(solver, str) and solver:
+        return tuple(rule for entry in solver for rule in rules_of(entry))
+    raise InvalidType(
+        f"solver got {shown(solver)}; pass 'auto' or a solver object such as"
+        " jko.solvers.SimplexQP(support='union')"
     )
 
 
-def next_after(problem: ProxProblem, solver: ProxSolver) -> ProxSolver | None:
-    """The next solver of the list that takes a step which this one handed back, if there is one."""
-    behind = AUTO[AUTO.index(solver) + 1 :]
-    return next((s for s in behind if reason(s, problem) is None), None)
+def applying(problem: ProxProblem, rules: Sequence[Rule]) -> Iterator[Rule]:
+    """The rules that apply, in their order; later ones are asked only when they are needed."""
+    several, tried = len(rules) > 1, False
+    for rule in rules:
+        if (several and rule.last and tried) or rule.reason(problem) is not None:
+            continue
+        tried = True
+        yield rule
+
+
+def refuse(problem: ProxProblem, rules: Sequence[Rule]) -> Unsupported:
+    """The error that says why no rule applies."""
+    if len(rules) == 1:
+        return Unsupported(f"{rules[0].solver!r} cannot take this step: {rules[0].reason(problem)}")
+    reasons = [f"{rule.solver.name}: {rule.reason(problem)}" for rule in rules]
+    return Unsupported(
+        f"no solver takes a step of {problem.energy!r} in {problem.geometry!r} on a"
+        f" {type(problem.previous).__name__}:\n  " + "\n  ".join(dict.fromkeys(reasons))
+    )
+
+
+def select(problem: ProxProblem, solver: object = "auto") -> ProxSolver:
+    """The first solver that applies, or `Unsupported` with the reasons."""
+    rules = rules_of(solver)
+    rule = next(applying(problem, rules), None)
+    if rule is None:
+        raise refuse(problem, rules)
+    return rule.solver
 
 
 def survey(problem: ProxProblem) -> list[tuple[ProxSolver, str | None]]:
-    """Every solver of the list with None, or the reason it refuses the problem."""
-    return [(solver, reason(solver, problem)) for solver in AUTO]
+    """Every solver of the table with None, or the reason it refuses; in the order of `auto`.
+
+    A solver with several rules stands where the first one that applies stands.
+    """
+    reasons = [(rule.solver, rule.reason(problem)) for rule in RULES]
+    takes = {solver for solver, why in reasons if why is None}
+    kept = [(s, why) for s, why in reasons if why is None or s not in takes]
+    return list({solver: (solver, why) for solver, why in reversed(kept)}.values())[::-1]
 
 
 def solvers_for(
-    measure: Measure, energy: Energy, geometry: Geometry, tau: float = 1.0
-) -> list[ProxSolver]:
-    """The solvers that take this step, in the order `auto` tries them."""
-    problem = ProxProblem(energy, geometry, measure, tau)
-    return [solver for solver, why in survey(problem) if why is None]
+    measure: Measure, energy: Energy, geometry: Geometry, tau: float = 1.0, *, why: bool = False
+) -> list[ProxSolver] | list[tuple[ProxSolver, str | None]]:
+    """The solvers that take this step, in the order `auto` tries them.
+
+    Parameters
+    ----------
+    measure, energy, geometry, tau
+        As in `jko.step`.
+    why : bool
+        Return every solver with None, or the sentence that says why it does not take the step.
+    """
+    answers = survey(ProxProblem(energy, geometry, measure, tau))
+    return answers if why else [solver for solver, reason in answers if reason is None]

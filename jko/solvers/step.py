@@ -1,25 +1,31 @@
-"""`jko.step`: state the problem, choose a solver, judge its answer."""
+"""`jko.step`: state the problem, walk the rules, judge each answer."""
 
 from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from jko.energies.base import Energy
-from jko.energies.recorded import recorded
 from jko.errors import JkoWarning, StepFailed
 from jko.geometries.base import Geometry
-from jko.measures.base import Discrete, Measure
+from jko.measures.base import Measure
+from jko.prox.judge import broken, judge
 from jko.prox.problem import ProxProblem
-from jko.prox.result import Certificate, StepResult
-from jko.solvers.auto import next_after, select
-from jko.solvers.base import Answer, Controls, HandedBack, ProxSolver
+from jko.prox.result import StepResult
+from jko.prox.stated import Controls
+from jko.solvers.auto import Rule, applying, refuse, rules_of
+from jko.solvers.base import HandedBack, ProxSolver
 from jko.status import Breakdown, Status
 from jko.threads import limited
 from jko.validation import positive, positive_int, rng_of
+
+#: What a solver found out about the problem, not about itself: no other solver is asked.
+CONCLUSIVE = (Status.UNBOUNDED, Status.EMPTY)
 
 
 def step(
@@ -28,8 +34,9 @@ def step(
     geometry: Geometry,
     tau: float,
     *,
-    solver: str | ProxSolver = "auto",
+    solver: str | ProxSolver | Sequence[Rule | ProxSolver] = "auto",
     tol: float | None = None,
+    accuracy: float | None = None,
     max_iter: int | None = None,
     warm: Any = None,
     rng: Any = None,
@@ -49,11 +56,16 @@ def step(
 
     Other Parameters
     ----------------
-    solver : "auto" or a solver object
-        "auto" walks the list that `jko.solvers_for` shows.
+    solver : "auto", a solver object, or a list of solvers and rules
+        "auto" walks the rules that `jko.solvers_for` shows: one that misses its certificate leaves
+        the step to the next (`info["tried"]`). A list is walked likewise.
     tol : float, optional
-        On the gap, relative to max(1, |objective|), or on the residual where no gap exists;
-        None takes the solver's declared default.
+        On the gap, relative to the size of the terms that make up the objective, with a floor of
+        rounding; or on the residual, itself relative, where no gap exists. None takes the solver's
+        declared default.
+    accuracy : float, optional
+        The whole error, gap and bias together, relative to the decrease of the objective. Solvers
+        choose their regularisation by it; a step whose error is larger, or not known, fails.
     max_iter : int, optional
     warm : object, optional
         `warm` of an earlier result.
@@ -74,35 +86,104 @@ def step(
     """
     problem = ProxProblem(energy, geometry, measure, tau)
     _warn_if_not_unique(problem)
-    tolerance = None if tol is None else positive(tol, "tol")
-    limit = None if max_iter is None else positive_int(max_iter, "max_iter")
-    generator, started = rng_of(rng), time.perf_counter()
-    chosen, result = select(problem, solver), None
-    while result is None:
-        goal = chosen.default_tol if tolerance is None else tolerance
-        controls = Controls(goal, limit, warm, generator)
-        chosen, result = _tried(problem, chosen, controls, started, onwards=solver == "auto")
+    asked = _Asked(
+        None if tol is None else positive(tol, "tol"),
+        None if max_iter is None else positive_int(max_iter, "max_iter"),
+        None if accuracy is None else positive(accuracy, "accuracy"),
+        warm,
+        rng_of(rng),
+    )
+    result = walk(problem, rules_of(solver), asked)
     if throw and not result.success:
         raise StepFailed(result.message, result)
     return result
 
 
-def _tried(
-    problem: ProxProblem, chosen: ProxSolver, controls: Controls, started: float, onwards: bool
-) -> tuple[ProxSolver, StepResult | None]:
-    """A solver and its result; the next solver and none where the step was handed back."""
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What the caller asked for, the same for every rule."""
+
+    tol: float | None
+    max_iter: int | None
+    accuracy: float | None
+    warm: Any
+    rng: np.random.Generator
+
+    def controls(self, rule: Rule, alone: bool) -> Controls:
+        """The settings of one try; a rule that stands alone has no budget to keep."""
+        goal = rule.solver.default_tol if self.tol is None else self.tol
+        budget = None if alone else rule.budget
+        return Controls(goal, self.max_iter, self.warm, self.rng, self.accuracy, budget)
+
+
+def walk(problem: ProxProblem, rules: tuple[Rule, ...], asked: _Asked) -> StepResult:
+    """The first answer that is certified and resolves the step, else the best there was.
+
+    Raises
+    ------
+    Unsupported
+        No rule applies.
+    """
+    results: list[StepResult] = []
+    for rule in applying(problem, rules):
+        results.append(_try(problem, rule, asked.controls(rule, alone=len(rules) == 1)))
+        if _settles(rule, results[-1], asked):
+            break
+    if not results:
+        raise refuse(problem, rules)
+    best = min(results, key=_rank)
+    others = tuple(_line(r) for r in results if r is not best)
+    return replace(best, info={**best.info, "tried": others}) if others else best
+
+
+def _try(problem: ProxProblem, rule: Rule, controls: Controls) -> StepResult:
+    """One rule: an answer and its judgement, or the reason why there is none."""
+    started, solver = time.perf_counter(), rule.solver
     try:
         with limited():
             try:
-                answer = chosen.solve(problem, controls)
+                answer = solver.solve(problem, controls)
             except HandedBack as back:
-                following = next_after(problem, chosen) if onwards else None
-                if following is not None:
-                    return following, None
                 answer = back.answer
-            return chosen, judge(problem, chosen, answer, controls, started)
-    except Breakdown as broken:
-        return chosen, _broken(problem, chosen, broken, controls, started)
+            return judge(problem, solver.name, answer, controls, started)
+    except Breakdown as failure:
+        return broken(problem, solver.name, failure, controls, started)
+
+
+def _settles(rule: Rule, result: StepResult, asked: _Asked) -> bool:
+    """Whether no later rule is asked: a certified step, or the end of the caller's iterations.
+
+    Where the rule asks for it, a certified gap must also be small beside what the step gained.
+    """
+    if result.status in CONCLUSIVE:
+        return True
+    if not result.success:
+        return asked.max_iter is not None and result.status is Status.MAX_ITERATIONS
+    resolution = result.resolution
+    return rule.resolves is None or resolution is None or resolution <= rule.resolves
+
+
+def _rank(result: StepResult) -> tuple[bool, float]:
+    """Certified answers first, then what is known of the problem, then the gap over the allowed."""
+    if result.status in CONCLUSIVE:
+        return True, -1.0
+    figure = result.residual if result.gap is None else result.gap
+    allowed = result.tol if result.gap is None else result.allowed
+    if figure is None or not allowed or not np.isfinite(figure):
+        return not result.success, np.inf
+    return not result.success, abs(figure) / allowed
+
+
+def _line(result: StepResult) -> dict[str, Any]:
+    """What a try came to, for `info["tried"]`."""
+    return {
+        "solver": result.solver,
+        "status": result.status.name,
+        "gap": result.gap,
+        "residual": result.residual,
+        "seconds": result.seconds,
+        "message": result.message,
+    }
 
 
 def _warn_if_not_unique(problem: ProxProblem) -> None:
@@ -115,99 +196,3 @@ def _warn_if_not_unique(problem: ProxProblem) -> None:
             JkoWarning,
             stacklevel=3,
         )
-
-
-def judge(
-    problem: ProxProblem, solver: ProxSolver, answer: Answer, controls: Controls, started: float
-) -> StepResult:
-    """Turn an answer into a result: success is decided by the certificate, not by the solver."""
-    usable = _defect(problem, answer.measure)
-    if usable is not None:
-        raise Breakdown(Status.BROKEN, usable)
-    stated = answer.problem
-    certificate = stated.certificate(answer)
-    nu = answer.measure
-    objective = stated.objective(nu) if answer.objective is None else answer.objective
-    sqdistance = answer.sqdistance
-    if sqdistance is None:
-        sqdistance = problem.geometry.sqdistance(nu, problem.previous)
-    status = _status(certificate, objective, controls.tol, answer.exhausted)
-    return StepResult(
-        measure=nu,
-        energy=problem.value(nu) if answer.energy is None else answer.energy,
-        sqdistance=sqdistance,
-        objective=objective,
-        gap=certificate.gap,
-        bias=answer.bias,
-        residual=certificate.residual,
-        status=status,
-        message=_message(solver, status, certificate, objective, controls.tol)
-        + (f"; {answer.info['kind']}" if "kind" in answer.info else "")
-        + (f"; {answer.remark}" if answer.remark and status is not Status.CERTIFIED else ""),
-        solver=solver.name,
-        iterations=answer.iterations,
-        seconds=time.perf_counter() - started,
-        tol=controls.tol,
-        baseline=_baseline(problem, answer),
-        warm=answer.warm,
-        info=answer.info,
-    )
-
-
-def _baseline(problem: ProxProblem, answer: Answer) -> float | None:
-    """The stated objective of staying put, where it is known."""
-    if answer.baseline is None and isinstance(answer.problem, ProxProblem):
-        return problem.value(problem.previous)
-    return answer.baseline
-
-
-def _status(certificate: Certificate, objective: float, tol: float, exhausted: bool) -> Status:
-    if certificate.meets(tol, objective):
-        return Status.CERTIFIED
-    return Status.MAX_ITERATIONS if exhausted else Status.INACCURATE
-
-
-def _message(
-    solver: ProxSolver, status: Status, certificate: Certificate, objective: float, tol: float
-) -> str:
-    if certificate.gap is not None:
-        figure = f"gap {certificate.gap:.3g} against {tol * max(1.0, abs(objective)):.3g}"
-    elif certificate.residual is not None:
-        figure = f"residual {certificate.residual:.3g} against {tol:.3g}"
-    else:
-        figure = "no certificate"
-    return f"{solver.name}: {status.value} ({figure})"
-
-
-def _defect(problem: ProxProblem, nu: Measure) -> str | None:
-    """Why the returned measure cannot be right, whatever its objective."""
-    if isinstance(nu, Discrete) and not (
-        np.isfinite(nu.points).all() and np.isfinite(nu.weights).all()
-    ):
-        return "the returned measure is not finite"
-    before, after = problem.previous.mass, nu.mass
-    if problem.geometry.conserves_mass and abs(after - before) > 1e-9 * before:
-        return f"mass {before:.12g} became {after:.12g} under a geometry that conserves it"
-    return None
-
-
-def _broken(
-    problem: ProxProblem, solver: ProxSolver, broken: Breakdown, controls: Controls, started: float
-) -> StepResult:
-    """A result that stays where it was and says why."""
-    energy = recorded(problem.energy, problem.previous)
-    return StepResult(
-        measure=problem.previous,
-        energy=energy,
-        sqdistance=0.0,
-        objective=energy,
-        gap=None,
-        bias=None,
-        residual=None,
-        status=broken.status,
-        message=f"{solver.name}: {broken.status.value} ({broken})",
-        solver=solver.name,
-        iterations=0,
-        seconds=time.perf_counter() - started,
-        tol=controls.tol,
-    )

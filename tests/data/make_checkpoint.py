@@ -29,7 +29,7 @@ def split_problem():
     points = rng.normal(size=(12, 2))
     start = jko.Histogram(points, np.full(12, 1 / 12))
     energy = jko.MMDEnergy(jko.Histogram(points, rng.dirichlet(np.ones(12))), kernel)
-    solver = (jko.solvers.TransportProgram(grids=False), jko.solvers.SimplexQP())
+    solver = (jko.solvers.TransportProgram(), jko.solvers.SimplexQP())
     return start, energy, jko.Wasserstein() + 0.5 * jko.MMD(kernel), solver
 
 

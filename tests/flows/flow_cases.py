@@ -10,7 +10,7 @@ from generators import measures
 
 import jko
 from jko.measures.base import Discrete
-from jko.prox.result import Certificate
+from jko.prox.stated import Certificate, Stated
 from jko.solvers import Answer, Controls, ProxSolver
 from jko.solvers.auto import AUTO
 from jko.status import Breakdown
@@ -23,7 +23,7 @@ AVAILABLE = {type(s).__name__ for s in AUTO}
 TRAP: list[int] = []
 
 
-class Granted:
+class Granted(Stated):
     """A stated problem that certifies any answer."""
 
     def objective(self, nu: Any) -> float:

@@ -24,7 +24,7 @@ from jko.measures.gaussian import Gaussian
 from jko.numerics.elementary import EPS
 from jko.prox.duality.hellinger import hellinger_certificate
 from jko.prox.duality.weights import weight_certificate
-from jko.prox.result import Certificate
+from jko.prox.stated import Certificate
 
 
 def certify(problem: Any, nu: Measure) -> Certificate:

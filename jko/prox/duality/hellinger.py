@@ -23,7 +23,7 @@ from jko.energies.separable import Separable
 from jko.numerics.elementary import EPS
 from jko.prox.duality.mass import MassSearch
 from jko.prox.duality.weights import product_noise
-from jko.prox.result import Certificate
+from jko.prox.stated import Certificate
 from jko.validation import Array, Index, Mask
 
 #: Rounding of t, in units of EPS times its terms.

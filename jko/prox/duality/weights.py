@@ -19,7 +19,7 @@ from jko.energies.separable import Separable
 from jko.kernels.operators import DenseOperator
 from jko.numerics.elementary import EPS
 from jko.prox.duality.mass import MassSearch
-from jko.prox.result import Certificate
+from jko.prox.stated import Certificate
 from jko.validation import Array
 
 #: Evaluations of the dual; Newton needs 2 to 6, kinks as many as halvings.

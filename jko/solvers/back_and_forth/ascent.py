@@ -120,7 +120,7 @@ class Ascent:
             t /= 2
             new = self.state(now.g + t * change)
         self._learn(t, float((np.abs(change) * (self.stated.m + now.p)).sum()) / (2 * self.mass))
-        least = max(least, self.visible * max(1.0, abs(now.value)))
+        least = max(least, self.visible * max(self.stated.unit, abs(now.value)))
         self.stalled = 0 if new.value > now.value + least else self.stalled + 1
         return new if new.value >= now.value else now
 
@@ -192,7 +192,7 @@ def transport_cost(stated: CellStep, w: Array, tol: float = 1e-12) -> float:
     now = ascent.state(np.zeros_like(w))
     for _ in range(200):
         now = ascent.step(now)
-        if ascent.stalled >= STALLED or ascent.expected <= tol * max(1.0, abs(now.value)):
+        if ascent.stalled >= STALLED or ascent.expected <= tol * max(stated.unit, abs(now.value)):
             break
     return now.value
 
@@ -216,7 +216,7 @@ class Found:
 def ascend(
     stated: CellStep, response: Response, starts: list[Array], tol: float, limit: int
 ) -> Found:
-    """Ascend from the best of several potentials until the gap is below tol max(1, |I|).
+    """Ascend from the best of several potentials until the gap is below tol max(unit, |I|).
 
     And below a share of what the step gains, so that small energies are not called done at rest.
     """
@@ -227,7 +227,7 @@ def ascend(
     found: list[Found] = []
     while count < limit and ascent.stalled < STALLED:
         now, count = ascent.step(now), count + 1
-        size = max(1.0, abs(now.value))
+        size = max(stated.unit, abs(now.value))
         target = min(tol * size, max(SHARE * (rest - now.value), VISIBLE * size))
         ready = ascent.expected <= min(gate, target)
         if response.kappa > 0 and ascent.settled(now):

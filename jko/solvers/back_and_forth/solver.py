@@ -10,25 +10,21 @@ import numpy as np
 
 from jko.measures.grid import GridDensity, bent_paths
 from jko.prox.problem import ProxProblem
+from jko.prox.stated import Answer, Controls, Scale
 from jko.solvers.back_and_forth.ascent import Found, ascend
 from jko.solvers.back_and_forth.start import FEW, flat, onto, response, starts, warmed
 from jko.solvers.back_and_forth.stated import CellStep
-from jko.solvers.base import Answer, Controls, HandedBack, ProxSolver
-from jko.solvers.finite_volume.length import displacement
-from jko.solvers.finite_volume.scheme import Scheme
+from jko.solvers.base import ProxSolver
 from jko.solvers.grids.levels import count_parts, grid_of
 from jko.solvers.grids.resolution import warn_if_coarse
 from jko.solvers.refusals import not_on_cells
-from jko.validation import instance, one_of, positive_int
+from jko.validation import deprecated, instance, one_of, positive_int
 
 #: The ascent stops when the gap is this share of the tolerance; where the energy is flat, and the
 #: measure says less about the gap, this one.
 MARGIN, FLAT_MARGIN = 0.03, 0.01
 #: Squared cells that a step should carry mass by (`jko.solvers.grids.resolution`).
 LEAST = 0.02
-#: With patience: cells of a grid, and of the longest way, from which on it is tried; the gap, as a
-#: share of the step's gain, at which the step is handed back.
-WORTH, FAR, DOUBT = 4096, 1.0, 0.1
 #: Where the energy is flat the ascent follows a proximal centre, and takes so many times the steps.
 CENTRES = 10
 #: Parts of all cells together that "auto" makes, and the most that can be asked for.
@@ -58,6 +54,12 @@ class _Reached:
         """The stated objective, at the plan found."""
         moved = self.found.bound.transport / (2 * self.stated.problem.step)
         return self.stated.level.form.value(self.found.w.ravel()) + moved
+
+    def allowed(self, tol: float) -> float:
+        """The gap that the tolerance lets pass."""
+        problem = self.stated.problem
+        moved = self.found.bound.transport / (2 * problem.step)
+        return (problem.energy_size(self.measure) + Scale(moved, moved)).allowed(tol)
 
     @cached_property
     def staying(self) -> float:
@@ -90,12 +92,9 @@ class BackAndForth(ProxSolver):
         one on whole cells is returned; `info["subcells"]` says so.
     max_iter : int, default 200
         Ascent steps when `jko.step` is given none.
-    patience : int, optional
-        Take only steps it is good at without being asked for: sharp fronts (powers p > 1 of the
-        density or bounds on it, no entropy) on 4096 cells or more in several dimensions, whose mass
-        moves by a cell or more, and hand a step back to `auto` when the gap is not there after so
-        many ascent steps (ten times as many where the energy is flat somewhere). `auto` has
-        BackAndForth(patience=8) before the entropic solver. None: take every step.
+    patience : None
+        Deprecated, without effect: `auto` says itself where fronts are worth a try and for how
+        long (`jko.solvers.RULES`).
 
     Notes
     -----
@@ -123,7 +122,7 @@ class BackAndForth(ProxSolver):
         "global minimum of the unregularised step between cells, with its duality gap;"
         " bias is a bound"
     )
-    default_tol: ClassVar[float] = 1e-5
+    default_tol: ClassVar[float] = 1e-4
 
     def __post_init__(self) -> None:
         one_of(self.side, ("auto", "previous", "new"), "side")
@@ -131,8 +130,7 @@ class BackAndForth(ProxSolver):
             instance(self.subcells, (int, np.integer), "subcells", "pass a whole number or 'auto'")
             positive_int(self.subcells, "subcells")
         positive_int(self.max_iter, "max_iter")
-        if self.patience is not None:
-            positive_int(self.patience, "patience")
+        deprecated(self.patience is not None, "patience", "the rule of auto has a budget instead")
 
     def accepts(self, problem: ProxProblem) -> str | None:
         why = not_on_cells(problem) or bent_paths(problem.previous)
@@ -148,49 +146,31 @@ class BackAndForth(ProxSolver):
             return (
                 f"subcells = {parts} makes more than {MOST} parts of {grid.size} cells; pass less"
             )
-        return None if self.patience is None else self._unasked(problem)
-
-    @staticmethod
-    def _unasked(problem: ProxProblem) -> str | None:
-        """Why it should not take the step without being asked for."""
-        grid, h = grid_of(problem), problem.form.separable
-        if grid.size < WORTH or sum(m > 1 for m in grid.shape) < 2:
-            return f"a grid of fewer than {WORTH} cells, or a line; ask for it with BackAndForth()"
-        if not h.sharp:
-            return (
-                "under an entropy densities are smooth, and the entropic step is the closer one;"
-                " ask for it with BackAndForth()"
-            )
-        cells = displacement(Scheme(problem.form, grid), problem.discrete.weights, problem.step)
-        if cells < FAR:
-            return (
-                f"mass moves by {cells:.2g} cells at most, and shares of places between cells blur;"
-                " ask for it with BackAndForth()"
-            )
         return None
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         whole, parts = self._whole(problem, controls), self._parts(problem)
-        enough = min(controls.tol, DOUBT * (whole.staying - whole.objective))
-        if self.patience is not None and not whole.gap <= enough:
-            raise HandedBack(self._answer(problem, whole, whole))
+        if controls.budget is not None and whole.gap > whole.allowed(controls.tol):
+            return self._answer(problem, whole, whole)
         fault = "shares of places between cells blur by much of the way"
         warn_if_coarse(problem, LEAST, fault, "jko.solvers.FiniteVolume()")
-        if parts == 1 or whole.gap > controls.tol:
+        if parts == 1 or whole.gap > whole.allowed(controls.tol):
             return self._answer(problem, whole, whole)
         split = self._split(problem, whole, parts, controls)
         # Spreading a measure over parts costs O(h^2): a step so close to rest is better without.
         rising = problem.value(split.measure) > problem.value(problem.previous)
-        return self._answer(problem, whole if rising or split.gap > controls.tol else split, whole)
+        return self._answer(
+            problem, whole if rising or split.gap > split.allowed(controls.tol) else split, whole
+        )
 
     def _whole(self, problem: ProxProblem, controls: Controls) -> _Reached:
         """The step on the cells as they are, with places on one side, then on the other."""
         limit = self.max_iter if controls.max_iter is None else controls.max_iter
         best: _Reached | None = None
         spent, sides = 0, self._sides(problem)
-        if self.patience is not None:
+        if controls.budget is not None:
             slow = CENTRES if flat(problem.form.separable) else 1
-            limit, sides = min(limit, slow * self.patience), sides[:1]
+            limit, sides = min(limit, slow * controls.budget), sides[:1]
         for side in sides:
             stated = CellStep(problem, side)
             most = limit - spent if side == sides[-1] else max(1, limit // 2)
@@ -199,7 +179,7 @@ class BackAndForth(ProxSolver):
             spent += found.iterations
             reached = _Reached(stated, found)
             best = reached if best is None or reached.gap < best.gap else best
-            if best.gap <= controls.tol or spent >= limit:
+            if best.gap <= best.allowed(controls.tol) or spent >= limit:
                 break
         assert best is not None
         found = replace(best.found, iterations=spent, exhausted=spent >= limit)

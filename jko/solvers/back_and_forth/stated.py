@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from jko.energies.separable import Separable
 from jko.measures.grid import GridDensity
 from jko.numerics.c_transform import CTransform, c_transform
 from jko.prox.duality.weights import fixed_gap, median_multiplier
-from jko.prox.result import Certificate
+from jko.prox.stated import Certificate, Claim, Neighbour
 from jko.solvers.back_and_forth.ascent import transport_cost
 from jko.solvers.entropic.stated import CONSISTENT
 from jko.solvers.grids.coupling import couple
@@ -70,7 +70,7 @@ class Bound:
 
 
 @dataclass(frozen=True, eq=False)
-class CellStep:
+class CellStep(Neighbour):
     """The stated step.
 
     Attributes
@@ -82,9 +82,16 @@ class CellStep:
         Every cell is cut into so many along every axis.
     """
 
+    claim: ClassVar[Claim] = Claim.REGULARISED
+
     problem: Problem
     side: str = "previous"
     parts: int = 1
+
+    @cached_property
+    def unit(self) -> float:
+        """The size of the energy's terms at the previous measure, which tolerances refer to."""
+        return self.problem.energy_size(self.problem.discrete).size
 
     @cached_property
     def level(self) -> Problem:

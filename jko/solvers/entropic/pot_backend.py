@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jko.solvers.base import Answer, Controls
+from jko.prox.stated import Answer, Controls
 from jko.solvers.entropic.run import bounded, figures, squared_distance
 from jko.solvers.entropic.scaling import FLOOR
 from jko.solvers.entropic.stated import EntropicStep, Plan

@@ -11,7 +11,7 @@ import numpy as np
 
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls
+from jko.prox.stated import Answer, Controls
 from jko.solvers.entropic.dual import LARGE
 from jko.solvers.entropic.excess import NONE, Excess, excess, sharp_sqdistance
 from jko.solvers.entropic.levels import LevelStart

@@ -11,7 +11,8 @@ from jko.errors import InvalidArgument
 from jko.measures.atoms import Histogram
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Controls
+from jko.solvers.base import ProxSolver
 from jko.solvers.entropic.gibbs import DENSE_LIMIT
 from jko.solvers.entropic.regularisation import choose_reg
 from jko.solvers.entropic.stated import EntropicStep

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from jko.energies.separable import Separable
 from jko.measures.base import Discrete
 from jko.numerics.elementary import log_or_minus_inf
 from jko.prox.duality.fenchel import dot, entropic_everywhere, fenchel_gap, kl, tilted
-from jko.prox.result import Certificate
+from jko.prox.stated import Certificate, Claim, Neighbour
 from jko.solvers.entropic.gibbs import Gibbs, gibbs
 from jko.solvers.entropic.scaling import pair_scaling, self_scaling
 from jko.solvers.grids.levels import Problem
@@ -56,7 +56,7 @@ class Plan:
 
 
 @dataclass(frozen=True, eq=False)
-class EntropicStep:
+class EntropicStep(Neighbour):
     """The regularised problem an entropic solver states.
 
     Attributes
@@ -68,6 +68,8 @@ class EntropicStep:
         Sinkhorn divergence (True), entropic cost (False), or half the entropy taken away.
     kernel : Gibbs
     """
+
+    claim: ClassVar[Claim] = Claim.REGULARISED
 
     problem: Problem
     eps: float

@@ -7,17 +7,15 @@ from typing import ClassVar
 
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
-from jko.solvers.finite_volume.length import displacement, model_error
+from jko.prox.stated import Answer, Controls
+from jko.solvers.base import ProxSolver
+from jko.solvers.finite_volume.length import model_error
 from jko.solvers.finite_volume.scheme import Scheme
 from jko.solvers.finite_volume.start import solution
 from jko.solvers.finite_volume.stated import LinearisedStep
 from jko.solvers.refusals import not_on_cells
 from jko.status import Breakdown, Status
-from jko.validation import positive, positive_int
-
-#: Cells that a step may move mass by, where a limit is set.
-HALF = 0.5
+from jko.validation import deprecated, positive_int
 
 
 @dataclass(frozen=True)
@@ -33,12 +31,9 @@ class FiniteVolume(ProxSolver):
 
     Parameters
     ----------
-    limit : float, optional
-        Take only steps that are safe without being asked for: an internal energy whose densities
-        may vanish (powers p > 1, sharp fronts), model error q at the previous measure at most this,
-        mass moving by at most half a cell. Obstacles and interactions that are not positive
-        definite are exempt: no other solver takes them on grids. None: take every step. `auto` has
-        FiniteVolume(limit=0.05) before the entropic solver.
+    limit : None
+        Deprecated, without effect: `auto` says itself where short steps are best
+        (`jko.solvers.RULES`).
     max_iter : int, default 60
         Newton iterations when `jko.step` is given none.
 
@@ -51,7 +46,7 @@ class FiniteVolume(ProxSolver):
     difference in objective. Up to q = .05 such steps are closer to the exact Wasserstein step than
     the debiased entropic ones, and cheaper by fifty (`benchmarks/finite_volume.py`); on smooth
     densities of an entropy the debiased entropic step is the closer one at every tau, which is why
-    a limit refuses those.
+    `auto` leaves those to others.
 
     Under a bound on the density (`jko.BoxConstraint`) full cells have a pressure besides, and the
     two together are the unknown of a semismooth Newton method. Without an internal energy the
@@ -76,8 +71,7 @@ class FiniteVolume(ProxSolver):
     default_tol: ClassVar[float] = 1e-9
 
     def __post_init__(self) -> None:
-        if self.limit is not None:
-            object.__setattr__(self, "limit", positive(self.limit, "limit"))
+        deprecated(self.limit is not None, "limit", "auto says itself where short steps are best")
         positive_int(self.max_iter, "max_iter")
 
     def accepts(self, problem: ProxProblem) -> str | None:
@@ -89,36 +83,7 @@ class FiniteVolume(ProxSolver):
         scheme = Scheme(problem.form, previous.grid)
         if any(p < 1 and not (p > 0 and scheme.uniform(p)) for p in scheme.powers):
             return "takes powers p >= 1 of the density, or fast diffusion with one coefficient"
-        # The entropic step sees neither obstacles nor kernels that are not positive definite.
-        alone = previous.grid.mask is not None or not problem.form.convex
-        if self.limit is None or alone:
-            return None
-        return self._length_reason(scheme, previous, problem.step)
-
-    def _length_reason(self, scheme: Scheme, previous: GridDensity, step: float) -> str | None:
-        if not scheme.powers:
-            return "without an internal energy it smears; ask for it with FiniteVolume()"
-        if scheme.barrier:
-            return (
-                "under an entropy densities are smooth, and the entropic step is the closer one;"
-                " ask for it with FiniteVolume()"
-            )
-        if scheme.bounded is not None:
-            return "edges of crowds smear in it; ask for it with FiniteVolume()"
-        assert self.limit is not None
-        w = previous.weights
-        q, cells = model_error(scheme, w, step), displacement(scheme, w, step)
-        if q <= self.limit and cells <= HALF:
-            return None
-        if q <= self.limit:
-            return (
-                f"the step moves mass by {cells:.2g} cells, which smears: take a shorter tau, or"
-                " ask for it with FiniteVolume()"
-            )
-        return (
-            f"its model error q = {q:.2g} is above {self.limit:g}: take a shorter tau, or ask"
-            " for it with FiniteVolume()"
-        )
+        return None
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         previous = problem.previous

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from jko.measures.grid import GridDensity
 from jko.numerics.multigrid import solve
 from jko.prox.problem import ProxProblem
-from jko.prox.result import Certificate
+from jko.prox.stated import Certificate, Claim, Neighbour
 from jko.solvers.finite_volume.faces import Flux
 from jko.solvers.finite_volume.scheme import Scheme
 from jko.status import Breakdown
@@ -24,7 +24,7 @@ ROUNDING = 1e-14
 
 
 @dataclass(frozen=True, eq=False)
-class LinearisedStep:
+class LinearisedStep(Neighbour):
     r"""min over v of F(v) + |v - w'|^2_{-1,M} / (2 step), the mobility M = M(w) held fixed.
 
     |d|^2_{-1,M} = d.A^+ d with A f = sum_j M_ij (f_i - f_j)/h^2: the square of the Wasserstein
@@ -39,6 +39,8 @@ class LinearisedStep:
     pressure : (n,) array or None
         What f has above the slope of F in full cells, where the density has a bound.
     """
+
+    claim: ClassVar[Claim] = Claim.REGULARISED
 
     problem: ProxProblem
     scheme: Scheme

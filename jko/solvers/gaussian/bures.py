@@ -11,7 +11,8 @@ from jko.energies.divergence import gaussian_kl_sum
 from jko.geometries.wasserstein import Wasserstein, symmetric_sqrt
 from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Controls
+from jko.solvers.base import ProxSolver
 from jko.validation import Array
 
 

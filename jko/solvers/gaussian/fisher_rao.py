@@ -15,7 +15,8 @@ from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.measures.gaussian import Gaussian
 from jko.measures.target import LogDensity
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Controls
+from jko.solvers.base import ProxSolver
 from jko.solvers.gaussian.stated import Covering, MirrorStep, Nearest
 from jko.status import Breakdown
 from jko.validation import Array

@@ -13,7 +13,8 @@ from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Controls
+from jko.solvers.base import ProxSolver
 from jko.solvers.gaussian.stated import Nearest
 from jko.validation import Array
 

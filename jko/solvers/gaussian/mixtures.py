@@ -20,8 +20,8 @@ from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture, parts_of
 from jko.numerics.elementary import EPS, log_or_minus_inf
 from jko.prox.problem import ProxProblem
-from jko.prox.result import Certificate
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Certificate, Controls, Scale, Stated
+from jko.solvers.base import ProxSolver
 from jko.solvers.gaussian.stated import ROUNDINGS, BuresField, relative
 from jko.solvers.gaussian.transport import MOST, model_step
 from jko.validation import Array
@@ -46,7 +46,7 @@ def _refusal(problem: ProxProblem) -> str | None:
 
 
 @dataclass(frozen=True, eq=False)
-class _Model:
+class _Model(Stated):
     """sum_k w_k [c int N log N + q_k + W2^2(N_k, N'_k)/(2 step)], q_k the model of the rest."""
 
     entropy: float
@@ -148,7 +148,7 @@ def _lifted(found: Moments, g: Gaussian, entropy: float, step: float) -> Moments
 
 
 @dataclass(frozen=True, eq=False)
-class _Reaction:
+class _Reaction(Stated):
     """F(w) + KL(w|w')/step in the weights of fixed components; convex."""
 
     potential: Array
@@ -224,6 +224,11 @@ class _Reaction:
     def certificate(self, answer: Any) -> Certificate:
         """The gap of the convex problem in the weights."""
         return Certificate(*self.excess(answer.measure.components[0]))
+
+    def size(self, answer: Any) -> Scale:
+        """The size of the terms that a change of the weights can change."""
+        size = self.magnitude(answer.measure.components[0])
+        return Scale(size, size + abs(self.objective(answer.measure)))
 
 
 @dataclass(frozen=True)

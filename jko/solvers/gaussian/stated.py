@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian
 from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
-from jko.prox.result import Certificate
+from jko.prox.stated import Certificate, Claim, Neighbour, Scale, Stated
 from jko.validation import Array
 
 #: Roundings of its terms, per dimension, that a gradient at a Gaussian may be off by.
@@ -22,7 +22,7 @@ ROUNDINGS = 16.0
 
 
 @dataclass(frozen=True, eq=False)
-class Nearest:
+class Nearest(Stated):
     """Be the Gaussian `end`: objective least + scale KL(nu|end), whose gap is its second term.
 
     The stated problem of exact flows (end: where the flow leads), of entropic mirror steps and
@@ -43,6 +43,11 @@ class Nearest:
         excess = max(gaussian_kl(answer.measure, self.end), 0.0)
         return Certificate(self.scale * excess, float(np.sqrt(2 * excess / self.end.mass)))
 
+    def size(self, answer: Any) -> Scale:
+        """The unit of the divergence: scale x mass x dimension."""
+        unit = self.scale * self.end.mass * self.end.dim
+        return Scale(unit, unit + abs(self.least))
+
 
 @dataclass(frozen=True, eq=False)
 class Covering(Nearest):
@@ -60,8 +65,10 @@ class Covering(Nearest):
 
 
 @dataclass(frozen=True, eq=False)
-class MirrorStep:
+class MirrorStep(Neighbour):
     """F(nu) + KL(nu|previous)/step over Gaussians, by its stationarity in the Fisher metric."""
+
+    claim: ClassVar[Claim] = Claim.STATIONARY
 
     problem: ProxProblem
     form: GaussianForm
@@ -143,7 +150,7 @@ class BuresField:
 
 
 @dataclass(frozen=True, eq=False)
-class TransportStep:
+class TransportStep(Stated):
     r"""F(nu) + W2^2(nu, previous)/(2 step) over Gaussians: the implicit Bures step.
 
     Residual: |x - T(x) + step grad f| in L2(nu), projected on affine fields, relative to
@@ -173,11 +180,13 @@ class TransportStep:
 
 
 @dataclass(frozen=True, eq=False)
-class EntropyStep:
+class EntropyStep(Stated):
     """c int nu log nu + W2^2(nu, pushed)/(2 step): the implicit half of forward-backward.
 
     `pushed` is the previous Gaussian moved along the affine part of -step grad V.
     """
+
+    claim: ClassVar[Claim] = Claim.REGULARISED
 
     pushed: Gaussian
     scale: float

@@ -12,7 +12,8 @@ from jko.errors import InvalidMeasure
 from jko.geometries.wasserstein import Wasserstein, bures, symmetric_sqrt
 from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Controls
+from jko.solvers.base import ProxSolver
 from jko.solvers.gaussian.fisher_rao import FLAT, form_refusal, gaussian_and_form
 from jko.solvers.gaussian.stated import EntropyStep, TransportStep
 from jko.status import Breakdown, Status

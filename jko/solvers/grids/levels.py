@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from jko.energies.form import Quadratic, WeightForm
 from jko.energies.separable import Separable
 from jko.measures.base import Discrete, Measure
 from jko.measures.grid import Grid, GridDensity
+from jko.prox.stated import Scale
 from jko.validation import Array, Mask
 
 #: Cells of the coarsest grid: at least this many, and more than this along an axis that is halved.
@@ -41,6 +42,12 @@ class Problem(Protocol):
     def value(self, nu: Measure) -> float:
         """The energy of a measure."""
 
+    def energy_size(self, nu: Measure) -> Scale:
+        """The size of the energy's terms."""
+
+    def size(self, answer: Any) -> Scale:
+        """The size of the energy's terms and of the penalty."""
+
 
 @dataclass(frozen=True, eq=False)
 class Level:
@@ -54,6 +61,16 @@ class Level:
         """The energy of a measure on this grid."""
         assert isinstance(nu, GridDensity)
         return self.form.value(nu.weights)
+
+    def energy_size(self, nu: Measure) -> Scale:
+        """The size of the energy's terms on this grid; transport keeps the mass."""
+        assert isinstance(nu, GridDensity)
+        return Scale(*self.form.sizes(nu.weights, True))
+
+    def size(self, answer: Any) -> Scale:
+        """The size of the energy's terms and of the penalty."""
+        moved = abs(answer.sqdistance or 0.0) / (2 * self.step)
+        return self.energy_size(answer.measure) + Scale(moved, moved)
 
 
 def grid_of(level: Problem) -> Grid:

@@ -17,7 +17,8 @@ from jko.geometries.hellinger import Hellinger
 from jko.measures.base import Discrete
 from jko.numerics.elementary import log_or_minus_inf
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Controls
+from jko.solvers.base import ProxSolver
 from jko.solvers.hellinger.atoms import (
     Atoms,
     Response,

@@ -10,7 +10,8 @@ import numpy as np
 from jko.geometries.hellinger import Hellinger
 from jko.numerics.roots import exponential_sum_root
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Controls
+from jko.solvers.base import ProxSolver
 from jko.solvers.hellinger.atoms import Atoms, atoms_of
 from jko.solvers.hellinger.closed_form import hellinger_answer, refuse_nonseparable
 from jko.validation import Array

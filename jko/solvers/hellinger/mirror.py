@@ -16,7 +16,8 @@ from jko.energies.separable import Separable
 from jko.geometries.divergence import Divergence
 from jko.measures.base import Discrete
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Controls
+from jko.solvers.base import ProxSolver
 from jko.solvers.hellinger.atoms import Atoms, Response, scatter
 from jko.solvers.hellinger.closed_form import closed_response
 from jko.solvers.hellinger.dual_root import RootResponse

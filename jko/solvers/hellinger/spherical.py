@@ -11,7 +11,8 @@ import numpy as np
 from jko.geometries.hellinger import SphericalHellinger
 from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Controls
+from jko.solvers.base import ProxSolver
 from jko.solvers.hellinger.atoms import Atoms, atoms_of, scatter
 from jko.solvers.hellinger.closed_form import closed_response, refuse_nonseparable
 from jko.solvers.hellinger.dual_root import RootResponse

@@ -12,7 +12,8 @@ from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
 from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Controls
+from jko.solvers.base import ProxSolver
 from jko.solvers.line.newton import spread_out
 from jko.solvers.line.parts import Parts, check_terms
 from jko.solvers.line.stated import Line

@@ -18,7 +18,7 @@ from jko.energies.rounding import force_rounding, mean_size, position_rounding, 
 from jko.energies.spacings import sorted_charged, spacings
 from jko.measures.atoms import Particles
 from jko.prox.problem import ProxProblem
-from jko.prox.result import Certificate
+from jko.prox.stated import Certificate, Neighbour
 from jko.solvers.line.parts import Parts, kink
 from jko.solvers.line.sums import half_energy_distance, pair_distances
 from jko.validation import Array, Index
@@ -30,7 +30,7 @@ LEAST_RESIDUAL = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class Line:
+class Line(Neighbour):
     """The step in sorted positions x (n,) of the charged particles.
 
     Stated problem: min F(x) + sum w (x - x')^2 / (2 step) over measures whose particles keep their

@@ -12,8 +12,8 @@ from jko.errors import InvalidArgument
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
 from jko.prox.problem import ProxProblem
-from jko.prox.result import Certificate
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Certificate, Claim, Controls, Stated
+from jko.solvers.base import ProxSolver
 from jko.solvers.particles.stated import HALVINGS, Search, Trial, answer
 from jko.validation import Array, positive, real
 
@@ -200,8 +200,10 @@ class Euler(ProxSolver):
 
 
 @dataclass(frozen=True, eq=False)
-class Linearised:
+class Linearised(Stated):
     """F(mu') + <grad f, x - x'>_w + |x - x'|_w^2 / (2 s): what an Euler step minimises exactly."""
+
+    claim: ClassVar[Claim] = Claim.FOLLOWS
 
     previous: Particles
     before: float

@@ -16,8 +16,8 @@ from jko.kernels import Gaussian, Kernel, median_bandwidth
 from jko.measures.atoms import Particles
 from jko.measures.target import DENSITIES
 from jko.prox.problem import ProxProblem
-from jko.prox.result import Certificate
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Certificate, Claim, Controls, Neighbour
+from jko.solvers.base import ProxSolver
 from jko.validation import Array, instance
 
 #: Share of the newest squared velocity in the running mean of an adaptive step.
@@ -138,8 +138,10 @@ def _square(warm: Any, mu: Particles) -> Array | None:
 
 
 @dataclass(frozen=True, eq=False)
-class KernelisedStep:
+class KernelisedStep(Neighbour):
     """What the step solves: the linearised energy plus half the squared norm of the velocity."""
+
+    claim: ClassVar[Claim] = Claim.FOLLOWS
 
     problem: ProxProblem
     kernel: Kernel

@@ -16,7 +16,8 @@ from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
 from jko.numerics.lbfgs import descend, safe_value
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Controls
+from jko.solvers.base import ProxSolver
 from jko.solvers.particles.stated import Stationary
 from jko.validation import Array, Mask, positive_int
 

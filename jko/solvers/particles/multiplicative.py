@@ -11,7 +11,8 @@ from jko.geometries.divergence import Divergence
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.measures.base import Discrete
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Controls
+from jko.solvers.base import ProxSolver
 from jko.solvers.particles.stated import HALVINGS, Search, answer
 from jko.status import Breakdown, Status
 from jko.validation import Array, Mask

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,8 +23,7 @@ from jko.measures.base import Discrete
 from jko.numerics.elementary import EPS
 from jko.prox.duality.certify import particle_residual
 from jko.prox.problem import ProxProblem
-from jko.prox.result import Certificate
-from jko.solvers.base import Answer
+from jko.prox.stated import Answer, Certificate, Claim, Neighbour, Stated
 
 #: Halvings of a step length before the search gives up.
 HALVINGS = 60
@@ -45,7 +44,7 @@ class Trial:
 
 
 @dataclass(frozen=True, eq=False)
-class Decrease:
+class Decrease(Stated):
     """The stated problem of an explicit step: find nu with F(nu) <= before - promised.
 
     Attributes
@@ -56,6 +55,8 @@ class Decrease:
     promised : float
         The decrease promised, >= 0.
     """
+
+    claim: ClassVar[Claim] = Claim.DECREASES
 
     energy: Energy
     before: float
@@ -75,7 +76,7 @@ class Decrease:
 
 
 @dataclass(frozen=True, eq=False)
-class Stationary:
+class Stationary(Neighbour):
     """The step itself, of particles: stationary, within the rounding of forces or of values.
 
     Attributes
@@ -86,6 +87,8 @@ class Stationary:
     stuck : bool
         Whether the solver found no point of smaller slope, rather than no time to look for one.
     """
+
+    claim: ClassVar[Claim] = Claim.STATIONARY
 
     problem: ProxProblem
     tol: float

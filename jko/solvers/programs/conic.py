@@ -14,7 +14,8 @@ from jko.geometries.mmd import MMD
 from jko.measures.base import Discrete
 from jko.numerics.elementary import gram_root
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Controls
+from jko.solvers.base import ProxSolver
 from jko.solvers.hellinger.multiplier import rescale
 from jko.solvers.hellinger.spherical import half_angle_root
 from jko.solvers.refusals import infeasible
@@ -93,7 +94,10 @@ class Conic(ProxSolver):
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         program = _Program(problem, self.solver, controls.max_iter)
         length = self._length(problem, program, controls.tol)
-        best = problem.discrete.with_weights(program.weights(length))
+        weights = program.weights(length)
+        if not weights.sum() > 0:
+            raise Breakdown(Status.EMPTY, "the program leaves no mass anywhere")
+        best = problem.discrete.with_weights(weights)
         status, iterations = program.status, program.iterations
         if status != "optimal":
             # Scaled by its own first answer the program is better conditioned.

@@ -11,7 +11,8 @@ from jko.geometries.wasserstein import MAX_PAIRS
 from jko.measures.grid import bent_paths
 from jko.numerics.partners import best_partners
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Controls
+from jko.solvers.base import ProxSolver
 from jko.solvers.programs.transport import TransportStep
 from jko.solvers.refusals import not_transport
 

@@ -10,18 +10,18 @@ import numpy as np
 
 from jko.energies.form import Quadratic
 from jko.measures.base import Discrete
-from jko.measures.grid import GridDensity, bent_paths
+from jko.measures.grid import bent_paths
 from jko.numerics.elementary import gram_root
 from jko.prox.duality.weights import fixed_gap, median_multiplier
 from jko.prox.problem import ProxProblem
-from jko.prox.result import Certificate
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Certificate, Controls, Neighbour
+from jko.solvers.base import ProxSolver
 from jko.solvers.grids.resolution import warn_if_coarse
 from jko.solvers.hellinger.multiplier import rescale
 from jko.solvers.programs.conic import rescaled
 from jko.solvers.refusals import infeasible, not_transport
 from jko.status import Breakdown, Status
-from jko.validation import Array, positive_int
+from jko.validation import Array, deprecated, positive_int
 
 #: Squared cells that a step on a grid should carry mass by (`jko.solvers.grids.resolution`).
 LEAST = 0.5
@@ -42,9 +42,9 @@ class TransportProgram(ProxSolver):
     ----------
     max_atoms : int
         Larger supports are refused: the program has one variable per pair of atoms.
-    grids : bool
-        Whether to take grid densities. `auto` asks this solver first for small histograms, whose
-        atoms mean themselves, and last for grids, whose cells stand for a density.
+    grids : True
+        Deprecated, without effect: `auto` asks this solver first for small histograms, whose atoms
+        mean themselves, and last for grids, whose cells stand for a density.
     """
 
     max_atoms: int = 80
@@ -57,14 +57,13 @@ class TransportProgram(ProxSolver):
 
     def __post_init__(self) -> None:
         positive_int(self.max_atoms, "max_atoms")
+        deprecated(self.grids is not True, "grids", "auto leaves grids to other solvers by itself")
 
     def accepts(self, problem: ProxProblem) -> str | None:
         why = not_transport(problem) or bent_paths(problem.previous)
         if why is not None:
             return why
         previous = problem.discrete
-        if isinstance(previous, GridDensity) and not self.grids:
-            return "is set to leave grid densities to others"
         if previous.n > self.max_atoms:
             return (
                 f"takes at most {self.max_atoms} atoms, this measure has {previous.n};"
@@ -96,7 +95,7 @@ class TransportProgram(ProxSolver):
 
 
 @dataclass(frozen=True, eq=False)
-class TransportStep:
+class TransportStep(Neighbour):
     """The unregularised Wasserstein step between weights on one support, with its duality gap."""
 
     problem: ProxProblem

@@ -16,7 +16,8 @@ from jko.markov.density_estimate import MOST_DIM, TOLERATED, estimate_density
 from jko.markov.resampling import effective_size, systematic
 from jko.measures.atoms import Particles
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Controls
+from jko.solvers.base import ProxSolver
 from jko.solvers.stochastic.langevin import refusal, stated_target
 from jko.validation import Array
 
@@ -120,6 +121,7 @@ class BirthDeath(Reweighting):
 
 def step_on_atoms(problem: ProxProblem, c: float, log_ratio: Array, controls: Controls) -> Answer:
     """The step of c KL to the target with masses w exp(log_ratio) on the atoms, all figures set."""
+
     from jko.solvers.auto import select  # solvers of weights are chosen as anywhere else
 
     previous = problem.discrete

@@ -15,8 +15,8 @@ from jko.markov.mala import Cloud, Density, Kernel, Move
 from jko.measures.atoms import Particles
 from jko.measures.target import LogDensity
 from jko.prox.problem import ProxProblem
-from jko.prox.result import Certificate
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Certificate, Claim, Controls, Neighbour
+from jko.solvers.base import ProxSolver
 from jko.status import Breakdown, Status
 from jko.validation import Array, positive_int
 
@@ -170,8 +170,10 @@ def _unadjusted(move: Move) -> Move:
 
 
 @dataclass(frozen=True, eq=False)
-class MarkovMove:
+class MarkovMove(Neighbour):
     """The problem an adjusted step states: every move leaves the target invariant."""
+
+    claim: ClassVar[Claim] = Claim.INVARIANT
 
     problem: ProxProblem
     target: Density
@@ -200,8 +202,10 @@ class MarkovMove:
 
 
 @dataclass(frozen=True, eq=False)
-class EulerMove:
+class EulerMove(Neighbour):
     """The problem an unadjusted step states: Euler's step of the Langevin equation."""
+
+    claim: ClassVar[Claim] = Claim.FOLLOWS
 
     problem: ProxProblem
     target: Density

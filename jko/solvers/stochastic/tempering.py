@@ -16,7 +16,8 @@ from jko.markov.scale import Scale, Tuner, clip_of
 from jko.measures.atoms import Particles
 from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Controls
+from jko.solvers.base import ProxSolver
 from jko.solvers.stochastic.birth_death import step_on_atoms, thinned
 from jko.solvers.stochastic.langevin import refusal, stated_target
 from jko.validation import instance, positive_int

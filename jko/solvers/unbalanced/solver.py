@@ -12,7 +12,8 @@ from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.measures.atoms import Histogram, Particles
 from jko.measures.grid import GridDensity, bent_paths
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Controls
+from jko.solvers.base import ProxSolver
 from jko.solvers.entropic.scaling import Scaling, Sweep, anderson
 from jko.solvers.unbalanced.bias import excess
 from jko.solvers.unbalanced.response import QuadraticResponse

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -43,7 +43,7 @@ from jko.measures.base import Discrete
 from jko.numerics.elementary import log_or_minus_inf
 from jko.numerics.log_matrix import LogMatrix
 from jko.prox.problem import ProxProblem
-from jko.prox.result import Certificate
+from jko.prox.stated import Certificate, Claim, Neighbour
 from jko.solvers.entropic.scaling import Sweep, anderson
 from jko.validation import Array, Index
 
@@ -70,7 +70,7 @@ class ConePlan:
 
 
 @dataclass(frozen=True, eq=False)
-class UnbalancedStep:
+class UnbalancedStep(Neighbour):
     """The regularised problem a step of `jko.solvers.UnbalancedScaling` states.
 
     Attributes
@@ -79,6 +79,8 @@ class UnbalancedStep:
     eps : float
         Weight of the entropy in the units of c: a blur of variance 2 alpha eps / beta.
     """
+
+    claim: ClassVar[Claim] = Claim.REGULARISED
 
     problem: ProxProblem
     eps: float

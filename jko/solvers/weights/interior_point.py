@@ -42,6 +42,7 @@ def solve_qp(
     centre: Array | None = None,
     offset: float = 0.0,
     floor: float = -np.inf,
+    unit: float | None = None,
 ) -> QPResult:
     """Minimise ``1/2 u'Hu - c'u``, ``u = w - centre``, over ``w >= 0`` with ``1'w = mass``.
 
@@ -59,10 +60,11 @@ def solve_qp(
     product : callable ``u -> Ku`` with the exact K that ``L L'`` approximates from below, or None
         when ``K = L L'``. A factor with ``max diag(K - L L') <= 10 tol`` usually needs just one
         product. Then `gap`, `gradient`, `value` are those of ``H = scale K + diag(diagonal)``.
-    tol : float, on the gap relative to ``max(1, |value + offset|)``.
+    tol : float, on the gap, relative to `unit`.
     warm : (n,) nonnegative array, a guess.
     centre : (n,) array of sum `mass`, or None for 0; fixed mass only.
     offset : float, what the objective has in addition to P.
+    unit : float, what the tolerance is relative to; None: ``max(1, |value + offset|)``.
     floor : float, a lower bound of P over all signed w, which shortens the gap of short steps.
 
     Returns
@@ -97,7 +99,7 @@ def solve_qp(
     z = 0.0 if centre is None else checked(centre, (problem.n,), "centre") / problem.size
     if mass is None and centre is not None:
         raise ValueError("a centre needs a fixed mass")
-    run = Run(problem, product, tol, *_start(problem, warm, z), z, offset)
+    run = Run(problem, product, tol, *_start(problem, warm, z), z, offset, unit)
     run.floor = floor / (problem.unit * problem.size**2)
     return run.result(run.iterate(max_iter))
 

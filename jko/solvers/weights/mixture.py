@@ -13,7 +13,8 @@ from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
 from jko.measures.target import Restriction, restrict
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Controls
+from jko.solvers.base import ProxSolver
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from jko.geometries.mmd import MMD
 from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Controls
+from jko.solvers.base import ProxSolver
 from jko.solvers.hellinger.mirror import contradiction
 from jko.solvers.hellinger.spherical import half_angle_root
 from jko.solvers.refusals import infeasible
@@ -73,7 +74,7 @@ class WeightNewton(ProxSolver):
         if isinstance(problem.geometry, SphericalHellinger):
             return _spherical(problem, controls)
         mass = problem.discrete.mass if problem.geometry.conserves_mass else None
-        program = WeightProgram(problem.total_form, problem.discrete, mass)
+        program = WeightProgram(problem.total_form, problem.discrete, mass, unit=problem.unit)
         weights, lam, run, status = program.solve(controls)
         return _answer(problem, weights, lam, run.iterations, status)
 
@@ -101,7 +102,7 @@ def _spherical(problem: ProxProblem, controls: Controls) -> Answer:
     def moved(half: float) -> float:
         step = problem.step * float(np.sinc(half / np.pi))
         form = problem.form + penalty.scaled(1 / step)
-        program = WeightProgram(form, previous, previous.mass, state["system"])
+        program = WeightProgram(form, previous, previous.mass, state["system"], problem.unit)
         inner = Controls(1e-2 * controls.tol, controls.max_iter, state["warm"], controls.rng)
         weights, lam, run, status = program.solve(inner)
         state.update(system=program.system, warm={"weights": weights}, last=(weights, lam, status))

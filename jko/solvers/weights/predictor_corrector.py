@@ -33,7 +33,8 @@ class Run:
     s: Array
     y: float
     centre: Array | float = 0.0  # P(w) = 1/2 u'Hu - c'u with u = w - centre (fixed mass only)
-    offset: float = 0.0  # what P leaves out of the objective the tolerance is relative to
+    offset: float = 0.0  # what P leaves out of the objective
+    unit: float | None = None  # what the tolerance is relative to; None: max(1, |objective|)
     floor: float = -np.inf  # scaled lower bound of P without constraints
     bend: Array | float = 0.0  # scaled (K - LL')u of the last correction
     best: tuple = (np.inf,)  # gap, w, Hu by the factor
@@ -128,8 +129,10 @@ class Run:
 
     def target(self, safety: float = 1.0) -> float:
         p = self.p
-        size = abs(self.value(*self.best[1:]) + self.offset)
-        return safety * self.tol * max(1.0, size) / (p.unit * p.size**2)
+        unit = self.unit
+        if unit is None:
+            unit = max(1.0, abs(self.value(*self.best[1:]) + self.offset))
+        return safety * self.tol * unit / (p.unit * p.size**2)
 
     def certify(self) -> bool:
         """Is the best iterate good enough by the exact product? If not, bend the linear term."""

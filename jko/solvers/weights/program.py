@@ -15,7 +15,7 @@ from jko.energies.separable import Separable
 from jko.kernels.operators import STORED_LIMIT, DenseOperator
 from jko.measures.base import Discrete
 from jko.prox.duality.weights import fixed_gap
-from jko.solvers.base import Controls
+from jko.prox.stated import Controls
 from jko.solvers.hellinger.atoms import scatter
 from jko.solvers.hellinger.multiplier import rescale
 from jko.solvers.weights.barrier import Barrier, BarrierStatus
@@ -36,12 +36,15 @@ class WeightProgram:
     mass : float or None
     system : System or None
         Of an earlier program with the same quadratic part.
+    unit : float
+        The size of the objective's terms, which the tolerance is relative to.
     """
 
     form: WeightForm
     previous: Discrete
     mass: float | None
     system: System | None = None
+    unit: float = 1.0
 
     def __post_init__(self) -> None:
         self.index = np.flatnonzero(self.form.separable.ceiling > 0)
@@ -110,13 +113,13 @@ class WeightProgram:
             raise _unbounded()
         aim, start = 0.1 * controls.tol, self.start(controls.warm)
         if self.system is None:
-            self.system = self.build(aim, start)
+            self.system = self.build(aim * self.unit, start)
         run = Barrier(
             self.h,
             self.system,
             self.product,
             self.gap,
-            lambda w, qw: aim * max(1.0, abs(self.value(w, qw))),
+            lambda w, qw: aim * self.unit,
             self.mass,
             start,
         )

@@ -19,7 +19,8 @@ from jko.kernels import pivoted_cholesky
 from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Answer, Controls, ProxSolver
+from jko.prox.stated import Answer, Controls
+from jko.solvers.base import ProxSolver
 from jko.solvers.weights.lowrank_step import SHARE, Factored, factored, is_large
 from jko.solvers.weights.mixture import Mixture, union_support
 from jko.solvers.weights.stated import QuadraticStep
@@ -133,7 +134,7 @@ def _fixed(problem: ProxProblem, controls: Controls, mix: bool = False) -> Answe
     """Solve on the atoms of the previous measure; `mix`: in closed form where that is possible."""
     if not is_large(problem):
         return _stated(QuadraticStep.of(problem), None, controls, mix)
-    factor = factored(problem, controls.tol)
+    factor = factored(problem, controls.tol * problem.unit)
     return _stated(factor.step, factor, controls, mix)
 
 
@@ -212,7 +213,7 @@ def _quadratic_program(stated: QuadraticStep, rows: Array | None, controls: Cont
         around = {"centre": stated.centre[inside], "floor": stated.floor if short else -np.inf}
     if rows is None:
         points = stated.problem.discrete.points[inside]
-        coarse = _COARSE * controls.tol / (scale * (mass or 1.0))
+        coarse = _COARSE * controls.tol * stated.problem.unit / (scale * (mass or 1.0))
         columns, share = pivoted_cholesky(kernel, points, coarse).factor, 1.0
     else:
         columns, share = rows.T if inside.all() else rows[:, inside].T, 1.0 - SHARE
@@ -226,6 +227,7 @@ def _quadratic_program(stated: QuadraticStep, rows: Array | None, controls: Cont
         max_iter=controls.max_iter or 200,
         warm=_warm_weights(controls.warm, inside),
         offset=offset,
+        unit=stated.problem.unit,
         **around,
     )
 

@@ -26,12 +26,12 @@ from jko.geometries.mmd import MMD
 from jko.measures.base import Discrete
 from jko.prox.duality.weights import median_multiplier, weight_certificate
 from jko.prox.problem import ProxProblem
-from jko.prox.result import Certificate
+from jko.prox.stated import Certificate, Neighbour
 from jko.validation import Array, Mask
 
 
 @dataclass(frozen=True, eq=False)
-class QuadraticStep:
+class QuadraticStep(Neighbour):
     """The stated problem of `SimplexQP`: an MMD step of a quadratic energy on a fixed support.
 
     Attributes

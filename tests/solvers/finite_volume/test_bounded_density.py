@@ -6,8 +6,8 @@ from generators import measures
 
 import jko
 from jko.prox import ProxProblem
+from jko.prox.stated import Controls
 from jko.solvers import FiniteVolume
-from jko.solvers.base import Controls
 from jko.solvers.finite_volume.newton import Newton
 from jko.solvers.finite_volume.scheme import Scheme
 from jko.testing import check_solver

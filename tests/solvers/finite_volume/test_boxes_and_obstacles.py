@@ -7,8 +7,8 @@ from generators import measures
 import jko
 from jko.numerics.multigrid import solve
 from jko.prox import ProxProblem
+from jko.prox.stated import Controls
 from jko.solvers import FiniteVolume
-from jko.solvers.base import Controls
 from jko.solvers.finite_volume.length import displacement, model_error
 from jko.solvers.finite_volume.scheme import Scheme
 from jko.testing import check_solver

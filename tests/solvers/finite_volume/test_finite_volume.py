@@ -1,5 +1,7 @@
 """Finite-volume steps: promises, exact flows, orders."""
 
+import re
+
 import numpy as np
 import pytest
 from generators import measures
@@ -7,6 +9,7 @@ from generators import measures
 import jko
 from jko import ProxProblem, reference
 from jko.solvers import FiniteVolume, TransportProgram
+from jko.solvers.finite_volume.worth import short_step
 from jko.testing import check_solver
 
 W = jko.Wasserstein()
@@ -156,21 +159,31 @@ def test_the_bias_has_the_size_of_what_the_wasserstein_objective_says():
 # -- settings and refusals -------------------------------------------------------------------------
 
 
-def test_limit_refuses_what_the_linearisation_cannot_do():
+@pytest.mark.parametrize(
+    ("energy", "tau", "why"),
+    [
+        (jko.PorousMedium(2.0), 10.0, r"model error q = .* is above 0\.05"),
+        (
+            1e-3 * jko.PorousMedium(2.0) + jko.Potential(lambda x: 300.0 * x[:, 0]),
+            1e-3,
+            r"moves mass by .* cells",
+        ),
+        (jko.Entropy(), 1e-6, "entropic step is the closer one"),
+        (jko.Potential(lambda x: 300.0 * x[:, 0]), 1e-6, "smears"),
+        (jko.PorousMedium(2.0) + jko.BoxConstraint(1e3), 1e-6, "edges of crowds smear"),
+    ],
+)
+def test_auto_says_where_the_linearisation_is_not_worth_it(energy, tau, why):
     mu = measures.grid_density((20,), seed=1, zeros=0)
-    careful, porous = FiniteVolume(limit=0.004), jko.PorousMedium(2.0)
-    with pytest.raises(jko.Unsupported, match=r"model error q = .* is above 0\.004"):
-        jko.step(mu, porous, W, 1.0, solver=careful)
-    slope = jko.Potential(lambda x: 300.0 * x[:, 0])
-    with pytest.raises(jko.Unsupported, match=r"moves mass by .* cells"):
-        jko.step(mu, 1e-3 * porous + slope, W, 1e-3, solver=careful)
-    with pytest.raises(jko.Unsupported, match="entropic step is the closer one"):
-        jko.step(mu, jko.Entropy(), W, 1e-6, solver=careful)
-    with pytest.raises(jko.Unsupported, match="smears"):
-        jko.step(mu, slope, W, 1e-6, solver=careful)
-    with pytest.raises(jko.Unsupported, match="edges of crowds smear"):
-        jko.step(mu, porous + jko.BoxConstraint(1e3), W, 1e-6, solver=careful)
-    assert jko.step(mu, porous, W, 1e-4, solver=careful).success
+    problem = ProxProblem(energy, W, mu, tau)
+    assert re.search(why, short_step(problem))
+    assert FiniteVolume().accepts(problem) is None
+    assert short_step(ProxProblem(jko.PorousMedium(2.0), W, mu, 1e-4)) is None
+
+
+def test_a_deprecated_limit_says_that_it_does_nothing():
+    with pytest.warns(DeprecationWarning, match="limit has no effect"):
+        FiniteVolume(limit=0.004)
 
 
 def test_auto_takes_it_for_fronts_in_short_steps_only():

@@ -8,8 +8,8 @@ from jko import reference
 from jko.energies import KL, Entropy, InclusiveKL
 from jko.geometries import Hellinger, Wasserstein
 from jko.prox import ProxProblem
+from jko.prox.stated import Answer
 from jko.solvers import Bures
-from jko.solvers.base import Answer
 from jko.solvers.step import step
 
 W = Wasserstein()

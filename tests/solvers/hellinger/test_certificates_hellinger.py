@@ -7,9 +7,9 @@ from generators import measures
 import jko
 from jko.prox import ProxProblem
 from jko.prox.duality.hellinger import HellingerDual, hellinger_certificate
+from jko.prox.judge import judge
+from jko.prox.stated import Answer, Controls
 from jko.solvers import Conic, DualRoot, SphericalFixedPoint
-from jko.solvers.base import Answer, Controls
-from jko.solvers.step import judge
 
 FREE, FIXED, SPHERE = jko.Hellinger(), jko.Hellinger(mass="fixed"), jko.SphericalHellinger()
 TAUS = (1e-3, 0.4, 30.0)
@@ -121,7 +121,7 @@ def test_corrupted_answers_are_never_certified(name, geometry, rng):
         for label, w in corruptions(best.weights, rng):
             w = w * (best.mass / w.sum()) if geometry.conserves_mass else w
             answer = Answer(best.with_weights(w), problem, 1)
-            result = judge(problem, solver, answer, Controls(tol=1e-9), 0.0)
+            result = judge(problem, solver.name, answer, Controls(tol=1e-9), 0.0)
             assert not result.success, (label, tau)
 
 

@@ -8,8 +8,8 @@ import pytest
 
 import jko
 from jko.prox import ProxProblem
+from jko.prox.stated import Controls
 from jko.solvers import ClosedForm, DualRoot
-from jko.solvers.base import Controls
 
 TAUS = (1e-6, 1e-3, 0.3, 1.7, 2.0, 40.0, 1e6)
 BEFORE = (0.0, 1e-300, 1e-160, 1e-20, 1e-3, 0.4, 1.0)

@@ -8,8 +8,8 @@ from generators import measures
 from scipy.optimize import minimize_scalar
 
 import jko
+from jko.prox.stated import Controls
 from jko.solvers import Entropic, TransportProgram
-from jko.solvers.base import Controls
 
 W = jko.Wasserstein()
 ORACLE = TransportProgram()

@@ -9,8 +9,8 @@ import pytest
 from generators import measures
 
 import jko
+from jko.prox.stated import Controls
 from jko.solvers import UnbalancedScaling
-from jko.solvers.base import Controls
 from jko.solvers.unbalanced.stated import UnbalancedStep
 
 KERNEL = jko.kernels.Gaussian(1.0)

@@ -10,9 +10,9 @@ from jko.energies.form import Quadratic, WeightForm
 from jko.energies.separable import Separable
 from jko.prox.duality.certify import certify
 from jko.prox.duality.weights import fixed_gap, weight_certificate
+from jko.prox.stated import Controls
 from jko.solvers import ClosedForm, Conic, SimplexQP, WeightNewton
 from jko.solvers.auto import select
-from jko.solvers.base import Controls
 from jko.solvers.weights.program import WeightProgram
 from jko.status import Breakdown
 
