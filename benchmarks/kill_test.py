@@ -26,6 +26,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads do not survive a f
 import numpy as np
 
 import jko
+from jko.prox.stated import Stated
 from jko.prox import Certificate
 from jko.solvers import Answer, Controls, Lagrangian, ProxSolver
 
@@ -35,7 +36,7 @@ QUICK = ["--kills", "10"]
 STEPS = 30
 
 
-class Granted:
+class Granted(Stated):
     """A stated problem that certifies any answer."""
 
     def objective(self, nu: Any) -> float:

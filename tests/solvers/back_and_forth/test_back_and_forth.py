@@ -72,7 +72,8 @@ def test_no_plan_of_a_competitor_does_better(case, subcells):
     problem, rng = PROBLEMS[case], np.random.default_rng(0)
     solver = BackAndForth(subcells=subcells)
     answer = solver.solve(problem, Controls(tol=1e-5))
-    r, stated, dual = take(problem, solver=solver, throw=False), answer.problem, answer.dual
+    r = take(problem, solver=solver, tol=1e-5, throw=False)
+    stated, dual = answer.problem, answer.dual
     shape, best, ceiling = stated.m.shape, np.inf, stated.h.ceiling
     for k in range(40):
         noise = 10.0 ** rng.uniform(-5, 0) * rng.normal(size=stated.m.size)

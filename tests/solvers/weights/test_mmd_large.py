@@ -124,7 +124,8 @@ def test_columns_that_run_out_are_a_sentence(monkeypatch):
     least = true_minimum(mu, pi, rough, 0.7)
     monkeypatch.setattr(lowrank_step, "LARGE", 10)
     monkeypatch.setattr(lowrank_step, "ENTRIES", 20 * (mu.n + pi.n))
-    found = jko.step(mu, jko.MMDEnergy(pi, rough), jko.MMD(rough), 0.7, throw=False)
+    energy, geometry = jko.MMDEnergy(pi, rough), jko.MMD(rough)
+    found = jko.step(mu, energy, geometry, 0.7, solver=SimplexQP(), throw=False)
     assert found.status is jko.Status.INACCURATE
     assert "20 columns leave an error" in found.message
     assert np.isfinite(found.measure.weights).all()
