@@ -26,8 +26,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads do not survive a f
 import numpy as np
 
 import jko
-from jko.prox.stated import Stated
 from jko.prox import Certificate
+from jko.prox.stated import Stated
 from jko.solvers import Answer, Controls, Lagrangian, ProxSolver
 
 #: What `python -m benchmarks` passes: sizes fit for a minute.

@@ -237,13 +237,11 @@ def _require_kinds(sol: Trajectory) -> None:
 
 
 def _verdict(claims: Mapping[str, int]) -> str:
-    """What the steps are, all of them good: certified, or something that is no certificate."""
+    """What the steps are, all of them good: certified, or something no certificate bounds."""
     named = [Claim[name] for name in claims if name]
-    weaker = [c for c in named if c in (Claim.FOLLOWS, Claim.INVARIANT)]
-    words = ", ".join(c.verdict for c in named)
-    if weaker:
-        return f"all good ({words})"
-    return f"all certified ({words})" if words else "all certified"
+    good = "all certified" if all(c.certifies for c in named) else "all steps good"
+    words = ", ".join(c.noun for c in named)
+    return f"{good} ({words})" if words else good
 
 
 def _checks(sol: Trajectory) -> Iterator[Identity]:

@@ -92,7 +92,8 @@ class StepResult:
         evidence = "gap" if self.gap is not None else "residual"
         value = self.gap if self.gap is not None else self.residual
         shown = "none" if value is None else f"{value:.1e}"
-        verdict = self.claim.verdict if self.success else self.status.name.lower()
+        good = f"certified {self.claim.noun}" if self.claim.certifies else self.claim.noun
+        verdict = good if self.success else self.status.name.lower()
         return (
             f"StepResult({verdict} by {self.solver}: energy={self.energy:.6g},"
             f" sqdistance={self.sqdistance:.6g}, {evidence}={shown}, {self.iterations} iterations)"

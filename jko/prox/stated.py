@@ -32,17 +32,22 @@ class Claim(Enum):
     INVARIANT = "The move is one of a Markov kernel that keeps the target's law."
 
     @property
-    def verdict(self) -> str:
-        """The words for a step that keeps this claim."""
-        return _VERDICTS[self]
+    def noun(self) -> str:
+        """What a step that keeps this claim is."""
+        return _NOUNS[self]
+
+    @property
+    def certifies(self) -> bool:
+        """Whether there is something about the new measure that a certificate bounds."""
+        return self not in (Claim.FOLLOWS, Claim.INVARIANT)
 
 
-_VERDICTS = {
-    Claim.MINIMISES: "certified minimum",
-    Claim.REGULARISED: "certified regularised minimum",
-    Claim.STATIONARY: "certified stationary point",
-    Claim.FOLLOWS: "exact flow",
-    Claim.DECREASES: "certified decrease",
+_NOUNS = {
+    Claim.MINIMISES: "minimum",
+    Claim.REGULARISED: "regularised minimum",
+    Claim.STATIONARY: "stationary point",
+    Claim.FOLLOWS: "flow followed",
+    Claim.DECREASES: "decrease",
     Claim.INVARIANT: "invariant move",
 }
 

@@ -31,7 +31,7 @@ def test_the_readme_has_its_example():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (block,) = run_blocks.BLOCK.finditer(text)
     assert len([line for line in block["code"].splitlines() if line.strip()]) <= 12
-    assert "certified by" in block["output"]
+    assert "certified minimum by" in block["output"]
 
 
 @pytest.mark.parametrize("page", PAGES)

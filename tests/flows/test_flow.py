@@ -155,7 +155,7 @@ def test_description_and_representation():
     text = repr(sol)
     assert "\n" not in text
     assert text.startswith("Trajectory(6 steps to t=0.6, energy ")
-    assert "all certified (certified stationary point, certified minimum), 7 measures" in text
+    assert "all certified (stationary point, minimum), 7 measures" in text
 
 
 def test_step_records_are_read_back_from_text():
