@@ -3,6 +3,15 @@
 from jko.vi.fit import fit
 from jko.vi.importance import ImportanceSample, importance_sample
 from jko.vi.laplace import laplace
+from jko.vi.minibatch import Minibatch
 from jko.vi.result import Fit, TraceRow
 
-__all__ = ["Fit", "ImportanceSample", "TraceRow", "fit", "importance_sample", "laplace"]
+__all__ = [
+    "Fit",
+    "ImportanceSample",
+    "Minibatch",
+    "TraceRow",
+    "fit",
+    "importance_sample",
+    "laplace",
+]

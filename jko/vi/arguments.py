@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from jko.errors import InvalidArgument, InvalidType
+from jko.errors import InvalidArgument, InvalidType, Unsupported
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity
 from jko.validation import instance
+from jko.vi.minibatch import Minibatch
 
 #: Points at which the gradient is checked.
 CHECKED = 3
@@ -52,3 +53,15 @@ def check_target(target: LogDensity, start: Any) -> None:
     if target.gradient is not None and len(points):
         target.score(points)  # its shape and values
         target.check_gradient(points, rng)
+
+
+def check_minibatch(minibatch: Any, objective: str, family: str, geometry: Any) -> None:
+    """Refuse batches of observations where they are not offered."""
+    if minibatch is None:
+        return
+    instance(minibatch, Minibatch, "minibatch", "pass a jko.vi.Minibatch(gradient, observations)")
+    if objective != "exclusive" or family != "gaussian" or geometry is not None:
+        raise Unsupported(
+            "minibatch= fits a Gaussian by natural gradients with objective='exclusive'; leave out"
+            " geometry= and family=, or leave out minibatch="
+        )

@@ -25,6 +25,9 @@ LONGEST = 64.0
 MOST_ROUNDS = 60
 #: Steps without progress after which a descent ends; slow ones progress within ten.
 STALL = 25
+#: A residual at a stall that is no more than this many default tolerances is noise of gradients by
+#: differences, and costs half its square: 5e-7 of the bound.
+NOISE = 10.0
 #: Less than this, times the square of a gradient's error, is no progress of the energy: such an
 #: error costs half its square by itself.
 NEGLIGIBLE = 0.1
@@ -139,8 +142,9 @@ def _descend(
             break
         if stall.seen(residual, value, max(tol, error)):
             status = f"stalled at residual {residual:.2g} for {STALL} steps"
-            if residual <= error and not settings.strict:
-                status, tol = "converged to the noise of its nodes", error
+            noise = max(error, NOISE * tol)
+            if residual <= noise and not settings.strict:
+                status, tol = "converged to the noise of its gradients", noise
             break
         result = split_step(mu, energy, settings.geometry, tau, rng=settings.rng, throw=False)
         if not (result.success and _improves(result, energy, value, residual)):

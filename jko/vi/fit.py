@@ -19,11 +19,12 @@ from jko.geometries.wasserstein import Wasserstein
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity
 from jko.validation import instance, one_of, positive, positive_int, rng_of
-from jko.vi.arguments import check_start, check_target, stated_target
+from jko.vi.arguments import check_minibatch, check_start, check_target, stated_target
 from jko.vi.descent import Descent, Rules, converge, elbo_of, polish
 from jko.vi.evidence import Counts, bound_of, by_other_nodes, counted, fresh_rule
 from jko.vi.inclusive import cover
 from jko.vi.laplace import laplace_or_none
+from jko.vi.minibatch import Minibatch, descend
 from jko.vi.result import Fit
 
 OBJECTIVES, FAMILIES = ("exclusive", "inclusive"), ("gaussian", "mixture")
@@ -50,6 +51,7 @@ def fit(
     start: Gaussian | GaussianMixture | None = None,
     rule: Rule | None = None,
     samples: int = 20_000,
+    minibatch: Minibatch | None = None,
     tau: float = 1.0,
     tol: float | None = None,
     accuracy: float = 0.03,
@@ -86,6 +88,9 @@ def fit(
         many nodes as `accuracy` needs.
     samples : int
         Draws of the importance sampling of an inclusive fit.
+    minibatch : Minibatch, optional
+        Gradients of a few observations, for an exclusive fit of a Gaussian to a posterior of many:
+        the density itself is then evaluated for the Laplace approximation and the verdict alone.
     tau : float
         First step length. Later ones double while the energy falls and shrink when it does not.
     tol : float, optional
@@ -134,7 +139,8 @@ def fit(
         rng=generator,
         strict=tol is not None,
     )
-    wish = Wish(family, components, start, rule, samples, positive(accuracy, "accuracy"))
+    wish = Wish(family, components, start, rule, samples, minibatch, positive(accuracy, "accuracy"))
+    check_minibatch(minibatch, objective, family, geometry)
     try:
         if instance(check, bool, "check", "pass True or False"):
             check_target(target, start)
@@ -168,6 +174,7 @@ class Wish:
     start: Gaussian | GaussianMixture | None
     rule: Rule | None
     samples: int
+    minibatch: Minibatch | None
     accuracy: float
 
 
@@ -186,6 +193,9 @@ def _seek(
     target: LogDensity, base: Gaussian | None, wish: Wish, settings: Descent
 ) -> dict[str, Any]:
     """The exclusive fit: flow to convergence, then average over nodes if they are noisy."""
+    if wish.minibatch is not None:
+        mode = base or wish.start
+        return descend(target, mode, wish.minibatch, wish.accuracy, settings.rng)
     first = wish.start or base or Gaussian(np.zeros(target.dim), np.eye(target.dim))
     if wish.family == "mixture" and isinstance(first, Gaussian):
         first = _scattered(first, positive_int(wish.components, "components"), settings.rng)
