@@ -98,7 +98,7 @@ class EntropicNewton:
     ) -> tuple[Point, NewtonStep | None]:
         """Newton's method at a fixed tilt, to a decrement of `target`."""
         swept = dual.sweep(p)
-        if swept.value >= p.value - 1e-12 * max(1.0, abs(p.value)):
+        if swept.value >= p.value - 1e-12 * (dual.mass + abs(p.value)):
             p = swept
         for _ in range(most):
             step = dual.newton(p)
@@ -109,7 +109,7 @@ class EntropicNewton:
             if found is None:
                 return p, step
             swept = dual.sweep(found)
-            better = swept.value >= found.value - 1e-13 * max(1.0, abs(found.value))
+            better = swept.value >= found.value - 1e-13 * (dual.mass + abs(found.value))
             p = swept if better else found
         return p, dual.newton(p)
 
@@ -190,9 +190,8 @@ class EntropicNewton:
                 q = dual.at(p.x, p.tilt + t * direction, p.z)
             if np.isfinite(q.value):
                 q, new = self.maximise(dual, q, inner, 10)
-                if self.level(dual, q, mu)[0] <= level - 1e-4 * t * gain + 1e-12 * max(
-                    1.0, abs(level)
-                ):
+                slack = 1e-12 * (dual.mass + abs(level))
+                if self.level(dual, q, mu)[0] <= level - 1e-4 * t * gain + slack:
                     return q, new
             if self.count >= self.limit:
                 return None

@@ -126,10 +126,11 @@ class _Pot:
         w *= stated.previous.mass / w.sum()
         level, best, plan = self._level(w), np.inf, None
         limit = self.controls.max_iter or OUTER
+        scale = stated.eps * stated.previous.mass / (2 * stated.problem.step)
         for calls in range(1, limit + 1):
             new = self.call(self._target_at(w, level), level)
             value = stated.value(new, None)
-            if value > best + 1e-12 * max(1.0, abs(best)):
+            if value > best + 1e-12 * (abs(best) + scale):
                 level *= 2
                 continue
             self.tangent = w if stated.form.quadratics else None

@@ -83,7 +83,7 @@ class EntropicRun:
 
     @property
     def target(self) -> float:
-        """The gap a stage aims at, relative to max(1, |objective|)."""
+        """The gap a stage aims at, relative to the size of the terms of the objective."""
         dear = self.linear or self.sweeps + self.improved > MANY_SWEEPS
         return (DEAR_MARGIN if dear else MARGIN) * self.controls.tol
 
@@ -93,16 +93,23 @@ class EntropicRun:
         return self.stated.divergence and not self.stated.curved
 
     def gap(self, state: State) -> float:
-        """Size of the gap of a state relative to max(1, |objective|), as it will be judged."""
+        """Size of the gap of a state relative to that of the terms of the objective."""
         log_w = state.plan.log_w
         if np.isnan(log_w).any() or not np.isfinite(log_w).any():
             return np.inf
         gap = self.stated.gap(state.plan, state.log_d, state.tangent, state.smooth).gap
-        # F is most of an objective that is large; knowing it better costs kernel applications.
-        energy = self.stated.form.value(self.stated.measure(state.plan).weights)
-        if gap is None or not np.isfinite([gap, energy]).all():
+        size = self.size(self.stated.measure(state.plan).weights)
+        if gap is None or not np.isfinite([gap, size]).all():
             return np.inf
-        return abs(gap) / max(1.0, energy)
+        return abs(gap) / size
+
+    def size(self, w: Array) -> float:
+        """Size of the terms of the objective: those of F, and of the transport term's entropy."""
+        form = self.stated.form
+        energy = float(np.abs(form.separable.per_atom(w)).sum())
+        if form.quadratics:
+            energy += 0.5 * abs(float(w @ form.quadratic_gradient(w)))
+        return energy + self.scale
 
     def done(self, sweep: Sweep, residual: float) -> bool:
         """Whether the certificate of the potentials meets the target."""

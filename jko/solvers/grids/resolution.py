@@ -45,23 +45,55 @@ def warn_if_unresolved(problem: ProxProblem, reg: float) -> None:
 def squared_cells(problem: ProxProblem) -> tuple[float, float]:
     """How far a step on a grid carries mass, in squared cells: by diffusion, and by drift.
 
-    step D/h^2 with the mean diffusivity D = w h''(w) of the internal energy, and the mean of
+    step D/h^2 with the mean diffusivity D of the internal energy, and the mean of
     |step grad V|^2/h^2, V the potential and the kernels' first variation.
     """
+    h, drift = spacing(problem.discrete), float(squared_drift(problem).sum())
+    return problem.step * diffusivity(problem) / h**2, problem.step**2 * drift / h**2
+
+
+def diffusivity(problem: ProxProblem) -> float:
+    """Mean of w h''(w) over the previous measure: 1 for an entropy."""
+    mu, w = problem.discrete, problem.discrete.weights
+    charged = w > 0
+    curvature = problem.form.separable.hessian(np.where(charged, w, 1.0))
+    return float(w @ np.where(charged, w * curvature, 0.0)) / mu.mass
+
+
+def squared_drift(problem: ProxProblem) -> Array:
+    """Mean of (dV/dx_k)^2 over the previous measure, for every axis k of its grid (d,)."""
     mu, form = problem.previous, problem.form
     assert isinstance(mu, GridDensity)
-    w, h = mu.weights, spacing(mu)
-    charged = w > 0
-    bend = np.where(charged, w * form.separable.hessian(np.where(charged, w, 1.0)), 0.0)
-    diffusion = problem.step * float(w @ bend) / mu.mass
-    v = np.where(charged, form.separable.linear + form.quadratic_gradient(w), np.nan)
-    field, mass, drift = v.reshape(mu.grid.shape), w.reshape(mu.grid.shape), 0.0
+    w = mu.weights
+    v = np.where(w > 0, form.separable.linear + form.quadratic_gradient(w), np.nan)
+    field, mass, out = v.reshape(mu.grid.shape), w.reshape(mu.grid.shape), np.zeros(mu.grid.dim)
     for axis, side in enumerate(mu.grid.spacing):
         if field.shape[axis] > 1:
             pair = 0.5 * (_ends(mass, axis)[0] + _ends(mass, axis)[1])
             slope = np.nan_to_num(np.diff(field, axis=axis) / side)
-            drift += float((pair * slope**2).sum()) / mu.mass
-    return diffusion / h**2, problem.step**2 * drift / h**2
+            out[axis] = float((pair * slope**2).sum()) / mu.mass
+    return out
+
+
+def squared_widths(mu: GridDensity) -> Array:
+    r"""The squared width of the pieces of a density along every axis (d,), infinite where flat.
+
+    1 / int (d_k rho)^2 / rho, which is s_k^2 for a Gaussian, and whatever the distance between
+    its pieces, or the way round a periodic axis; h^2/4 for the mass of a single cell.
+    """
+    w, out = mu.weights.reshape(mu.grid.shape), np.full(mu.grid.dim, np.inf)
+    for axis, side in enumerate(mu.grid.spacing):
+        if w.shape[axis] == 1:
+            continue
+        if mu.grid.periodic[axis]:
+            here, ahead = w, np.roll(w, -1, axis)
+        else:
+            here, ahead = _ends(w, axis)
+        both = here + ahead
+        steep = float((2 * (ahead - here) ** 2 / np.where(both > 0, both, 1.0)).sum())
+        with np.errstate(divide="ignore", over="ignore"):
+            out[axis] = np.float64(mu.mass * side**2) / steep
+    return out
 
 
 def _ends(values: Array, axis: int) -> tuple[Array, Array]:
