@@ -37,7 +37,8 @@ class Entropic(ProxSolver):
     Parameters
     ----------
     reg : float, optional
-        eps, in units of a squared distance. None: see `jko.solvers.entropic.regularisation.choose_reg`.
+        eps, in units of a squared distance. None: see
+        `jko.solvers.entropic.regularisation.choose_reg`.
     debias : bool or "half"
         True: bias O(eps^2) and the equilibrium kept. False: the step adds diffusion eps/(4 tau).
         "half", on grids: half the entropy is taken away from the cost instead of a self-transport;

@@ -10,36 +10,68 @@ and F(w) + lam sum KL(g1 | w) + KL(g2 | m') + <c, g> is at least the objective o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from jko.energies.conjugate import brackets, charged_by, response
 from jko.energies.separable import Separable
 from jko.geometries.unbalanced_transport import unbalanced_plan
-from jko.solvers.unbalanced.stated import UnbalancedStep
+from jko.solvers.unbalanced.stated import ConePlan, UnbalancedStep
 from jko.validation import Array
 
-#: Pairs of charged atoms up to which the exact transport problem is solved for a rigorous bound.
-MAX_PAIRS = 10_000
+#: Pairs of charged atoms up to which the exact transport problem is solved (a second at most).
+MAX_PAIRS = 40_000
 BOUND = "bound: exact transport and a feasible dual of the unregularised step"
-ESTIMATE = "estimate: dual of the unregularised step at the regularised potential"
+ROUGH = "bound: the regularised plan and a feasible dual of the unregularised step"
+NONE = "none: the bound is switched off"
 
 
-def excess(stated: UnbalancedStep, w: Array, psi: Array) -> tuple[float | None, str]:
-    """Bound (or estimate) of the unregularised excess at weights w, and which of the two."""
+@dataclass(frozen=True, eq=False)
+class Excess:
+    """A bound of the excess of the unregularised objective.
+
+    Attributes
+    ----------
+    bias : float or None
+    transport : float
+        The cost of a plan without regularisation, WFR^2 / (2 step) or above it.
+    exact : bool
+        Whether it is the least.
+    """
+
+    bias: float | None
+    transport: float
+    exact: bool
+
+    @property
+    def kind(self) -> str:
+        """What the bound rests on."""
+        return BOUND if self.exact else ROUGH
+
+
+def excess(stated: UnbalancedStep, plan: ConePlan) -> Excess:
+    """Bound of the unregularised excess of the weights of a plan."""
+    w = np.exp(plan.log_w)
     lower, _ = stated.problem.form.linearised(w)
     alive = np.flatnonzero(w)
-    if alive.size * stated.m.size > MAX_PAIRS:
-        return _finite(_fenchel(stated, lower, w, _feasible(stated, lower, psi))), ESTIMATE
-    solved = unbalanced_plan(w[alive], stated.m, stated.cost[alive])
+    exact = alive.size * stated.m.size <= MAX_PAIRS
+    potentials = [plan.psi]
+    if exact:
+        # The potential of the exact plan is sharp for w; the regularised one may be so for F.
+        solved = unbalanced_plan(w[alive], stated.m, stated.cost[alive])
+        upper = solved.upper
+        potentials.append(solved.h)
+    else:
+        upper = stated.unregularised(plan)
     bounds = []
-    # The potential of the exact plan is sharp for w; the regularised one may be sharper for F.
-    for potential in (solved.h, psi):
+    for potential in potentials:
         shifted = _feasible(stated, lower, potential)
         phi = _transform(stated, shifted)[alive]
         value = -float(w[alive] @ np.expm1(-phi) + stated.m @ np.expm1(-shifted))
-        transport = stated.lam * max(solved.upper - value, 0.0)
+        transport = stated.lam * max(upper - value, 0.0)
         bounds.append(_fenchel(stated, lower, w, shifted) + transport)
-    return _finite(min(bounds)), BOUND
+    return Excess(_finite(min(bounds)), stated.lam * upper, exact)
 
 
 def _feasible(stated: UnbalancedStep, lower: Separable, psi: Array) -> Array:

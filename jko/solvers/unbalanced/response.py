@@ -35,10 +35,10 @@ class QuadraticResponse:
         for _ in range(MAX_NEWTON if self.form.quadratics and np.isfinite(value) else 0):
             w = np.exp(log_w)
             change = self.form.quadratic_gradient(w) - slope
-            if float(np.abs(change).max()) <= self.tol * max(1.0, float(np.abs(slope).max())):
+            if float(np.abs(change).max()) <= self.tol * float(np.abs(slope).max()):
                 break
             move, t = self._newton(h, w, change) - self.z, 1.0
-            slack = 1e-14 * max(1.0, abs(value))
+            slack = 1e-14 * (abs(value) + float(w @ np.abs(slope)))
             trial = self._dual(h, self.z + move, log_w)
             while t > 1e-6 and not trial[0] >= value - slack:
                 t /= 2

@@ -15,7 +15,8 @@ from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.entropic.scaling import Scaling, Sweep, anderson
-from jko.solvers.unbalanced.bias import excess
+from jko.solvers.grids.resolution import diffusivity
+from jko.solvers.unbalanced.bias import NONE, excess
 from jko.solvers.unbalanced.response import QuadraticResponse
 from jko.solvers.unbalanced.stated import ConePlan, UnbalancedStep
 from jko.status import Breakdown, Status
@@ -53,15 +54,19 @@ class UnbalancedScaling(ProxSolver):
     reg : float, optional
         eps, in the units of the cost -2 log cos: a blur of variance 2 alpha eps / beta. None: what
         the support resolves, and at least beta tau / 10 (see `choose_reg`).
+    bound : bool
+        Whether `bias` is computed: a bound of the regularisation. False: None.
 
     Notes
     -----
-    `sqdistance` is the debiased estimate of WFR^2. `bias` bounds the excess of the unregularised
-    objective (exact transport between the answer and m') up to 10 000 pairs of atoms and estimates
-    it beyond; `info["bias_kind"]` says which.
+    `bias` bounds the excess of the unregularised objective between the atoms: by exact transport
+    up to 40 000 pairs of them, whose cost `sqdistance` then is, except on grids, where it pins mass
+    to the cells; beyond by the regularised plan, which may be dear. Else `sqdistance` is the
+    debiased estimate. `info["bias_kind"]` says which.
     """
 
     reg: float | None = None
+    bound: bool = True
 
     guarantee: ClassVar[str] = "entropic bias: global minimum of the debiased step, with its gap"
     default_tol: ClassVar[float] = 1e-8
@@ -105,7 +110,7 @@ class UnbalancedScaling(ProxSolver):
                 "the energy falls by more than 2/(beta tau) per unit of mass at some atom",
             )
         with np.errstate(under="ignore"):
-            return _Run(stated, controls).answer()
+            return _Run(stated, controls, self.bound).answer()
 
 
 def choose_reg(problem: ProxProblem) -> float:
@@ -113,8 +118,8 @@ def choose_reg(problem: ProxProblem) -> float:
 
     Below the first the kernel does not resolve displacements under a spacing (the unregularised
     step on a grid does not either); the cap keeps the blur under a fifteenth of the cut. The second
-    balances the iteration, whose rate for KL is |s - 1|/(s + 1) with s = eps/(beta tau); the bias
-    O(eps^2) stays far below the time error of the step.
+    balances the iteration, whose rate is |s - 1|/(s + 1) with s = eps/(beta tau w F''(w)), where
+    w F'' = 1 for KL; the bias O(eps^2) stays far below the time error of the step.
     """
     geometry, previous = problem.geometry, problem.discrete
     assert isinstance(geometry, WassersteinFisherRao)
@@ -127,14 +132,17 @@ def choose_reg(problem: ProxProblem) -> float:
         near = cKDTree(x).query(x, k=min(2, len(x)))[0].reshape(len(x), -1)[:, -1]
         square = float(np.median(near) ** 2)
     resolved = min(0.72 * square * geometry.beta / geometry.alpha, 0.02)
-    return min(max(resolved, 0.1 * geometry.beta * problem.step, 1e-6), 0.2)
+    w, pace = previous.weights, diffusivity(problem)
+    for term in problem.form.quadratics:
+        pace += term.scale * float(w**2 @ term.operator.diagonal()) / previous.mass
+    return min(max(resolved, 0.1 * geometry.beta * problem.step * pace, 1e-6), 0.2)
 
 
 class _Run:
     """One scaling run: the fixed-point map, the stopping rule and the answer."""
 
-    def __init__(self, stated: UnbalancedStep, controls: Controls) -> None:
-        self.stated, self.controls = stated, controls
+    def __init__(self, stated: UnbalancedStep, controls: Controls, bound: bool = True) -> None:
+        self.stated, self.controls, self.bound = stated, controls, bound
         self.log_w = np.zeros(stated.previous.n)
         self.respond = QuadraticResponse(stated.problem.form, stated.previous.weights)
         self.gate = GATE
@@ -171,9 +179,21 @@ class _Run:
         """Whether the gap of a potential meets MARGIN times the tolerance."""
         if not residual <= self.gate:
             return False
-        gap = self.stated.mismatch(self.plan(sweep.image))
+        plan = self.plan(sweep.image)
+        gap = self.stated.mismatch(plan)
         self.gate = 0.5 * residual
-        return gap <= MARGIN * self.controls.tol
+        if not np.isfinite(gap) or not (plan.log_w < 300).all():
+            return False
+        return gap <= MARGIN * self.controls.tol * self.size(plan)
+
+    def size(self, plan: ConePlan) -> float:
+        """Size of the terms of the objective: F, the transport terms, the entropy of the plan."""
+        w, form = np.exp(plan.log_w), self.stated.problem.form
+        energy = float(np.abs(form.separable.per_atom(w)).sum())
+        if form.quadratics:
+            energy += 0.5 * abs(float(w @ form.quadratic_gradient(w)))
+        blur = self.stated.eps * self.stated.weight * float(self.stated.m.sum())
+        return energy + abs(self.stated.penalty(plan)) + blur
 
     def iterate(self, psi: Array, limit: int) -> Scaling:
         """The accelerated iteration from a potential."""
@@ -205,21 +225,27 @@ class _Run:
             w = np.exp(plan.log_w)
         if not np.isfinite(w).all() or not np.isfinite(plan.psi).all():
             raise Breakdown(Status.BROKEN, "the scaling iteration left no finite measure")
-        bias, kind = excess(stated, w, plan.psi)
+        found = excess(stated, plan) if self.bound else None
+        penalty = max(stated.penalty(plan), 0.0)
+        if found is not None:
+            # Between the cells of a grid as atoms short ways are too dear: mass is pinned to them.
+            sharp = found.exact and not isinstance(stated.previous, GridDensity)
+            penalty = found.transport if sharp else min(penalty, found.transport)
         return Answer(
             stated.previous.with_weights(w),
             stated,
             run.iterations,
             objective=stated.value(plan),
-            sqdistance=2 * stated.problem.tau * max(stated.penalty(plan), 0.0),
-            bias=bias,
+            sqdistance=2 * stated.problem.tau * penalty,
+            bias=None if found is None else found.bias,
             dual={"psi": plan.psi},
             baseline=stated.problem.value(stated.previous),
             exhausted=not run.converged and run.iterations >= (self.controls.max_iter or MAX_ITER),
             warm={"signature": _signature(stated), "psi": plan.psi},
             info={
                 "reg": stated.eps,
-                "bias_kind": kind,
+                "bias_reg": None if found is None else found.bias,
+                "bias_kind": NONE if found is None else found.kind,
                 "kernel_applications": stated.forward.count + stated.backward.count,
             },
         )

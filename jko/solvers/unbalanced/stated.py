@@ -213,18 +213,33 @@ class UnbalancedStep(Neighbour):
         rest = 0.5 * float(w.sum() + self.m.sum()) - 0.5 * float(g1.sum() + g2.sum())
         return self.weight * (marginals + float(g2 @ plan.psi) + self.eps * rest)
 
+    def unregularised(self, plan: ConePlan) -> float:
+        """KL(g1 | w) + KL(g2 | m') + <c, g> of a plan g, without regularisation."""
+        alive = np.isfinite(plan.log_w) & np.isfinite(plan.log_smooth)
+        log_a = 0.5 * plan.log_w[alive] + self.log_t[alive] + plan.phi[alive] / self.eps
+        log_b = self.log_e + plan.psi / self.eps
+        cost = self.cost[alive]
+        near = np.isfinite(cost)
+        with np.errstate(under="ignore", over="ignore"):
+            shares = np.exp(log_a[:, None] - cost / self.eps + log_b)
+        paid = float((np.where(near, cost, 0.0) * shares).sum())
+        w = np.exp(plan.log_w)
+        lost = -np.expm1(-plan.phi)
+        first = float(np.where(w > 0, _kl_of(w, plan.phi, lost), 0.0).sum())
+        return first + _kl(plan.log_g2, np.log(self.m)) + paid
+
     def value(self, plan: ConePlan) -> float:
         """Objective at a plan."""
         return self.problem.form.value(np.exp(plan.log_w)) + self.penalty(plan)
 
     def settle(self, w: Array, psi: Array | None = None, tol: float = 1e-12) -> ConePlan:
-        """The optimal plan of fixed weights, to `tol` in objective: Newton's method in psi."""
+        """The optimal plan of fixed weights, to `tol` in transport: Newton's method in psi."""
         log_w = log_or_minus_inf(w)
         psi = np.zeros_like(self.m) if psi is None else psi
         for _ in range(200):
             log_smooth = self.smooth(psi)
             plan = self.plan(log_w, psi, log_smooth)
-            if self.mismatch(plan) <= tol:
+            if self.mismatch(plan) <= tol * self.weight * float(self.m.sum()):
                 break
             move = self._newton(plan)
             # e^{psi/eps} is read through logarithms of sums: several eps at a time are safe.
@@ -285,6 +300,13 @@ class UnbalancedStep(Neighbour):
         inner = (w > 0) & (w < h.ceiling * (1 - 1e-12))
         residual = float(w[inner] @ np.abs(h.gradient(w)[inner])) / max(float(w.sum()), 1e-300)
         return Certificate(gap if np.isfinite(gap) else np.inf, residual)
+
+
+def _kl_of(w: Array, phi: Array, lost: Array) -> Array:
+    """KL(w e^{-phi} | w) atom by atom, lost = 1 - e^{-phi}; w itself where phi is infinite."""
+    far = np.isinf(phi)
+    safe = np.where(far, 0.0, phi)
+    return np.asarray(w * np.where(far, 1.0, lost - safe * (1 - lost)))
 
 
 def _kl(log_a: Array, log_b: Array) -> float:

@@ -44,8 +44,8 @@ def test_heat_step_of_a_point(debias, unit):
     excess = r.energy + own / (2 * tau) - least
     assert r.measure.cov[0, 0] == pytest.approx(tau, rel=0.02)
     assert r.sqdistance == pytest.approx(own, rel=1e-3)
-    # The energy of cell averages is below that of the density by h^2 / (24 tau).
-    assert excess <= r.bias + 1e-9
+    # The walls, at six standard deviations, keep out what the closed form has beyond: 2e-9.
+    assert excess <= r.bias + 1e-8
     assert r.bias <= 1e-2 * gain(mu, jko.Entropy(), tau, r)
 
 

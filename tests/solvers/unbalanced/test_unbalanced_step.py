@@ -227,3 +227,49 @@ def test_refusals_name_the_remedy():
         UnbalancedScaling(reg=0)
     with pytest.raises(jko.StepFailed, match="reduce tau"):
         jko.step(mu, jko.Potential(lambda x: -3 + 0 * x[:, 0]), WFR, 0.7)
+
+
+def test_the_distance_is_that_of_the_returned_histogram():
+    mu = jko.Histogram(compact().points, compact().weights)
+    energy = ENERGIES["kl"](mu)
+    for rate in (1.0, 0.4):
+        r = jko.step(mu, energy, rate * WFR, 0.5, solver=UnbalancedScaling(3e-2))
+        exact = (rate * WFR).sqdistance(r.measure, mu)
+        assert r.sqdistance == pytest.approx(exact, rel=1e-6)
+    assert jko.step(mu, energy, WFR, 0.5, solver=UnbalancedScaling(bound=False)).bias is None
+
+
+def test_the_bound_of_a_regularised_plan_holds_too(monkeypatch):
+    from jko.solvers.unbalanced import bias
+
+    mu = compact()
+    energy, sharp, rough = ENERGIES["kl"](mu), [], []
+    for reg in (3e-2, 1e-2, 3e-3):
+        sharp.append(jko.step(mu, energy, WFR, 0.5, solver=UnbalancedScaling(reg)).bias)
+    monkeypatch.setattr(bias, "MAX_PAIRS", 0)
+    for reg in (3e-2, 1e-2, 3e-3):
+        r = jko.step(mu, energy, WFR, 0.5, solver=UnbalancedScaling(reg))
+        assert r.info["bias_kind"] == bias.ROUGH
+        rough.append(r.bias)
+    assert all(a <= b + 1e-12 for a, b in zip(sharp, rough, strict=True))
+    assert rough[2] < 0.3 * rough[0]
+
+
+@pytest.mark.parametrize("name", ["kl", "chi2", "mmd"])
+@pytest.mark.parametrize(("mass", "length", "cost"), [(1e-6, 1e3, 1.0), (1e6, 1.0, 1e-3)])
+def test_units_change_nothing(name, mass, length, cost):
+    """Formula B2: masses, lengths, and the energy together with the penalty."""
+    mu, tau = compact(), 0.5
+    pi = mu.with_weights(np.linspace(1, 3, mu.n) / mu.n)
+    moved = jko.Histogram(length * mu.points, mass * mu.weights)
+    goal = moved.with_weights(mass * pi.weights)
+    kernels = [jko.kernels.Gaussian(0.5 * unit) for unit in (1.0, length)]
+    make = {"kl": lambda m, k: jko.KL(m), "chi2": lambda m, k: jko.PhiDivergence(m, p=2)}
+    make["mmd"] = jko.MMDEnergy
+    here = jko.step(mu, make[name](pi, kernels[0]), WFR, tau, tol=1e-9)
+    unit = mass if name == "mmd" else 1.0
+    G = jko.WassersteinFisherRao(WFR.alpha * length**2, WFR.beta)
+    energy = cost * make[name](goal, kernels[1])
+    there = jko.step(moved, energy, G, tau / (cost * unit), tol=1e-9)
+    gap = np.abs(there.measure.weights / mass - here.measure.weights).sum()
+    assert gap <= 1e-6 * mu.mass
