@@ -36,8 +36,8 @@ def choose_reg(problem: ProxProblem, debias: bool) -> float:
     steps, a tenth of it for plain ones, and at least 2 h^2. A Dirac has no width, and D sets the
     scale: there the debiased step is off by eps/(4 D) of its variance, 1 % at D/25.
 
-    On grids, energies with sharp fronts (powers p > 1 of the
-    density and none below) take at most 8 h^2: fronts are blurred by sqrt(eps). Debiased steps of
+    On grids, energies with sharp fronts (powers p > 1 of the density and none below) take 8 h^2,
+    or a fifth of the least variance: fronts are blurred by sqrt(eps). Debiased steps of
     kernels alone take at most 3 h^2: nothing but the cells smooths their answer below sqrt(eps),
     and flows of 1/2 MMD^2 on 100 and 200 cells grew clumps from 6 h^2 on (bandwidths 1/4 to 8/5,
     L1 errors two to thirty times those of the time step), none up to 4 h^2. Measured on five
@@ -58,7 +58,7 @@ def choose_reg(problem: ProxProblem, debias: bool) -> float:
     if isinstance(previous, GridDensity):
         needed = resolved(problem, previous, width)
     if grid and h.sharp:
-        natural = FRONT / 2 * needed if h.powers else needed
+        natural = min(FRONT / 2 * needed, _least_variance(previous) / 5) if h.powers else needed
     elif grid and debias and not h.powers:
         natural = min(natural, ROUGH / 2 * needed)
     if not grid and needed > width > 0:

@@ -101,7 +101,8 @@ class EntropicRun:
         size = self.size(self.stated.measure(state.plan).weights)
         if gap is None or not np.isfinite([gap, size]).all():
             return np.inf
-        return abs(gap) / size
+        # Small terms are known to their own size, with less to spare.
+        return abs(gap) * max(1 / max(1.0, size), MARGIN / DEAR_MARGIN / size)
 
     def size(self, w: Array) -> float:
         """Size of the terms of the objective: those of F, and of the transport term's entropy."""
