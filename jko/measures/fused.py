@@ -18,22 +18,35 @@ class Fused:
     """A function that returns values and gradients at once, seen as two functions.
 
     The last few sets of points are remembered, so that asking for values and gradients at the same
-    points evaluates once. `plain`, values alone, is used where no gradient was asked for.
+    points evaluates once. `plain`, values alone, is used where values are asked for first, until a
+    caller turns out to ask for the gradients at the same points next.
     """
 
     def __init__(self, both: Callable[[Array], Any], plain: Callable[[Array], Any] | None) -> None:
         self.both, self.plain = both, plain
         self._memo: list[tuple[Array, Any, Any]] = []
+        self._last: Array | None = None  # points of the last values without gradients
+        self._ahead = False  # whether values are followed by gradients
+        self._unused = False  # whether the last gradients taken ahead were asked for
 
     def values(self, x: Array) -> Any:
         """Values (n,) at points (n, d)."""
         known = self._known(x)
         if known is not None:
             return np.array(known[1])
-        return self.plain(x) if self.plain is not None else self.pair(x)[0]
+        if self._unused:
+            self._ahead = False
+        if self.plain is None or self._ahead:
+            self._unused = self._ahead
+            return self.pair(x)[0]
+        self._last = np.array(x)
+        return self.plain(x)
 
     def gradients(self, x: Array) -> Any:
         """Gradients (n, d)."""
+        self._unused = False
+        if self._last is not None and np.array_equal(self._last, x):
+            self._ahead = True
         return self.pair(x)[1]
 
     def pair(self, x: Array) -> tuple[Any, Any]:

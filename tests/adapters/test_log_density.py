@@ -59,6 +59,19 @@ def test_values_alone_do_not_pay_for_gradients():
     assert (count.plain, count.fused) == (1, 1)
 
 
+def test_gradients_are_taken_ahead_of_a_caller_who_wants_both():
+    """Langevin moves ask for values, then gradients: one extra evaluation at the start, no more."""
+    count = Counter()
+    pi = jko.LogDensity(count.values, value_and_grad=count.both, dim=3)
+    for i in range(10):
+        pi.log_density(X + i)
+        pi.gradient(X + i)
+    assert (count.plain, count.fused) == (1, 10)
+    for i in range(20, 30):  # then values alone
+        pi.log_density(X + i)
+    assert (count.plain, count.fused) == (10, 11)
+
+
 def test_two_functions_are_one_pair():
     pi = jko.LogDensity(lambda x: -0.5 * (x**2).sum(axis=1), lambda x: -x, 3)
     values, slope = pi.value_and_grad(X)
