@@ -15,6 +15,7 @@ from jko.errors import Unsupported
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
+from jko.measures.support import merged
 from jko.validation import Array, instance, positive
 
 
@@ -47,7 +48,11 @@ class Energy(ABC):
 
     def first_variation(self, mu: Discrete) -> Array:
         """dF/dmu at the atoms (n,)."""
-        return self.restrict(mu).gradient(mu.weights)
+        if self.listed:
+            return self.restrict(mu).gradient(mu.weights)
+        distinct, index = merged(mu)
+        slope = self.restrict(distinct).gradient(distinct.weights)
+        return slope if index is None else slope[index]
 
     def wasserstein_gradient(self, mu: Discrete) -> Array:
         """Gradient of the first variation at the atoms (n, d): a particle moves against it."""
@@ -78,6 +83,15 @@ class Energy(ABC):
     def _displacement_convexity(self) -> float | None:
         """Modulus along Wasserstein geodesics (generalised ones too), None when unknown."""
         return None
+
+    @property
+    def listed(self) -> bool:
+        """Whether the energy knows atoms by their place in a list, not by where they are.
+
+        Such an energy (given by an array with an entry per atom) is no function of the measure:
+        atoms that are listed twice are not merged for it.
+        """
+        return any(term.listed for _, term in self.terms if term is not self)
 
     @property
     def needs_fixed_mass(self) -> bool:
@@ -173,4 +187,5 @@ class FormEnergy(Energy):
                 f"{type(self).__name__} has no value on a {type(mu).__name__};"
                 " discretise it on a jko.GridDensity or sample it into jko.Particles"
             )
-        return self.restrict(mu).value(mu.weights)
+        distinct = mu if self.listed else merged(mu)[0]
+        return self.restrict(distinct).value(distinct.weights)

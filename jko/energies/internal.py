@@ -61,6 +61,10 @@ class Internal(FormEnergy):
     def _has_spacings(self, mu: Measure) -> bool:
         return isinstance(mu, Particles) and mu.dim == 1 and self._reference is None
 
+    @property
+    def listed(self) -> bool:
+        return self._reference is not None
+
     def base(self, mu: Discrete) -> Array:
         """Base measure (n,) that the density of `mu` refers to."""
         if self._reference is None:

@@ -58,6 +58,10 @@ class Potential(FormEnergy):
             gradient = CheckedGradient(self._function, gradient, "gradient of V", remedy)
         self._gradient = gradient
 
+    @property
+    def listed(self) -> bool:
+        return self._values is not None
+
     def values(self, mu: Discrete) -> Array:
         """V at the atoms (n,)."""
         if self._function is not None:

@@ -12,6 +12,7 @@ import numpy as np
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
 from jko.measures.base import Discrete, Measure
 from jko.measures.masses import balanced, same_mass
+from jko.measures.support import merged, on_one_list
 from jko.validation import Array, instance, positive, real
 
 
@@ -151,20 +152,9 @@ def common_weights(a: Measure, b: Measure) -> tuple[Array, Array]:
             f"this geometry compares discrete measures, got {type(a).__name__} and"
             f" {type(b).__name__}; discretise them on one jko.Grid"
         )
-    if a.same_support(b):
+    if a.same_support(b) and merged(a)[1] is None:
         return a.weights, b.weights
-    points = np.concatenate([a.points, b.points])
-    # Not np.unique(axis=0): it compares records, and a Ctrl-C in there becomes a TypeError.
-    order = np.lexsort(points.T[::-1])
-    ordered = points[order]
-    first = np.concatenate([[False], (ordered[1:] != ordered[:-1]).any(axis=1)])
-    index = np.empty(len(points), dtype=np.intp)
-    index[order] = np.cumsum(first)
-    size = int(index.max()) + 1
-    return (
-        np.bincount(index[: a.n], a.weights, size).astype(float),
-        np.bincount(index[a.n :], b.weights, size).astype(float),
-    )
+    return on_one_list(a, b)[1:]
 
 
 def leaves_cone(what: str) -> Unsupported:

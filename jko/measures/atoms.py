@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.measures.base import Discrete
-from jko.validation import Array, points_array, weights_array
+from jko.validation import Array, Index, points_array, weights_array
 
 
 class _Atoms(Discrete):
+    @cached_property
+    def groups(self) -> Index | None:
+        """Number (n,) of the distinct point of every atom; None where all atoms differ."""
+        from jko.measures.support import groups
+
+        return groups(self.points)
+
     def with_weights(self, weights: ArrayLike) -> Self:
         # The points were checked once and are read-only: weights change in every step, so the
         # new measure shares them instead of copying and checking (n, d) numbers again.
         out = object.__new__(type(self))
         object.__setattr__(out, "points", self.points)
         object.__setattr__(out, "weights", weights_array(weights, self.n))
+        if "groups" in self.__dict__:
+            out.__dict__["groups"] = self.groups
         return out
 
 

@@ -11,6 +11,7 @@ from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.grid import GridDensity
 from jko.measures.log_density import LogDensity as LogDensity
+from jko.measures.support import merged, place_of
 from jko.validation import Array
 
 Target = Measure | LogDensity
@@ -78,16 +79,18 @@ def _match_atoms(target: Discrete, support: Discrete) -> Restriction:
 
 
 def _lookup(target: Discrete, support: Discrete) -> tuple[Array, float]:
-    """Mass of the target on each atom of the support; duplicates share it by first match."""
-    index: dict[bytes, int] = {}
-    # + 0.0 turns -0.0 into 0.0, which has other bytes.
-    for i, row in enumerate(np.ascontiguousarray(support.points + 0.0)):
-        index.setdefault(row.tobytes(), i)
-    weights, missing = np.zeros(support.n), 0.0
-    for row, w in zip(np.ascontiguousarray(target.points + 0.0), target.weights, strict=True):
-        i = index.get(row.tobytes(), -1)
-        if i < 0:
-            missing += float(w)
-        else:
-            weights[i] += w
-    return weights, missing
+    """Mass of the target on each atom of the support, and what is on none of them.
+
+    Where the support lists an atom twice, the first of the two carries all: energies and steps
+    merge their atoms before they ask (`jko.measures.support`).
+    """
+    distinct, index = merged(support)
+    place = place_of(target.points, distinct.points, target.weights > 0)
+    found = place >= 0
+    weights = np.bincount(place[found], target.weights[found], distinct.n).astype(float)
+    missing = float(target.weights[~found].sum())
+    if index is None:
+        return weights, missing
+    spread = np.zeros(support.n)
+    spread[np.unique(index, return_index=True)[1]] = weights
+    return spread, missing

@@ -12,8 +12,11 @@ import numpy as np
 
 from jko.energies.base import Energy
 from jko.errors import JkoWarning, StepFailed
+from jko.geometries import Divergence, Hellinger, SphericalHellinger
 from jko.geometries.base import Geometry
-from jko.measures.base import Measure
+from jko.measures.atoms import Histogram, Particles
+from jko.measures.base import Discrete, Measure
+from jko.measures.support import merged, shared_back
 from jko.prox.judge import broken, judge
 from jko.prox.problem import ProxProblem
 from jko.prox.result import StepResult
@@ -22,7 +25,7 @@ from jko.solvers.auto import Rule, applying, refuse, rules_of
 from jko.solvers.base import HandedBack, ProxSolver
 from jko.status import Breakdown, Status
 from jko.threads import limited
-from jko.validation import positive, positive_int, rng_of
+from jko.validation import Index, positive, positive_int, rng_of
 
 #: What a solver found out about the problem, not about itself: no other solver is asked.
 CONCLUSIVE = (Status.UNBOUNDED, Status.EMPTY)
@@ -84,7 +87,8 @@ def step(
     StepFailed
         The step missed its tolerance and `throw` is true.
     """
-    problem = ProxProblem(energy, geometry, measure, tau)
+    distinct, index = _each_atom_once(measure, energy, geometry, solver)
+    problem = ProxProblem(energy, geometry, distinct, tau)
     _warn_if_not_unique(problem)
     asked = _Asked(
         None if tol is None else positive(tol, "tol"),
@@ -94,9 +98,40 @@ def step(
         rng_of(rng),
     )
     result = walk(problem, rules_of(solver), asked)
+    if index is not None:
+        result = _listed_again(result, measure, distinct, index)
     if throw and not result.success:
         raise StepFailed(result.message, result)
     return result
+
+
+def _each_atom_once(
+    measure: Measure, energy: Energy, geometry: Geometry, solver: Any
+) -> tuple[Measure, Index | None]:
+    """The measure with every atom listed once, where the step acts on weights of atoms.
+
+    Steps are functions of measures. Particles are merged where weights alone change: elsewhere two
+    of them that share a place may part.
+    """
+    if not isinstance(energy, Energy) or energy.listed:
+        return measure, None
+    stays = isinstance(geometry, (Hellinger, SphericalHellinger, Divergence))
+    stays = stays and isinstance(solver, str)
+    if isinstance(measure, Histogram) or (stays and isinstance(measure, Particles)):
+        return merged(measure)
+    return measure, None
+
+
+def _listed_again(
+    result: StepResult, measure: Measure, distinct: Measure, index: Index
+) -> StepResult:
+    """The result on the list that was handed in: entries of an atom share its new weight."""
+    found = result.measure
+    assert isinstance(measure, Discrete)
+    if not isinstance(found, Discrete) or not found.same_support(distinct):
+        return result
+    weights = shared_back(found.weights, measure.weights, index)
+    return replace(result, measure=measure.with_weights(weights))
 
 
 @dataclass(frozen=True, eq=False)
