@@ -155,9 +155,9 @@ def covariance(value: ArrayLike, dim: int, name: str = "cov") -> Array:
 
 def real(value: Any, name: str) -> float:
     """A finite real number; booleans, strings and arrays are refused."""
-    dtype = getattr(value, "dtype", np.dtype(float))
-    text = isinstance(value, (bool, str, bytes)) or getattr(dtype, "kind", "f") not in "fiu"
-    text = text or isinstance(value, np.ma.MaskedArray)
+    dtype = getattr(value, "dtype", None)
+    text = isinstance(value, (bool, str, bytes, np.ma.MaskedArray))
+    text = text or (isinstance(dtype, np.dtype) and dtype.kind not in "fiu")
     if text or isinstance(value, (list, tuple, dict, set)) or getattr(value, "ndim", 0) != 0:
         raise InvalidType(f"{name} must be a number, got {brief(value)}")
     try:
@@ -231,7 +231,8 @@ def one_of(value: Any, choices: Iterable[str], name: str) -> str:
 def rng_of(value: Any) -> np.random.Generator:
     """A generator from None, a seed or a generator: nothing in jko touches global state."""
     seeds = (int, np.integer, np.random.Generator, np.random.BitGenerator, np.random.SeedSequence)
-    flat = isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value) == 1
+    flat = isinstance(value, (list, tuple)) and all(isinstance(v, int) for v in value)
+    flat = flat or (isinstance(value, np.ndarray) and value.ndim == 1)
     if isinstance(value, (bool, np.bool_)) or not (
         value is None or flat or isinstance(value, seeds)
     ):

@@ -28,6 +28,8 @@ class Energy(ABC):
     A capability that is missing raises `jko.Unsupported` with a sentence that says what to use.
     """
 
+    __array_ufunc__ = None  # so that numbers and arrays of NumPy leave `*` to `__rmul__`
+
     @abstractmethod
     def value(self, mu: Measure) -> float:
         """F(mu); +inf is a legitimate value."""

@@ -30,6 +30,10 @@ class Internal(FormEnergy):
         self._reference: Array | None = None
         if reference is not None:
             ref = finite_array(reference, "reference", InvalidMeasure)
+            if ref.ndim != 1 or ref.size == 0:
+                raise InvalidMeasure(
+                    f"reference has shape {ref.shape}, expected (n,), one entry per atom"
+                )
             if not (ref > 0).all():
                 raise InvalidMeasure(
                     f"reference has minimum {ref.min():.6g}; every entry must be positive"

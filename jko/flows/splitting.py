@@ -137,7 +137,7 @@ class Plan:
             instance(f, Energy, "energy", "pass an energy, or a tuple with one per geometry")
         solvers = _per_part(solver, parts, "solver")
         chosen = scheme or Scheme()
-        for rule in (rule for s in solvers if s != "auto" for rule in rules_of(s)):
+        for rule in (r for s in solvers if not _is_auto(s) for r in rules_of(s)):
             why = rule.solver.against(chosen.substep)
             if why is not None and chosen.substep != "implicit":
                 raise Unsupported(
@@ -158,6 +158,10 @@ class Plan:
             if not any(f is g for g in distinct):
                 distinct.append(f)
         return float(sum(recorded(f, mu) for f in distinct))
+
+
+def _is_auto(solver: Any) -> bool:
+    return isinstance(solver, str) and solver == "auto"
 
 
 def _per_part(value: Any, parts: Sequence[Geometry], name: str) -> tuple[Any, ...]:

@@ -38,7 +38,8 @@ class Saving:
             return cls(None)
         if isinstance(save, (int, np.integer)) and not isinstance(save, bool):
             return cls(positive_int(save, "save"))
-        if isinstance(save, (Sequence, np.ndarray)) and not isinstance(save, str):
+        many = isinstance(save, Sequence) or (isinstance(save, np.ndarray) and save.ndim == 1)
+        if many and not isinstance(save, (str, bytes)):
             # Step 0 is the start, which is kept anyhow.
             indices = tuple(positive_int(i, "save") for i in save if not _is_zero(i))
             if indices and steps is not None and max(indices) > steps:

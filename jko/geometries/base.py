@@ -26,6 +26,8 @@ class Geometry(ABC):
 
     rate: float = field(default=1.0, kw_only=True)
 
+    __array_ufunc__ = None  # so that numbers and arrays of NumPy leave `*` to `__rmul__`
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", positive(self.rate, "rate"))
 
@@ -94,6 +96,8 @@ class Geometry(ABC):
 
 class GeometrySum:
     """A sum of geometries: `jko.split_step` and `jko.flow` take one step per part."""
+
+    __array_ufunc__ = None
 
     def __init__(self, parts: tuple[Geometry, ...]) -> None:
         self.parts = parts

@@ -9,8 +9,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jko.errors import InvalidMeasure, Unsupported
-from jko.validation import Array, Mask, ReadOnly
+from jko.errors import InvalidMeasure, InvalidType, Unsupported
+from jko.validation import Array, Mask, ReadOnly, shown
 
 
 class Measure(ReadOnly, ABC):
@@ -84,7 +84,11 @@ class Discrete(Measure):
 
     def expect(self, f: Callable[[Array], ArrayLike]) -> Any:
         """Integral of a vectorised function `f`: (n, d) -> (n, ...); not normalised."""
+        if not callable(f):
+            raise InvalidType(f"f got {shown(f)}; pass a function (n, d) -> (n, ...)")
         values = np.asarray(f(self.points))
+        if values.dtype.kind not in "fiubc":
+            raise InvalidMeasure(f"f returned {values.dtype} values; return numbers")
         if values.shape[:1] != (self.n,):
             raise InvalidMeasure(
                 f"f returned shape {values.shape} for {self.n} points;"

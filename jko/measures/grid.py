@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self
+from typing import Any, Self, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,11 +17,14 @@ from jko.validation import (
     Index,
     Mask,
     ReadOnly,
+    brief,
     finite_array,
+    float_array,
     frozen,
     instance,
     positive,
     positive_int,
+    shown,
     vector,
     weights_array,
 )
@@ -62,7 +65,7 @@ class Grid(ReadOnly):
     ) -> None:
         # + 0.0 turns -0.0 into 0.0: equal grids must have equal hashes.
         low, up = frozen(vector(lower, "lower") + 0.0), frozen(vector(upper, "upper") + 0.0)
-        cells = tuple(shape) if isinstance(shape, (Sequence, np.ndarray)) else (shape,)
+        cells = tuple(shape) if _listed(shape) else (shape,)
         counts = tuple(positive_int(m, "shape") for m in cells)
         if not low.shape == up.shape == (len(counts),):
             raise InvalidArgument(
@@ -154,11 +157,16 @@ class Grid(ReadOnly):
         return f"Grid(lower={low}, upper={up}, shape={list(self.shape)}{more})"
 
 
+def _listed(value: Any) -> TypeGuard[Sequence[Any]]:
+    """Whether a value has an entry per axis."""
+    return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim == 1)
+
+
 def _per_axis(periodic: bool | Sequence[bool], dim: int) -> tuple[bool, ...]:
-    flags = tuple(periodic) if isinstance(periodic, Iterable) else (periodic,) * dim
+    flags = tuple(periodic) if _listed(periodic) else (periodic,) * dim
     if len(flags) != dim or not all(isinstance(f, (bool, np.bool_)) for f in flags):
         raise InvalidArgument(
-            f"periodic = {periodic!r} must be True, False or one of them per axis ({dim} axes)"
+            f"periodic = {brief(periodic)} must be True, False or one of them per axis ({dim} axes)"
         )
     return tuple(bool(f) for f in flags)
 
@@ -170,7 +178,7 @@ def _free_cells(mask: ArrayLike, shape: tuple[int, ...]) -> Mask | None:
         )
     try:
         free = np.array(mask)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise InvalidType(f"mask must be an array of booleans: {error}") from None
     size = int(np.prod(shape))
     if free.dtype != bool or free.shape not in (shape, (size,)):
@@ -227,7 +235,9 @@ class GridDensity(Discrete):
         With `mass` the result is rescaled to that total mass; otherwise the midpoint rule decides.
         """
         instance(grid, Grid, "grid", "pass a jko.Grid(lower, upper, shape)")
-        values = np.asarray(density(grid.points))
+        if not callable(density):
+            raise InvalidType(f"density got {shown(density)}; pass a function (n, d) -> (n,)")
+        values = float_array(density(grid.points), "density(points)")
         if grid.mask is not None and values.shape == (grid.size,):
             values = np.where(grid.mask, values, 0.0)
         values = finite_array(values, "density(points)", InvalidMeasure)
@@ -236,6 +246,7 @@ class GridDensity(Discrete):
     @classmethod
     def from_density(cls, values: ArrayLike, grid: Grid, *, mass: float | None = None) -> Self:
         """Build from density values (per unit volume), flat or of shape `grid.shape`."""
+        instance(grid, Grid, "grid", "pass a jko.Grid(lower, upper, shape)")
         density = finite_array(values, "values", InvalidMeasure)
         out = cls(grid, density * grid.cell_volume)
         if mass is None:
