@@ -4,6 +4,7 @@ from jko.measures.atoms import Histogram, Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.grid import Grid, GridDensity
+from jko.measures.taking import from_dict
 from jko.measures.target import LogDensity
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "LogDensity",
     "Measure",
     "Particles",
+    "from_dict",
 ]

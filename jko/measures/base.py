@@ -25,6 +25,21 @@ class Measure(ReadOnly, ABC):
     def dim(self) -> int:
         """Dimension d of the space the measure lives on."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """The measure as plain numbers, lists and strings: its type and what makes it again.
+
+        `json.dumps` takes the result, `jko.measures.from_dict` makes an equal measure of it, to
+        the last bit.
+
+        Raises
+        ------
+        Unsupported
+            A measure from outside jko.
+        """
+        from jko.measures.taking import to_dict
+
+        return to_dict(self)
+
 
 class Discrete(Measure):
     """A measure made of weighted points: grid densities, histograms, particles.

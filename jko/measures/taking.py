@@ -1,0 +1,75 @@
+"""Measures as plain values: what JSON, a message or another library can take away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jko.errors import InvalidMeasure, InvalidType, Unsupported
+from jko.measures.atoms import Histogram, Particles
+from jko.measures.base import Measure
+from jko.measures.gaussian import Gaussian, GaussianMixture
+from jko.measures.grid import Grid, GridDensity
+
+#: The arguments that make up a measure, by the name of its type.
+PARTS: dict[type, tuple[str, ...]] = {
+    Histogram: ("points", "weights"),
+    Particles: ("points", "weights"),
+    Gaussian: ("mean", "cov", "mass"),
+    GaussianMixture: ("means", "covs", "weights"),
+    Grid: ("lower", "upper", "shape", "periodic", "mask"),
+    GridDensity: ("grid", "weights"),
+}
+
+
+def to_dict(value: Measure | Grid) -> dict[str, Any]:
+    """The type of a measure and the arguments that make it again; see `Measure.to_dict`."""
+    parts = PARTS.get(type(value))
+    if parts is None:
+        raise Unsupported(
+            f"a {type(value).__name__} has no plain form; of the measures of jko all have one but"
+            " jko.LogDensity, which is a function"
+        )
+    return {"type": type(value).__name__, **{p: _plain(getattr(value, p)) for p in parts}}
+
+
+def from_dict(tree: Mapping[str, Any]) -> Any:
+    """The measure (or grid) that `to_dict` took apart.
+
+    Parameters
+    ----------
+    tree : mapping
+        As `Measure.to_dict` returns it, also after a way through JSON.
+
+    Raises
+    ------
+    InvalidMeasure
+        An unknown type, or arguments that it does not take.
+    """
+    if not isinstance(tree, Mapping) or not isinstance(tree.get("type"), str):
+        raise InvalidType(
+            f"tree got {type(tree).__name__} without a 'type'; pass what measure.to_dict() returned"
+        )
+    kinds = {kind.__name__: kind for kind in PARTS}
+    kind = kinds.get(tree["type"])
+    given = {name: value for name, value in tree.items() if name != "type"}
+    if kind is None or given.keys() != set(PARTS[kind]):
+        raise InvalidMeasure(
+            f"tree describes no measure of jko: type {tree['type'][:40]!r} with"
+            f" {sorted(map(str, given))[:6]}; pass what measure.to_dict() returned"
+        )
+    if kind is Grid:
+        extra = {"periodic": given["periodic"], "mask": given["mask"]}
+        return Grid(given["lower"], given["upper"], given["shape"], **extra)
+    if kind is GridDensity:
+        return GridDensity(from_dict(given["grid"]), given["weights"])
+    return kind(**given)
+
+
+def _plain(value: Any) -> Any:
+    """Arrays as nested lists, tuples as lists, a grid as its own dictionary."""
+    if isinstance(value, Grid):
+        return to_dict(value)
+    if isinstance(value, tuple):
+        return list(value)
+    return value.tolist() if hasattr(value, "tolist") else value
