@@ -212,3 +212,17 @@ def test_gaussian_products_keep_thirteen_digits_of_every_entry(h, shift, monkeyp
     assert np.abs(got - exact).max() <= 1e-13
     np.testing.assert_allclose(got, exact.astype(float), rtol=1e-13 if h > 0.1 else 1e-11)
     assert pairwise.Augmented(x, y, h).accurate == (h > 0.1)
+
+
+@all_kernels
+def test_an_outlier_spoils_no_gradient(k):
+    """One atom at 1e10 adds its own force; the other forces keep their digits (d = 2 and 25)."""
+    for d in (2, 25):
+        rng = np.random.default_rng(d)
+        x, v = rng.normal(size=(70, d)) / np.sqrt(d), rng.normal(size=70)
+        far = np.zeros((1, d))
+        far[0, 0] = 1e10
+        alone = k.gradient_apply(x, x, v) + k.gradient_apply(x, far, [1.0])
+        both = np.concatenate([x, far])
+        found = k.gradient_apply(both, both, np.append(v, 1.0))[:-1]
+        np.testing.assert_allclose(found, alone, rtol=1e-9, atol=1e-10 * np.abs(alone).max())
