@@ -63,8 +63,12 @@ class SubstepRecord:
 
     @classmethod
     def of(cls, result: StepResult) -> SubstepRecord:
-        """The record of a step result; `info` keeps its plain numbers and strings."""
-        plain = {k: v for k, v in result.info.items() if isinstance(v, (bool, int, float, str))}
+        """The record of a step result; `info` keeps its plain numbers and strings, no timings."""
+        plain = {
+            k: v
+            for k, v in result.info.items()
+            if isinstance(v, (bool, int, float, str)) and not k.endswith("seconds")
+        }
         names = [f for f in cls.__dataclass_fields__ if f not in ("info", "status", "claim")]
         figures = {name: getattr(result, name) for name in names}
         return cls(**figures, status=result.status.name, info=plain, claim=result.claim.name)

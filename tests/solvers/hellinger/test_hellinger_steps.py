@@ -113,7 +113,7 @@ class TestHardCase:
     def test_the_example_of_the_text(self, solver):
         found = jko.step(self.mu, jko.Potential([0.0, 1.0, 2.0]), FIXED, 4.0, solver=solver)
         assert found.measure.weights == pytest.approx([0.84375, 0.125, 0.03125], rel=1e-15)
-        assert found.gap == pytest.approx(0, abs=1e-15)
+        assert 0 <= found.gap < 4e-15  # a bound counts the rounding of its own sums
 
     def test_no_seeding_below_the_threshold(self, solver):
         found = jko.step(self.mu, jko.Potential([0.0, 1.0, 2.0]), FIXED, 0.5, solver=solver)
