@@ -24,6 +24,13 @@ def test_every_room_is_in_the_picture():
     assert sorted(gone) == [], "docs/architecture.md names rooms that are gone"
 
 
+def test_the_readme_names_rooms_that_exist():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\bjko/[\w/]*(?:/|\.py)", text))
+    assert named
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
 # -- import circles ------------------------------------------------------------------------------
 
 
