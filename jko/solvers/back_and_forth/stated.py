@@ -34,9 +34,9 @@ from jko.numerics.c_transform import CTransform, c_transform
 from jko.prox.duality.weights import fixed_gap, median_multiplier
 from jko.prox.stated import Certificate, Claim, Neighbour
 from jko.solvers.back_and_forth.ascent import transport_cost
-from jko.solvers.entropic.stated import CONSISTENT
 from jko.solvers.grids.coupling import couple
 from jko.solvers.grids.levels import (
+    CONSISTENT,
     Problem,
     coarsened,
     gathered,

@@ -29,11 +29,8 @@ from jko.prox.duality.fenchel import dot, entropic_everywhere, fenchel_gap, kl, 
 from jko.prox.stated import Certificate, Claim, Neighbour
 from jko.solvers.entropic.gibbs import Gibbs, gibbs
 from jko.solvers.entropic.scaling import pair_scaling, self_scaling
-from jko.solvers.grids.levels import Problem
+from jko.solvers.grids.levels import CONSISTENT, Problem
 from jko.validation import Array
-
-#: Relative L1 distance allowed between a returned measure and the marginal of its own potential.
-CONSISTENT = 1e-9
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,27 @@ from jko.validation import Array, Mask
 
 #: Cells of the coarsest grid: at least this many, and more than this along an axis that is halved.
 FEWEST, SHORTEST = 600, 16
+#: Relative L1 distance allowed between a returned measure and the marginal of its own potential.
+CONSISTENT = 1e-9
+
+
+class Problem(Protocol):
+    """What a solver on a grid reads off a ProxProblem, or off one on a coarser grid."""
+
+    @property
+    def discrete(self) -> Discrete:
+        """The previous measure."""
+
+    @property
+    def form(self) -> WeightForm:
+        """The energy in the weights."""
+
+    @property
+    def step(self) -> float:
+        """Step length."""
+
+    def value(self, nu: Measure) -> float:
+        """The energy of a measure."""
 
 
 class Problem(Protocol):
