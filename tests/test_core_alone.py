@@ -71,7 +71,7 @@ def alone(code, *argv):
     command = [sys.executable, "-W", "error::UserWarning", "-c", program, *argv]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment, timeout=100
+        command, capture_output=True, text=True, check=False, env=environment, timeout=500
     )
 
 

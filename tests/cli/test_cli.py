@@ -223,13 +223,13 @@ def test_without_a_command_the_help_is_shown(capsys):
 
 def test_module_and_version():
     process = shell("--version")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=500)
     assert (process.returncode, out, err) == (0, f"jko {jko.__version__}\n", "")
 
 
 def test_errors_of_the_process():
     process = shell("verify", "nothing")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=500)
     assert (process.returncode, out) == (2, "")
     assert err.startswith("jko: there is no check named 'nothing'")
     assert err.count("\n") == 1
@@ -239,7 +239,7 @@ def test_a_closed_pipe_is_silent():
     with shell("list") as process:
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(timeout=60) == 141
+        assert process.wait(timeout=500) == 141
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals as on POSIX")

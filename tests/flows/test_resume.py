@@ -257,7 +257,7 @@ def test_a_real_signal_hands_back_the_trajectory(tmp_path):
         [sys.executable, "-c", script, str(tmp_path / "run.npz")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=500,
         env=environment,
         check=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
