@@ -27,25 +27,6 @@ CONSISTENT = 1e-9
 
 
 class Problem(Protocol):
-    """What a solver on a grid reads off a ProxProblem, or off one on a coarser grid."""
-
-    @property
-    def discrete(self) -> Discrete:
-        """The previous measure."""
-
-    @property
-    def form(self) -> WeightForm:
-        """The energy in the weights."""
-
-    @property
-    def step(self) -> float:
-        """Step length."""
-
-    def value(self, nu: Measure) -> float:
-        """The energy of a measure."""
-
-
-class Problem(Protocol):
     """What a step on a fixed support reads off a ProxProblem, or off one on another grid."""
 
     @property
