@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.measures.base import Discrete
+from jko.numerics.distinct import groups
 from jko.validation import Array, Index, points_array, weights_array
 
 
@@ -17,8 +18,6 @@ class _Atoms(Discrete):
     @cached_property
     def groups(self) -> Index | None:
         """Number (n,) of the distinct point of every atom; None where all atoms differ."""
-        from jko.measures.support import groups
-
         return groups(self.points)
 
     def with_weights(self, weights: ArrayLike) -> Self:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import InvalidMeasure, InvalidType, Unsupported
+from jko.measures.plain import to_dict
 from jko.validation import Array, Mask, ReadOnly, shown
 
 
@@ -36,8 +37,6 @@ class Measure(ReadOnly, ABC):
         Unsupported
             A measure from outside jko.
         """
-        from jko.measures.taking import to_dict
-
         return to_dict(self)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from jko.measures.atoms import Histogram, Particles
 from jko.measures.base import Discrete, Measure
+from jko.numerics.distinct import groups
 from jko.numerics.elementary import EPS
 from jko.validation import Array, Index, Mask
 
@@ -24,25 +25,6 @@ M = TypeVar("M", bound=Measure)
 DOUBLE = 4 * EPS
 #: Rounding of a coordinate that was stored in single precision, in units of itself.
 SINGLE = float(np.finfo(np.float32).eps)
-
-
-def groups(points: Array) -> Index | None:
-    """Number (n,) of the distinct point of every row, in order of appearance; None: all differ."""
-    first = np.sort(points[:, 0])
-    if not (first[1:] == first[:-1]).any():  # most lists end here
-        return None
-    # Not np.unique(axis=0): it compares records, and a Ctrl-C in there becomes a TypeError.
-    order = np.lexsort(points.T[::-1])
-    ordered = points[order]
-    fresh = np.concatenate([[True], (ordered[1:] != ordered[:-1]).any(axis=1)])
-    if fresh.all():
-        return None
-    number = np.empty(len(points), dtype=np.intp)
-    number[order] = np.cumsum(fresh) - 1
-    _, appearance = np.unique(number, return_index=True)
-    rank = np.empty_like(appearance)
-    rank[np.argsort(appearance, kind="stable")] = np.arange(len(appearance))
-    return np.asarray(rank[number], dtype=np.intp)
 
 
 def merged(mu: M) -> tuple[M, Index | None]:

@@ -1,36 +1,21 @@
-"""Measures as plain values: what JSON, a message or another library can take away."""
+"""Measures from plain values: what JSON, a message or another library has taken away."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from jko.errors import InvalidMeasure, InvalidType, Unsupported
+from jko.errors import InvalidMeasure, InvalidType
+from jko.measures import plain
 from jko.measures.atoms import Histogram, Particles
-from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.grid import Grid, GridDensity
 
-#: The arguments that make up a measure, by the name of its type.
+#: The arguments that make up a measure, by its type.
 PARTS: dict[type, tuple[str, ...]] = {
-    Histogram: ("points", "weights"),
-    Particles: ("points", "weights"),
-    Gaussian: ("mean", "cov", "mass"),
-    GaussianMixture: ("means", "covs", "weights"),
-    Grid: ("lower", "upper", "shape", "periodic", "mask"),
-    GridDensity: ("grid", "weights"),
+    kind: plain.PARTS[kind.__name__]
+    for kind in (Histogram, Particles, Gaussian, GaussianMixture, Grid, GridDensity)
 }
-
-
-def to_dict(value: Measure | Grid) -> dict[str, Any]:
-    """The type of a measure and the arguments that make it again; see `Measure.to_dict`."""
-    parts = PARTS.get(type(value))
-    if parts is None:
-        raise Unsupported(
-            f"a {type(value).__name__} has no plain form; of the measures of jko all have one but"
-            " jko.LogDensity, which is a function"
-        )
-    return {"type": type(value).__name__, **{p: _plain(getattr(value, p)) for p in parts}}
 
 
 def from_dict(tree: Mapping[str, Any]) -> Any:
@@ -64,12 +49,3 @@ def from_dict(tree: Mapping[str, Any]) -> Any:
     if kind is GridDensity:
         return GridDensity(from_dict(given["grid"]), given["weights"])
     return kind(**given)
-
-
-def _plain(value: Any) -> Any:
-    """Arrays as nested lists, tuples as lists, a grid as its own dictionary."""
-    if isinstance(value, Grid):
-        return to_dict(value)
-    if isinstance(value, tuple):
-        return list(value)
-    return value.tolist() if hasattr(value, "tolist") else value
