@@ -25,8 +25,10 @@ def from_model(model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
 
     key = jax.random.PRNGKey(0)
     try:
-        _refuse_discrete(model, key, args, kwargs)
-        info = initialize_model(key, model, model_args=args, model_kwargs=kwargs)
+        _refuse(model, key, args, kwargs)
+        info = initialize_model(
+            key, model, model_args=args, model_kwargs=kwargs, validate_grad=False
+        )
     except FAULTS as error:
         if isinstance(error, Unsupported):
             raise
@@ -47,13 +49,19 @@ def from_model(model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
     return replace(found, constrain=constrain)
 
 
-def _refuse_discrete(
+def _refuse(
     model: Callable[..., Any], key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
+    """Say which site has no density on the whole line, or another one at every call."""
     from numpyro.handlers import seed, trace
 
     sites = trace(seed(model, key)).get_trace(*args, **kwargs)
     for name, site in sites.items():
+        if site["type"] == "plate" and (site["args"][1] or site["args"][0]) < site["args"][0]:
+            raise Unsupported(
+                f"the plate {name!r} takes a random part of its data at every call, so that the"
+                " log density is no function of the parameters; leave out subsample_size"
+            )
         if site["type"] != "sample" or site["is_observed"]:
             continue
         if site["fn"].support.is_discrete:

@@ -80,6 +80,14 @@ def test_numpyro(double):
 
     with pytest.raises(jko.Unsupported, match=r"the site 'z' is discrete .* sum it out"):
         jko.LogDensity.from_numpyro(mixed, 0.3)
+
+    def partly(y):
+        m = numpyro.sample("m", dist.Normal(0, 1))
+        with numpyro.plate("rows", 4, subsample_size=2):
+            numpyro.sample("y", dist.Normal(m, 1.0), obs=numpyro.subsample(y, 0))
+
+    with pytest.raises(jko.Unsupported, match="the plate 'rows' takes a random part"):
+        jko.LogDensity.from_numpyro(partly, Y)
     with pytest.raises(jko.InvalidArgument, match="the model raised TypeError"):
         jko.LogDensity.from_numpyro(model)
     with pytest.raises(jko.InvalidType, match="model got float"):
