@@ -17,8 +17,12 @@ from jko.validation import Array
 DECREASE, CURVATURE = 0.1, 0.9
 #: Relative rounding of an objective: below it only slopes tell a better point from a worse one.
 ROUNDING = 1e-10
-#: Trial points of one line search; iterations after which no progress means a stall.
-MAX_TRIALS, STALL = 40, 50
+#: Trial points of one line search.
+MAX_TRIALS = 40
+#: Halvings of a first step that is out of all proportion (a long step in a short unit).
+MAX_HALVINGS = 400
+#: Iterations after which no progress means a stall.
+STALL = 50
 
 
 class Smooth(Protocol):
@@ -136,7 +140,9 @@ def _line_search(
     if not down < 0:
         return None
     short, long, t = 0.0, np.inf, 1.0
-    for _ in range(MAX_TRIALS):
+    for trial in range(MAX_HALVINGS):
+        if trial >= MAX_TRIALS and (run.pairs or by_slope or short > 0 or long == np.inf):
+            break
         point = run.point + t * direction
         run.evaluations += 1
         objective = safe_value(problem, point)

@@ -297,3 +297,18 @@ def test_an_exception_in_a_callback_keeps_the_trajectory():
     assert len(sol.steps) == 3
     assert sol.status == "ended by LookupError('no such thing')"
     assert sol.verify().holds
+
+
+def test_verify_sees_a_residual_step_that_went_uphill():
+    """Dissipation is checked without a gap as well; the checker with a wrong record."""
+    well = jko.Potential(lambda x: 0.5 * (x**2).sum(1), gradient=lambda x: x)
+    mu = jko.Particles([[1.0, 2.0], [0.5, -1.0]])
+    sol = jko.flow(mu, well, jko.Wasserstein(), tau=0.1, steps=3)
+    assert sol.steps[0].substeps[0].gap is None
+    report = sol.verify()
+    assert "dissipation" in [i.name for i in report]
+    assert report.holds
+    step = sol.steps[1]
+    sub = replace(step.substeps[0], objective=step.substeps[0].baseline * (1 + 1e-9))
+    wrong = replace(sol, steps=(sol.steps[0], replace(step, substeps=(sub,)), sol.steps[2]))
+    assert [i.name for i in wrong.verify().failed] == ["dissipation"]

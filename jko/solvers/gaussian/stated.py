@@ -19,6 +19,8 @@ from jko.validation import Array
 
 #: Roundings of its terms, per dimension, that a gradient at a Gaussian may be off by.
 ROUNDINGS = 16.0
+#: Roundings of the terms of an energy that its value may be off by.
+VALUE_ROUNDINGS = 64.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +88,10 @@ class MirrorStep(Neighbour):
         pulled = white @ root
         shift = pulled.T @ (white @ (nu.mean - previous.mean)) / step
         stretch = (pulled.T @ pulled - np.eye(nu.dim)) / step
+        # The distance to the stationary point, relative to the way from the previous Gaussian.
+        scale = step / (1 + self.form.entropy * step)
         size = fisher_norm(slope + shift, curvature + stretch)
-        terms = fisher_norm(slope, curvature) + fisher_norm(shift, stretch)
+        terms = fisher_norm(slope, curvature) + step / scale * fisher_norm(shift, stretch)
         parts = self.form.entropy + float(np.linalg.norm(curvature)) + 1 / step
         return Certificate(None, relative(size, terms, whitened_rounding(nu, parts)))
 
@@ -154,7 +158,8 @@ class TransportStep(Stated):
     r"""F(nu) + W2^2(nu, previous)/(2 step) over Gaussians: the implicit Bures step.
 
     Residual: |x - T(x) + step grad f| in L2(nu), projected on affine fields, relative to
-    |x - T(x)| + step |grad f|, and 0 where it is rounding.
+    |x - T(x)| + step |grad f|, and 0 where it is rounding or promises a decrease below the rounding
+    of F.
     With V convex the objective is 1/step-convex along the generalised geodesics from `previous`,
     which join Gaussians by Gaussians: gap <= step/2 int |v|^2, v = grad f + (x - T(x))/step.
     """
@@ -175,8 +180,23 @@ class TransportStep(Stated):
         nu, previous, step = answer.measure, self.problem.previous, self.problem.step
         assert isinstance(previous, Gaussian)
         field = self.field(nu, previous)
+        residual = field.residual
+        if self.promise(nu, field) <= VALUE_ROUNDINGS * EPS * self._magnitude(nu):
+            residual = 0.0
         gap = nu.mass * step / 2 * field.square if self.form.convex else None
-        return Certificate(gap, field.residual)
+        return Certificate(gap, residual)
+
+    def promise(self, nu: Gaussian, field: BuresField) -> float:
+        """The decrease that a quadratic model of curvature 1/step promises."""
+        return nu.mass * self.problem.step / 2 * field.square
+
+    def at_rest(self, nu: Gaussian, field: BuresField) -> bool:
+        """Whether that is less than one rounding of the energy."""
+        return self.promise(nu, field) <= EPS * self._magnitude(nu)
+
+    def _magnitude(self, nu: Gaussian) -> float:
+        """The size of the energy's terms, of which an entropy may be 0 itself."""
+        return self.form.entropy * nu.mass * nu.dim + abs(self.problem.value(nu))
 
 
 @dataclass(frozen=True, eq=False)

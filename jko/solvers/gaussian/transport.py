@@ -64,7 +64,8 @@ class GaussianImplicit(ProxSolver):
 
     @staticmethod
     def _done(stated: TransportStep, nu: Gaussian, previous: Gaussian, tol: float) -> bool:
-        return stated.field(nu, previous).residual <= 0.3 * tol
+        field = stated.field(nu, previous)
+        return field.residual <= 0.3 * tol or stated.at_rest(nu, field)
 
 
 def model_step(

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from jko.energies.checked import check_moving
-from jko.errors import InvalidArgument
+from jko.errors import InvalidArgument, InvalidMeasure
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Certificate, Claim, Controls, Stated
 from jko.solvers.base import ProxSolver
-from jko.solvers.particles.stated import HALVINGS, Search, Trial, answer
+from jko.solvers.particles.stated import HALVINGS, Search, Trial, answer, lost
 from jko.validation import Array, positive, real
 
 #: A step length may grow to this many times the first one.
@@ -169,8 +169,13 @@ class Euler(ProxSolver):
         check_moving(energy, previous)
         count = _count(controls.warm) + 1
         slope = self._field(problem, previous, count, controls.rng)
-        nu = previous.with_points(previous.points - length * slope)
-        before, after = energy.value(previous), energy.value(nu)
+        before = energy.value(previous)
+        try:
+            with np.errstate(over="ignore"):
+                nu = previous.with_points(previous.points - length * slope)
+            after = energy.value(nu)
+        except InvalidMeasure as trouble:
+            raise lost(trouble) from None
         stated = Linearised(previous, before, slope, length)
         cost = _square(previous.weights, nu.points - previous.points)
         return Answer(

@@ -10,7 +10,7 @@ import numpy as np
 from jko.energies.divergence import KL
 from jko.energies.recorded import recorded
 from jko.energies.rounding import mean_size, position_rounding
-from jko.errors import InvalidArgument
+from jko.errors import InvalidArgument, InvalidMeasure
 from jko.geometries.wasserstein import Wasserstein
 from jko.kernels import Gaussian, Kernel, median_bandwidth
 from jko.measures.atoms import Particles
@@ -18,6 +18,7 @@ from jko.measures.target import DENSITIES
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Certificate, Claim, Controls, Neighbour
 from jko.solvers.base import ProxSolver
+from jko.solvers.particles.stated import lost
 from jko.validation import Array, instance
 
 #: Share of the newest squared velocity in the running mean of an adaptive step.
@@ -100,9 +101,14 @@ class Kernelised(ProxSolver):
         kernel = median_kernel(previous) if self.kernel is None else self.kernel
         stated = KernelisedStep(problem, kernel, self.adaptive, _square(controls.warm, previous))
         velocity = stated.velocity()
-        nu = previous.with_points(previous.points + problem.step * stated.direction(velocity))
+        try:
+            with np.errstate(over="ignore"):
+                points = previous.points + problem.step * stated.direction(velocity)
+            nu = previous.with_points(points)
+            energy = recorded(problem.energy, nu)
+        except InvalidMeasure as trouble:
+            raise lost(trouble) from None
         cost = float(previous.weights @ ((nu.points - previous.points) ** 2).sum(axis=1))
-        energy = recorded(problem.energy, nu)
         return Answer(
             nu,
             stated,

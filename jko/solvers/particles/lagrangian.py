@@ -10,7 +10,7 @@ import numpy as np
 
 from jko.energies.base import Energy
 from jko.energies.checked import check_moving
-from jko.energies.rounding import position_rounding
+from jko.energies.rounding import position_rounding, value_rounding
 from jko.errors import Unsupported
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
@@ -95,7 +95,9 @@ class Lagrangian(ProxSolver):
         moved = measure.points - previous.points
         cost = float(previous.weights @ (moved**2).sum(axis=1))
         exhausted = run.iterations >= limit
-        energy = problem.energy.value(measure)
+        energy, baseline = problem.energy.value(measure), problem.value(previous)
+        if energy + cost / (2 * problem.step) > baseline:
+            info["rounding"] = value_rounding(problem.energy, measure)
         return Answer(
             measure,
             Stationary(problem, controls.tol, stuck=not exhausted),
@@ -104,7 +106,7 @@ class Lagrangian(ProxSolver):
             energy=energy,
             sqdistance=cost / problem.geometry.rate,
             exhausted=exhausted,
-            baseline=problem.value(previous),
+            baseline=baseline,
             warm=moved,
             info=info,
         )

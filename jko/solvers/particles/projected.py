@@ -79,6 +79,7 @@ class ProjectedWeights(ProxSolver):
 
 def project_simplex(v: Array, mass: float = 1.0) -> Array:
     """The nearest point of {w >= 0, sum w = mass} in the Euclidean norm, by sorting."""
+    v = v - v.max()  # the answer is the same, and mass is no longer lost in large numbers
     order = np.sort(v)[::-1]
     level = (np.cumsum(order) - mass) / np.arange(1, len(v) + 1)
     last = int(np.flatnonzero(order > level)[-1])

@@ -15,18 +15,19 @@ from typing import Any, ClassVar
 import numpy as np
 
 from jko.energies.base import Energy
-from jko.energies.rounding import mean_size, value_rounding, value_size
+from jko.energies.rounding import mean_size, value_rounding
 from jko.errors import InvalidMeasure
 from jko.kernels.fast_sums import TooManyModes
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete
-from jko.numerics.elementary import EPS
 from jko.prox.duality.certify import particle_residual
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Certificate, Claim, Neighbour, Stated
+from jko.status import Breakdown, Status
 
-#: Halvings of a step length before the search gives up.
-HALVINGS = 60
+#: Halvings of a step length before the search gives up: from any double to any other. What ends a
+#: search is the rounding of F, after some 60.
+HALVINGS = 1100
 #: A rise of F that falls by less than this factor with the length is no slope and no curvature.
 MORE = 1.5
 #: What a step says that stays where it is for good reason.
@@ -104,7 +105,11 @@ class Stationary(Neighbour):
         """No gap; the residual, 0 at rest."""
         nu, problem = answer.measure, self.problem
         residual = particle_residual(problem, nu, self.tol)
-        if self.stuck and residual > self.tol and self._promise(nu) <= self._unseen(nu):
+        if (
+            self.stuck
+            and residual > self.tol
+            and self._promise(nu) <= value_rounding(problem.energy, nu)
+        ):
             residual = 0.0
         return Certificate(None, residual)
 
@@ -112,10 +117,8 @@ class Stationary(Neighbour):
         """The decrease of the objective that a quadratic model of curvature 1/step promises."""
         moved = nu.points - self.problem.previous.points  # type: ignore[attr-defined]
         force = self.problem.energy.wasserstein_gradient(nu) + moved / self.problem.step
-        return 0.5 * self.problem.step * mean_size(nu.weights, force) ** 2
-
-    def _unseen(self, nu: Particles) -> float:
-        return EPS * value_size(self.problem.energy, nu)
+        size = mean_size(nu.weights, force)
+        return 0.5 * self.problem.step * size * size
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,6 +187,13 @@ class Found:
     def at_rest(self) -> bool:
         """Whether it stayed put because no decrease is left that could be seen."""
         return self.stalled and self.trial.promised == 0
+
+
+def lost(trouble: InvalidMeasure) -> Breakdown:
+    """How a step of a fixed length ends that leads where the energy has no value."""
+    return Breakdown(
+        Status.BROKEN, f"the step ends where the energy is not defined, reduce tau: {trouble}"
+    )
 
 
 def _never_kept(broken: list[tuple[float, float]]) -> bool:

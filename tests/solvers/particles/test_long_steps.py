@@ -1,0 +1,74 @@
+"""Steps far longer than the flow needs to come to rest: they end at the steady state."""
+
+import numpy as np
+import pytest
+
+import jko
+from jko.solvers import Euler, Kernelised, ProjectedWeights
+
+W2 = jko.Wasserstein()
+CLOUD = np.random.default_rng(0).normal(size=(20, 2)) + 0.5
+WELL = jko.Potential(lambda x: 0.5 * ((x - 3) ** 2).sum(1), gradient=lambda x: x - 3)
+SOFT = jko.Potential(lambda x: (np.exp(x) - x).sum(1), gradient=lambda x: np.exp(x) - 1)
+DOUBLE = jko.Potential(lambda x: ((x**2 - 1) ** 2).sum(1) / 4, gradient=lambda x: x * (x**2 - 1))
+
+
+def quietly(f):
+    """f without a word on overflow."""
+
+    def g(x):
+        with np.errstate(over="ignore"):
+            return f(x)
+
+    return g
+
+
+HILL = jko.Potential(quietly(lambda x: -(x**4).sum(1)), gradient=quietly(lambda x: -4 * x**3))
+
+
+@pytest.mark.parametrize("tau", [1e6, 1e12])
+@pytest.mark.parametrize(("energy", "rests"), [(WELL, [3.0]), (SOFT, [0.0]), (DOUBLE, [-1.0, 1.0])])
+def test_particles_end_in_a_well(energy, rests, tau):
+    sol = jko.flow(jko.Particles(CLOUD), energy, W2, tau=tau, steps=5)
+    assert sol.success
+    away = np.abs(sol.final.points[..., None] - np.array(rests)).min(axis=-1)
+    assert away.max() < 1e-6
+
+
+def test_particles_end_at_rest_in_mmd():
+    target = jko.Particles(np.random.default_rng(1).normal(size=(15, 2)))
+    energy = jko.MMDEnergy(target, jko.kernels.Gaussian(1.0))
+    sol = jko.flow(jko.Particles(CLOUD[:3]), energy, W2, tau=1e6, steps=4)
+    assert sol.success
+    sol.verify().raise_if_failed()
+    slope = energy.wasserstein_gradient(sol.final)
+    assert np.sqrt(sol.final.weights @ (slope**2).sum(1)) < 1e-6
+
+
+def test_gaussians_end_at_their_steady_state():
+    sol = jko.flow(jko.Gaussian([1.0, 2.0], np.eye(2)), jko.Entropy() + WELL, W2, tau=1e6, steps=5)
+    assert sol.success
+    assert sol.final.mean == pytest.approx([3.0, 3.0], abs=1e-6)
+    assert sol.final.cov == pytest.approx(np.eye(2), abs=1e-5)
+
+
+def test_rest_at_a_place_where_the_gradient_is_rounding():
+    """exp(x) - 1 near 0 is a multiple of 2e-16: the residual never falls, the energy neither."""
+    sol = jko.flow(jko.Particles(CLOUD), SOFT, W2, tau=1.0, steps=60, save="last")
+    assert sol.success
+    assert np.abs(sol.final.points).max() < 1e-7
+
+
+@pytest.mark.parametrize("tau", [1e6, 1e20, 1e200])
+def test_projected_weights_of_any_length(tau):
+    mu = jko.Particles(CLOUD)
+    energy = jko.MMDEnergy(jko.Particles(-CLOUD), jko.kernels.Gaussian(1.0))
+    out = jko.step(mu, energy, jko.SphericalHellinger(), tau, solver=ProjectedWeights())
+    assert out.success
+    assert out.energy < energy.value(mu)
+
+
+@pytest.mark.parametrize("solver", [Euler(armijo=False), Kernelised()])
+def test_leaving_the_domain_is_a_status(solver):
+    with pytest.raises(jko.StepFailed, match="where the energy is not defined, reduce tau"):
+        jko.flow(jko.Particles(CLOUD), HILL, W2, tau=10.0, steps=9, solver=solver)
