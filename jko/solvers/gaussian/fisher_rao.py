@@ -17,7 +17,7 @@ from jko.measures.target import LogDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
-from jko.solvers.gaussian.stated import Covering, MirrorStep, Nearest
+from jko.solvers.gaussian.stated import Covering, Followed, MirrorStep, Nearest
 from jko.status import Breakdown
 from jko.validation import Array
 
@@ -77,7 +77,7 @@ class NaturalGradient(ProxSolver):
         value = problem.value(nu)
         info = {"kind": EXPLICIT, "moment_error": found.error}
         baseline = problem.value(previous)
-        return Answer(nu, Nearest(end, value), iterations=1, baseline=baseline, info=info)
+        return Answer(nu, Followed(end, value), iterations=1, baseline=baseline, info=info)
 
 
 def _twin(g: Gaussian, slope: Array, precision: Array) -> Gaussian:

@@ -15,7 +15,7 @@ from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
-from jko.solvers.gaussian.stated import Nearest
+from jko.solvers.gaussian.stated import Followed
 from jko.validation import Array
 
 #: What `info["kind"]` of a result says.
@@ -72,7 +72,7 @@ class ExactFlow(ProxSolver):
         unsplit = isinstance(problem.geometry, WassersteinFisherRao)
         return Answer(
             measure,
-            Nearest(twin, value),
+            Followed(twin, value),
             iterations=1,
             sqdistance=_distance_bound(problem, measure, start - value) if unsplit else None,
             baseline=start,

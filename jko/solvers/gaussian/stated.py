@@ -52,6 +52,13 @@ class Nearest(Stated):
 
 
 @dataclass(frozen=True, eq=False)
+class Followed(Nearest):
+    """Where an exact or explicit flow leads: `end` computed another way, and no proximal step."""
+
+    claim: ClassVar[Claim] = Claim.FOLLOWS
+
+
+@dataclass(frozen=True, eq=False)
 class Covering(Nearest):
     """As `Nearest`, with the divergence the other way round: least + scale KL(end|nu)."""
 

@@ -20,9 +20,10 @@ from jko.errors import InvalidMeasure
 from jko.kernels.fast_sums import TooManyModes
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete
+from jko.numerics.elementary import EPS
 from jko.prox.duality.certify import particle_residual
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Answer, Certificate, Claim, Neighbour, Stated
+from jko.prox.stated import ROUNDING, Answer, Certificate, Claim, Neighbour, Scale, Stated
 from jko.status import Breakdown, Status
 
 #: Halvings of a step length before the search gives up: from any double to any other. What ends a
@@ -112,6 +113,12 @@ class Stationary(Neighbour):
         ):
             residual = 0.0
         return Certificate(None, residual)
+
+    def size(self, answer: Any) -> Scale:
+        """That of the step, and the rounding of values where the answer ends above its start."""
+        base = self.problem.size(answer)
+        lost = answer.info.get("rounding", 0.0) / (ROUNDING * EPS)
+        return Scale(base.size, base.raw + lost)
 
     def _promise(self, nu: Particles) -> float:
         """The decrease of the objective that a quadratic model of curvature 1/step promises."""

@@ -9,6 +9,7 @@ import jko
 from jko.kernels import Energy, Gaussian
 from jko.solvers import (
     Euler,
+    ExactFlow,
     GaussianForwardBackward,
     GaussianImplicit,
     GaussianMirror,
@@ -131,6 +132,8 @@ CASES = {
         u.cloud(), u.kl(), W2, 0.1 * u.L, Kernelised(Gaussian(u.L), adaptive=True),
     ),
     "bures": lambda u: (u.normal(), u.kl(), W2, time(u), "auto"),
+    "exact flow": lambda u: (u.normal(), u.kl(), W2, time(u), ExactFlow()),
+    "fisher-rao flow": lambda u: (u.normal(), u.kl(), SHE, time(u, 0), ExactFlow()),
     "implicit": lambda u: (
         u.normal(), u.c * jko.Entropy() + u.well(), W2, time(u), GaussianImplicit(),
     ),
