@@ -47,7 +47,10 @@ def _refusal(problem: ProxProblem) -> str | None:
 
 @dataclass(frozen=True, eq=False)
 class _Model(Stated):
-    """sum_k w_k [c int N log N + q_k + W2^2(N_k, N'_k)/(2 step)], q_k the model of the rest."""
+    """sum_k w_k [c int N log N + q_k + W2^2(N_k, N'_k)/(2 step)], q_k the model of the rest.
+
+    Of the components with weight: the others are not there, and nothing is asked of them.
+    """
 
     entropy: float
     step: float
@@ -55,16 +58,23 @@ class _Model(Stated):
     before: list[Gaussian]
     rests: list[Moments]
 
+    def parts(self, nu: Measure) -> list[Gaussian]:
+        """The components of nu that carry weight here."""
+        assert isinstance(nu, GaussianMixture)
+        return [g for w, g in zip(nu.components[0], parts_of(nu), strict=True) if w > 0]
+
     def cost(self, nu: GaussianMixture) -> float:
         """sum_k w_k W2^2(N_k, N'_k), an upper bound of W2^2."""
-        pairs = zip(self.weights, parts_of(nu), self.before, strict=True)
+        pairs = zip(self.weights, self.parts(nu), self.before, strict=True)
         return float(sum(w * bures(a, b) for w, a, b in pairs))
 
     def objective(self, nu: Measure) -> float:
         """The model at a mixture with these weights; q_k counts from the previous component."""
         assert isinstance(nu, GaussianMixture)
         total = self.cost(nu) / (2 * self.step)
-        for w, g, b, rest in zip(self.weights, parts_of(nu), self.before, self.rests, strict=True):
+        for w, g, b, rest in zip(
+            self.weights, self.parts(nu), self.before, self.rests, strict=True
+        ):
             white = np.linalg.inv(np.linalg.cholesky(b.cov))
             shift, ratio = white @ (g.mean - b.mean), white @ g.cov @ white.T
             second = ratio + np.outer(shift, shift) - np.eye(g.dim)
@@ -77,7 +87,7 @@ class _Model(Stated):
         """Gap from (1 + step h)/step-convexity, h the least curvature of the model; residual."""
         gap = square = forces = pulls = floor = 0.0
         for w, g, b, rest in zip(
-            self.weights, parts_of(answer.measure), self.before, self.rests, strict=True
+            self.weights, self.parts(answer.measure), self.before, self.rests, strict=True
         ):
             white = np.linalg.inv(np.linalg.cholesky(b.cov))
             pulled = white @ np.linalg.cholesky(g.cov)
@@ -115,14 +125,18 @@ class MixtureTransport(ProxSolver):
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         previous, form = problem.previous, problem.energy.gaussian_form()
         assert isinstance(previous, GaussianMixture)
-        before, along = parts_of(previous), form.along(previous)
+        along, everyone, shares = form.along(previous), parts_of(previous), previous.components[0]
+        weights = shares[shares > 0]
+        before = [g for w, g in zip(shares, everyone, strict=True) if w > 0]
         rests = [_lifted(along.moments(g), g, form.entropy, problem.step) for g in before]
-        weights = previous.components[0]
         moved = [
             model_step(rest, form.entropy, g, g, problem.step)
             for rest, g in zip(rests, before, strict=True)
         ]
-        nu = mixture_of(moved, weights)
+        # A component without weight stays: pushed by a log density of nothing it would run away.
+        alive = iter(moved)
+        placed = [next(alive) if w > 0 else g for w, g in zip(shares, everyone, strict=True)]
+        nu = mixture_of(placed, shares)
         stated = _Model(form.entropy, problem.step, weights, before, rests)
         error = float(np.sqrt(weights @ np.array([r.error**2 for r in rests])))
         return Answer(

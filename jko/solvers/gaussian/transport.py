@@ -92,8 +92,10 @@ def _grown(root: Array, t: float) -> Array:
 
 def _usable(mean: Array, cov: Array, mass: float) -> Gaussian:
     try:
-        return Gaussian(mean, (cov + cov.T) / 2, mass)
-    except InvalidMeasure as trouble:
+        found = Gaussian(mean, (cov + cov.T) / 2, mass)
+        np.linalg.cholesky(found.cov)  # whatever comes next takes this root
+        return found
+    except (InvalidMeasure, np.linalg.LinAlgError) as trouble:
         raise Breakdown(Status.BROKEN, f"the new Gaussian is degenerate: {trouble}") from None
 
 
