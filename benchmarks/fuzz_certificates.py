@@ -20,11 +20,13 @@ import time
 import warnings
 from collections import defaultdict
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 
 import jko
 from jko.prox.duality.certify import certify
+from jko.solvers.weights.stated import QuadraticStep
 
 QUICK = ["--problems", "100", "--points", "20"]
 LONG = np.longdouble
@@ -52,7 +54,16 @@ class Case:
     geometry: str
     terms: object
     ceiling: float
-    best: list = field(default_factory=list)
+
+    def gaps(self, w):
+        """The gaps of all certificates that take the weights."""
+        nu = self.problem.discrete.with_weights(w)
+        yield certify(self.problem, nu).gap
+        separable = self.problem.form.separable
+        plain = not any((c > 0).any() for c in separable.powers.values())
+        if self.geometry.startswith("MMD") and plain and np.isinf(separable.ceiling).all():
+            answer = SimpleNamespace(measure=nu, certified=None)
+            yield QuadraticStep.of(self.problem).certificate(answer).gap
 
     def objective(self, w):
         """The objective in extended precision, and the size of its terms."""
@@ -301,18 +312,18 @@ def check(case, tried, k, tally, faults):
     for w, (value, size) in zip(tried, values, strict=True):
         if not np.isfinite(value):
             continue
-        gap = certify(case.problem, case.problem.discrete.with_weights(w)).gap
-        tally.count += 1
-        if gap is None or np.isinf(gap):
-            tally.unbounded += 1
-            continue
         excess = float(value - lowest)
-        if gap < excess * (1 - 1e-12) - FINE * size:
-            tally.below += 1
-            faults.append((k, case.name, case.geometry, gap, excess, gap / max(size, 1e-300)))
-        if excess > 1e-9 * size:
-            tally.ratios.append(gap / excess)
-            tally.worst = min(tally.worst, gap / excess)
+        for gap in case.gaps(w):
+            tally.count += 1
+            if gap is None or np.isinf(gap):
+                tally.unbounded += 1
+                continue
+            if gap < excess * (1 - 1e-12) - FINE * size:
+                tally.below += 1
+                faults.append((k, case.name, case.geometry, gap, excess, gap / max(size, 1e-300)))
+            if excess > 1e-9 * size:
+                tally.ratios.append(gap / excess)
+                tally.worst = min(tally.worst, gap / excess)
 
 
 def main() -> int:

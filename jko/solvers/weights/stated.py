@@ -24,7 +24,13 @@ from jko.energies.separable import Separable
 from jko.errors import Unsupported
 from jko.geometries.mmd import MMD
 from jko.measures.base import Discrete
-from jko.prox.duality.weights import median_multiplier, weight_certificate
+from jko.numerics.elementary import EPS
+from jko.prox.duality.weights import (
+    ROUNDING,
+    median_multiplier,
+    product_noise,
+    weight_certificate,
+)
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Certificate, Neighbour
 from jko.validation import Array, Mask
@@ -160,15 +166,31 @@ class QuadraticStep(Neighbour):
         """Frank-Wolfe gap on the simplex, with the unconstrained minimum where it is known."""
         if w[~self.open].any():
             return None, np.inf
-        gradient = self.slope + self.penalty_slope + self.curvature.quadratic_gradient(u)
+        pull = self.curvature.quadratic_gradient(u)
+        gradient = self.slope + self.penalty_slope + pull
         low = float(gradient[self.open].min())
+        noise = self._noise(pull)
         gap = float(w[self.open] @ (gradient[self.open] - low))
+        # Rounding of the gradient acts on w and on the competitor, which has the same mass.
+        gap += 2 * mass * noise
         if self.floor > -np.inf:
             height = float(u @ (0.5 * (gradient + self.slope)))
-            gap = blended_gap(gap, height - self.floor)
-        gap += (float(w.sum()) - mass) * low
+            above = height - self.floor + noise * float(np.abs(u).sum()) + EPS * abs(self.start)
+            gap = blended_gap(gap, above)
+        gap += (float(w.sum()) - mass) * low + ROUNDING * mass * abs(low)
         lam = median_multiplier(self.form.separable, gradient, w)
         return gap, float(w @ np.abs(gradient - lam)) / mass
+
+    @cached_property
+    def _terms(self) -> Array:
+        """The sizes of what the first variation at the centre is a sum of (n,)."""
+        pull = np.abs(self.form.quadratic_gradient(self.centre))
+        return np.abs(self.form.separable.linear) + pull + np.abs(self.penalty_slope)
+
+    def _noise(self, pull: Array) -> float:
+        """What rounding may leave of any entry of the gradient."""
+        size = float((self._terms + np.abs(pull))[self.open].max())
+        return ROUNDING * size + product_noise(self.curvature, pull)
 
     def _moved(self, nu: Discrete) -> Array:
         if not nu.same_support(self.problem.discrete):

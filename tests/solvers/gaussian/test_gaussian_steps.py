@@ -228,3 +228,19 @@ def test_refusals(measure, energy, geometry, solver, sentence):
     }
     with pytest.raises(jko.Unsupported, match=sentence):
         jko.step(measure, energies[energy], geometry, 0.1, solver=solver)
+
+
+def test_a_component_without_weight_stays_and_is_not_judged():
+    """It was moved by the log density of nothing, far enough for its covariance to have no root."""
+    far = 1e30 * np.ones(2)
+    covs = np.array([np.eye(2), np.diag([1e-9, 1e9]), 2 * np.eye(2)])
+    mixed = jko.GaussianMixture([[0.0, 0.0], far, [1.0, 0.0]], covs, [0.4, 0.0, 0.6])
+    alone = jko.GaussianMixture(mixed.components[1][[0, 2]], covs[[0, 2]], [0.4, 0.6])
+    energy = jko.KL(smooth_target())
+    taken, wanted = (jko.step(mu, energy, W, 16.0) for mu in (mixed, alone))
+    np.testing.assert_array_equal(taken.measure.components[1][1], far)
+    np.testing.assert_array_equal(taken.measure.components[2][1], covs[1])
+    kept = [part[[0, 2]] for part in taken.measure.components[1:]]
+    for found, right in zip(kept, wanted.measure.components[1:], strict=True):
+        np.testing.assert_allclose(found, right, rtol=1e-12, atol=1e-12)
+    assert abs(taken.gap - wanted.gap) <= 1e-12
