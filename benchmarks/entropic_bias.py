@@ -16,7 +16,6 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.special import ndtri
 
 import jko
 from jko.solvers import Entropic
@@ -47,24 +46,26 @@ def squared(share: np.ndarray, d: np.ndarray, e: np.ndarray) -> float:
     return float((share * (d**2 + d * e + e**2)).sum() / 3)
 
 
-def least_on_line(share: np.ndarray, a: np.ndarray, b: np.ndarray, tau: float) -> float:
-    """Least of int rho log rho + W2^2/(2 tau): Newton in the knots of the new quantile function."""
-    from scipy.linalg import solveh_banded
+def least_on_line(
+    share: np.ndarray, a: np.ndarray, b: np.ndarray, tau: float, x: np.ndarray
+) -> float:
+    """Least of int rho log rho + W2^2/(2 tau): Newton in the knots x of the new quantiles.
 
-    levels = np.append(0.0, np.cumsum(share))
-    spread = tau**0.5 * ndtri(np.clip(levels, 1e-9, 1 - 1e-9))
-    x = np.append(a, b[-1]) + spread + 1e-7 * np.arange(share.size + 1)
-    x *= 0.99 * HALF / max(HALF, float(np.abs(x).max()))
+    An entropy fills the box: the first knot and the last stay at its walls.
+    """
+    from scipy.linalg import solveh_banded
 
     def value(x: np.ndarray) -> float:
         width = np.diff(x)
-        if not ((width > 0).all() and x[0] >= -HALF and x[-1] <= HALF):
+        if not (width > 0).all():
             return np.inf
         moved = squared(share, x[:-1] - a, x[1:] - b) / (2 * tau)
         return float((share * np.log(share / width)).sum()) + moved
 
+    x = np.maximum.accumulate(x) + 1e-10 * HALF * np.arange(x.size)
+    x = -HALF + (x - x[0]) * (2 * HALF / (x[-1] - x[0]))
     best = value(x)
-    assert np.isfinite(best), "the quantiles of the start leave the box or cross"
+    assert np.isfinite(best), "the quantiles of the start cross"
     for _ in range(300):
         width, d, e = np.diff(x), x[:-1] - a, x[1:] - b
         slope = np.zeros_like(x)
@@ -75,6 +76,9 @@ def least_on_line(share: np.ndarray, a: np.ndarray, b: np.ndarray, tau: float) -
         bands[1, :-1] += curve + mass
         bands[1, 1:] += curve + mass
         bands[0, 1:] = mass / 2 - curve
+        slope[[0, -1]] = 0.0
+        bands[1, [0, -1]] = bands[1].max()
+        bands[0, [1, -1]] = 0.0
         step = solveh_banded(bands, -slope)
         t, fall = 1.0, float(slope @ step)
         while t > 1e-12 and not value(x + t * step) <= best + 1e-4 * t * fall:
@@ -114,7 +118,7 @@ def true_excess(mu: jko.GridDensity, nu: jko.GridDensity, tau: float) -> float:
     share, (a, b) = np.diff(levels), before.ends(levels)
     c, d = after.ends(levels)
     mine = jko.Entropy().value(nu) + squared(share, c - a, d - b) / (2 * tau)
-    return mine - least_on_line(share, a, b, tau)
+    return mine - least_on_line(share, a, b, tau, np.append(c, d[-1]))
 
 
 def row(name: str, mu: jko.GridDensity, tau: float, solver: Entropic, label: str) -> None:
