@@ -146,7 +146,7 @@ class Entropic(ProxSolver):
         else:
             eps = self.reg
             warn_if_unresolved(problem, eps)
-        asked: float | None = getattr(controls, "accuracy", None)
+        asked = controls.accuracy
         if asked is None:
             return self._at(problem, eps, controls)
         return self._accurate(problem, eps, controls, asked)

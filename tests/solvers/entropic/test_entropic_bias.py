@@ -4,8 +4,6 @@ The true excess is measured by what shares no code with the bound: closed forms 
 programs between atoms, rivals on the line with their exact distances.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
@@ -19,11 +17,6 @@ from jko.solvers.grids.coupling import couple
 
 W = jko.Wasserstein()
 pytestmark = pytest.mark.filterwarnings("ignore::jko.JkoWarning")
-
-
-@dataclass(frozen=True, eq=False)
-class Asked(Controls):
-    accuracy: float | None = None
 
 
 def gain(mu, energy, tau, r):
@@ -84,7 +77,7 @@ def test_accuracy_is_reached_on_narrow_shapes(shape, debias):
     w = make(grid)
     mu = jko.GridDensity(grid, w / w.sum())
     answer = Entropic(debias=debias).solve(
-        ProxProblem(jko.Entropy(), W, mu, tau), Asked(1e-8, accuracy=1e-2)
+        ProxProblem(jko.Entropy(), W, mu, tau), Controls(1e-8, accuracy=1e-2)
     )
     assert answer.remark == ""
     paid = answer.sqdistance / (2 * tau)
@@ -106,9 +99,13 @@ def test_accuracy_beyond_the_cells_is_refused_with_cells_that_do():
     w = np.zeros((40, 40))
     w[12] = 1.0 / 40
     problem = ProxProblem(jko.Entropy(), W, jko.GridDensity(grid, w), 0.01)
-    answer = Entropic().solve(problem, Asked(1e-8, accuracy=1e-4))
+    answer = Entropic().solve(problem, Controls(1e-8, accuracy=1e-4))
     assert "use cells of at most" in answer.remark
     assert answer.info["accuracy"] > 1e-4
+    mu, tau = problem.previous, problem.tau
+    with pytest.raises(jko.StepFailed, match="use cells of at most"):
+        jko.step(mu, jko.Entropy(), W, tau, solver=Entropic(), accuracy=1e-4)
+    assert jko.step(mu, jko.Entropy(), W, tau, solver=Entropic(), accuracy=0.1).success
 
 
 def test_the_regularisation_follows_the_narrowest_piece():
