@@ -1,7 +1,7 @@
 """Unregularised steps: the back-and-forth ascent beside the entropic and the finite-volume step.
 
-1. One step of the Barenblatt flow of MATH W5 (mass .5, peak 15, g = 1e-3, [-1/2, 1/2]^2), from its
-   start and from time .5: L1 distance to the exact Wasserstein step, in exact cell averages.
+1. One step of the Barenblatt flow of formula W5 (mass .5, peak 15, g = 1e-3, [-1/2, 1/2]^2), from
+   its    start and from time .5: L1 distance to the exact Wasserstein step, in exact cell averages.
 2. One Fokker-Planck step on [-4, 4]^2 from N((1.5, .5), .25 I) to N(0, I).
 3. One crowd step (a box constraint and a potential) of a disc that drifts or contracts on
    [-1, 1]^2: L1 over the mass; the exact steps are discs too.

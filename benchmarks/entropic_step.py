@@ -1,7 +1,7 @@
 """Entropic Wasserstein steps: accuracy and cost of one Fokker-Planck step, beside POT.
 
 One step of length .05 of KL(. | N(0, I)) from N((1.5, .5), .25 I) on [-4, 4]^2. The exact step is
-the Gaussian of MATH W3; the error is the L1 distance to it, sampled on the same cells.
+the Gaussian of formula W3; the error is the L1 distance to it, sampled on the same cells.
 
 Run: python benchmarks/entropic_step.py [--cells 512] [--pot-cells 64]
 """

@@ -1,13 +1,13 @@
 """Finite-volume steps: accuracy against exact flows, the switch of `auto`, and cost per cell.
 
 1. Seconds of CPU per step against the number of cells, and the exponent.
-2. The benchmark of MATH W5 (mass .5, peak 15, g = 1e-3) on [-1/2, 1/2]^2: iterations and seconds of
-   long first steps, whose front crosses many cells.
+2. The benchmark of formula W5 (mass .5, peak 15, g = 1e-3) on [-1/2, 1/2]^2: iterations and seconds
+   of long first steps, whose front crosses many cells.
 3. One step from t = 1 against the exact Wasserstein step (a dilation), beside the debiased entropic
    one, at given model errors q: where `auto` switches (q = .05) finite volumes must be closer.
 4. L1 distance to the PDE's solution, as exact cell averages, along a flow of short steps.
-5. Crowds (MATH W7): a full block on a slope moves by the way gone and smears at its edges; a crowd
-   behind a door.
+5. Crowds (formula W7): a full block on a slope moves by the way gone and smears at its edges; a
+   crowd    behind a door.
 
 Run: python benchmarks/finite_volume.py [--cells 256] [--tau 1e-3] [--t1 2.0] [--m 2 4 6]
      [--only cost long switch flow crowd]

@@ -1,11 +1,11 @@
 """Entropic steps on grids: accuracy against exact JKO steps, kernel applications, cost, memory.
 
 1. Fokker-Planck, 512 x 512, tau = .05: L1 error against the exact step by tolerance and debiasing.
-2. MATH W5 (porous medium) at the default settings of `auto`, of the entropic and of the
+2. Formula W5 (porous medium) at the default settings of `auto`, of the entropic and of the
    back-and-forth solver: L1 against exact JKO steps and against the PDE over the whole flow.
 3. Three dimensions and large grids: seconds and peak memory.
 4. Heat, Ornstein-Uhlenbeck and a double well on the line: the plain and the debiased step at the
-   same regularisations up to tau, against exact steps (MATH W3; two numbers of quantiles for the
+   same regularisations up to tau, against exact steps (formula W3; two numbers of quantiles for the
    double well).
 
 Run: python benchmarks/grid_steps.py [--only fokker porous cost smooth] [--cells 256] [--m 2 4 6]
@@ -66,7 +66,7 @@ def fokker_planck(dim: int, cells: int, solver: Entropic, tol: float, tau: float
 
 
 def porous(name: str, m: float, cells: int, tau: float, t1: float = 2.0) -> None:
-    """The flow of MATH W5."""
+    """The flow of formula W5."""
     solution = reference.Barenblatt(2, m, 0.5, 15.0, 1e-3)
     scale = solution.start
     mu = barenblatt(solution, scale, cells)

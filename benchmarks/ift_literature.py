@@ -10,8 +10,8 @@ Gaussian kernel, 2 h^2 = 20. Support fixed: no target atom becomes a particle, e
     python benchmarks/ift_literature.py --seeds 2 --steps 1000 --rows match accelerate
 
 Printed: mean over seeds of MMD^2 to the samples (V-statistic) at iterations 100, 1000 and 3000,
-then at the end the effective sample size, MMD^2 to the population (MATH M7, the honest measure; 100
-fresh samples have about .007 at h^2 = 10) and seconds.
+then at the end the effective sample size, MMD^2 to the population (formula M7, the honest measure;
+100 fresh samples have about .007 at h^2 = 10) and seconds.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Quantile steps on the line: exactness, orders, cost, and other solvers beside them.
 
 1. One step of Entropy + x^2/2 from N(1.5, .5^2): particles, the debiased entropic step and the
-   linear program on grids, against the exact Gaussian (MATH W3).
+   linear program on grids, against the exact Gaussian (formula W3).
 2. Orders in tau of the proximal and the midpoint flow on Ornstein-Uhlenbeck and Barenblatt.
 3. Seconds per step against the number of particles.
 4. A grid density by quantiles of its cells and a conservative remap, against the entropic step.

@@ -1,7 +1,7 @@
 """Steps that grids are too coarse for: how far off, as shares of the way gone.
 
 Ten Ornstein-Uhlenbeck steps from N(1, .7^2) towards N(0, 1) on [-5, 5], of a given number of
-squared cells each. The error is the L1 distance to the exact steps (MATH W3) in exact cell
+squared cells each. The error is the L1 distance to the exact steps (formula W3) in exact cell
 averages, over the L1 distance they have gone. The thresholds of `jko.solvers.grids.resolution`
 come from
 here.

@@ -3,7 +3,7 @@
     OPENBLAS_NUM_THREADS=1 python benchmarks/wfr_split_vs_direct.py --cells 240
 
 KL to a Gaussian of another mass on the line. `apart` is the L1 distance of the two flows at t1,
-`shape` the error of mean and variance against the exact Gaussian flow (MATH G2), `order` its
+`shape` the error of mean and variance against the exact Gaussian flow (formula G2), `order` its
 base-2 logarithm over the halving of tau, `kept` the relative change of the target by one step.
 """
 

@@ -1,7 +1,7 @@
 """Aggregation: particles that attract from afar and repel nearby gather in a disc, or a ring.
 
 The Wasserstein flow of F = 1/2 int int W(x - y). With W = |x|^2/2 - ln|x| any cloud becomes a
-uniform disc of radius 1 (MATH W7), and whatever its shape on the way, its second moment M obeys
+uniform disc of radius 1 (formula W7), and whatever its shape on the way, its second moment M obeys
 M' = 1 - 1/n - 2 M. With W = |x|^3/3 - |x|^2/2 repulsion is too weak nearby to fill a disc, and
 it becomes a ring of radius 3 pi/16.
 """

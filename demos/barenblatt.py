@@ -1,7 +1,7 @@
 """Barenblatt's solution: a heap of gas spreads with a sharp front, against the exact profile.
 
 rho_t = g Lap(rho^m) is the Wasserstein flow of F = g/(m-1) int rho^m. Its self-similar solution is
-mapped to itself, at another scale, by the exact proximal step too (MATH W5). So the error of the
+mapped to itself, at another scale, by the exact proximal step too (formula W5). So the error of the
 run, by implicit finite volumes, can be held against the one that exact steps of this length make.
 """
 

@@ -3,7 +3,7 @@
 The Wasserstein flow of F = int V rho + (rho <= 1), V the length of the way to the door; walls are a
 mask of the grid, and pressure holds people back or pushes them on. Two flows are known exactly:
 without the ceiling everyone is through after the time V; and of those who have come as near as r
-to a shut door, only as many are there as find room (MATH W7).
+to a shut door, only as many are there as find room (formula W7).
 """
 
 import numpy as np

@@ -79,7 +79,7 @@ def mmd(sol: jko.Trajectory) -> np.ndarray:
 
 
 def bound(sol: jko.Trajectory) -> np.ndarray:
-    """B_k = B_{k-1}/(1+eta) + recombination error of step k, B_0 = MMD_0 (MATH M2, M5)."""
+    """B_k = B_{k-1}/(1+eta) + recombination error of step k, B_0 = MMD_0 (formulas M2, M5)."""
     out = [mmd(sol)[0]]
     for step in sol.steps:
         out.append(out[-1] / (1 + ETA) + step.substeps[1].info["recombination_mmd"])
@@ -145,7 +145,7 @@ def certificates(sol: jko.Trajectory, k: int) -> str:
 
 
 def equivalence(problem: Problem, rng: np.random.Generator) -> jko.verify.Identity:
-    """The MMD step and the inclusive-KL step are one (MATH M1): both solved, and compared."""
+    """The MMD step and the inclusive-KL step are one (formula M1): both solved, and compared."""
     few = problem.target.points[rng.permutation(problem.target.n)[:100]]
     start = problem.start.points[:50]
     return jko.verify.mmd_kl_equivalence(

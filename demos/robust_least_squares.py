@@ -2,7 +2,7 @@
 
 min over theta of E |A(xi) theta - b|^2 with A(xi) = A0 + xi A1 and ten draws of xi in [-1/2, 1/2].
 The worst case in a kernel ball around the draws may charge certification points in [-3, 3]; it is
-the proximal step of minus the loss (MATH R1), and theta is trained against it.
+the proximal step of minus the loss (formula R1), and theta is trained against it.
 """
 
 import numpy as np

@@ -50,7 +50,7 @@ def match(
         The start, of the target's mass.
     target : measure
         Particles of any number (weighted or not), or a Gaussian or mixture under a Gaussian kernel
-        (noise-free, MATH M7).
+        (noise-free, formula M7).
     kernel : Kernel
         Smooth and bounded: Gaussian, InverseMultiquadric, Matern(nu=1.5 or 2.5), their sums.
 

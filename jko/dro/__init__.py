@@ -1,4 +1,4 @@
-"""Robust learning under distribution shift: the proximal step, turned upside down (MATH R1, R2).
+"""Robust learning under distribution shift: the proximal step upside down (formulas R1, R2).
 
 >>> import jko
 >>> mu = jko.Histogram([[0.0], [1.0]], [0.5, 0.5])

@@ -2,7 +2,7 @@ r"""Kernel DRO between the points: a sampled dual, and how much it may be violat
 
 With constraints f0 + f >= l at sampled points only, the dual value is a LOWER bound of the
 supremum over measures on the box: the points are part of it. Every violation of the constraint
-between them, bounded from above by branch and bound, lifts it to an upper bound (MATH R2).
+between them, bounded from above by branch and bound, lifts it to an upper bound (formula R2).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-r"""The dual function of an MMD ball, and bounds of it between the points (MATH R2).
+r"""The dual function of an MMD ball, and bounds of it between the points (formula R2).
 
     sup {E_w l : MMD(w, w_hat) <= eps}  =  min {f0 + E_w_hat f + eps |f|_H : f0 + f >= l}.
 

@@ -133,8 +133,8 @@ class RobustRegressor(RegressorMixin, _RobustLinear):
 
     Notes
     -----
-    MATH R1. With `Wasserstein` and the squared loss this is (root mean square + radius |coef|)^2,
-    square-root ridge regression.
+    Formula R1. With `Wasserstein` and the squared loss this is (root mean square + radius
+    |coef|)^2, square-root ridge regression.
     """
 
     def __init__(

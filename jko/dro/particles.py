@@ -1,8 +1,8 @@
 r"""Worst cases over free particles: each atom ascends loss(x) - gamma |x - x'|^2 (Wasserstein).
 
 For quadratic losses the answer is a formula, exact and certified. Any other loss is ascended from
-several starts, and the best is polished by one `jko.step` of the particles (MATH R1): stationary,
-and no more than that unless the curvature of the loss is known.
+several starts, and the best is polished by one `jko.step` of the particles (formula R1):
+stationary, and no more than that unless the curvature of the loss is known.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Penalised worst cases on a finite support: one proximal step of -loss each (MATH R1)."""
+"""Penalised worst cases on a finite support: one proximal step of -loss each (formula R1)."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class WorstCase:
         Penalised problems solved.
     seconds, tol : float
     dual : object or None
-        MMD: the `jko.dro.DualFunction` that certifies the value (MATH R2).
+        MMD: the `jko.dro.DualFunction` that certifies the value (formula R2).
     """
 
     value: float

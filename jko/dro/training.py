@@ -130,7 +130,7 @@ def minimise(
 
     Notes
     -----
-    MATH R1. The envelope is differentiable where the worst case is unique. Where it is not, its
+    Formula R1. The envelope is differentiable where the worst case is unique. Where it is not, its
     minimum is found as that of the largest of finitely many scenarios E_{mu_k} loss(theta, .), each
     the worst case at an earlier theta.
     """

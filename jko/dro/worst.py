@@ -40,7 +40,7 @@ def worst_case(
 
     With `radius`: sup {E_mu loss : D(mu, measure) <= radius}, D_p <= radius for `Divergence(p)`.
     With `tau`: sup_mu E_mu loss - D^2(mu, measure)/(2 tau), D_p/tau for `Divergence(p)`: minus one
-    proximal step of Potential(-loss) (MATH R1). Sets are of measures of the mass of `measure`.
+    proximal step of Potential(-loss) (formula R1). Sets are of measures of the mass of `measure`.
 
     Parameters
     ----------

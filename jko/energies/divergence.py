@@ -32,8 +32,8 @@ class PhiDivergence(FormEnergy):
 
     Notes
     -----
-    MATH section 0. For p < 1 mass where the target has none costs mass/(1-p); for p >= 1 it is
-    forbidden (+inf); for p <= 0 mu must charge the support of the target.
+    For p < 1 mass where the target has none costs mass/(1-p); for p >= 1 it
+    is forbidden (+inf); for p <= 0 mu must charge the support of the target.
     """
 
     def __init__(self, target: Target, p: float = 2.0) -> None:
@@ -126,7 +126,7 @@ class InclusiveKL(PhiDivergence):
     """KL(target | mu), the inclusive (forward) divergence (p = 0): infinite unless mu covers it.
 
     On a Gaussian mu, with any target but a Gaussian, the constant int pi log pi is left out: what
-    remains is the cross-entropy, which needs the moments of the target alone (MATH G3).
+    remains is the cross-entropy, which needs the moments of the target alone (formula G3).
     """
 
     def __init__(self, target: Target) -> None:

@@ -58,7 +58,7 @@ class Interaction(FormEnergy):
 
     @classmethod
     def quadratic(cls) -> Interaction:
-        """Attraction W(z) = |z|^2/2: a quadratic potential about the centroid (MATH W7)."""
+        """Attraction W(z) = |z|^2/2: a quadratic potential about the centroid (formula W7)."""
         return cls.power(2.0)
 
     @classmethod

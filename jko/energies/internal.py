@@ -162,7 +162,7 @@ class PorousMedium(Internal):
 
 
 class BoxConstraint(Internal):
-    """0 where the density is at most `bound`, +inf otherwise: hard congestion (MATH W7).
+    """0 where the density is at most `bound`, +inf otherwise: hard congestion (formula W7).
 
     Parameters
     ----------

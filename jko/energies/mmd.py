@@ -19,7 +19,7 @@ class MMDEnergy(FormEnergy):
     Parameters
     ----------
     target : measure
-        Discrete, or a Gaussian or mixture when the kernel is Gaussian (MATH M7, noise-free).
+        Discrete, or a Gaussian or mixture when the kernel is Gaussian (formula M7, noise-free).
     kernel : Kernel
     statistic : {"V", "U"}
         "V" (default) keeps the diagonal and is the one steps minimise; "U" drops it: an unbiased

@@ -7,9 +7,9 @@ outside lies vacuum, where the pressure is 0. An internal energy int U(rho) dx b
 
     F(x) = sum_i s_i U(m_i/s_i),      dF/dx_i = P(u_i) - P(u_{i-1}),   P(u) = u U'(u) - U(u),
 
-a finite-volume scheme in the mass coordinate (MATH W9). Measured against exact steps with n equal
-weights, positions err by about n^-1.4 inside and n^-0.9 to n^-1.2 at the ends, where the density
-vanishes. F is convex in the sorted positions for every U of McCann's type. It is +inf where
+a finite-volume scheme in the mass coordinate (formula W9). Measured against exact steps with n
+equal weights, positions err by about n^-1.4 inside and n^-0.9 to n^-1.2 at the ends, where the
+density vanishes. F is convex in the sorted positions for every U of McCann's type. It is +inf where
 charged particles coincide, unless the energy is that of fast diffusion (m < 1) or a ceiling.
 """
 

@@ -19,7 +19,7 @@ from jko.validation import Array, one_of, real
 class Divergence(Geometry):
     """A step pays D_p(mu | mu') / tau instead of D^2 / (2 tau).
 
-    p = 1 is the entropic mirror step (MATH H4), p = 1/2 the Hellinger step (He^2/2 = D_{1/2}).
+    p = 1 is the entropic mirror step (formula H4), p = 1/2 the Hellinger step (He^2/2 = D_{1/2}).
     No metric in general: `sqdistance` is 2 D_p, so that the penalty reads as everywhere else.
 
     Parameters
@@ -71,7 +71,7 @@ class Divergence(Geometry):
 
 
 def phi_divergence(p: float, a: Array, b: Array) -> float:
-    """D_p(a|b) = sum b phi_p(a/b) on weights (n,); +inf where the conventions of MATH 0 say so."""
+    """D_p(a|b) = sum b phi_p(a/b) on weights (n,); +inf where the conventions say so."""
     empty = b == 0
     stray = float(a[empty].sum())
     if stray > 0 and p >= 1:

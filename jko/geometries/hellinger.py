@@ -79,7 +79,7 @@ class Hellinger(Geometry):
         return 2 * (1 - root_ratio(wa, wb)) / self.rate
 
     def geodesic(self, a: Measure, b: Measure, t: float) -> Measure:
-        """sqrt mu_t = (1-t) sqrt a + t sqrt b (MATH H6)."""
+        """sqrt mu_t = (1-t) sqrt a + t sqrt b (formula H6)."""
         t = check_time(t)
         if self.conserves_mass:
             raise Unsupported(

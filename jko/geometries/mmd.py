@@ -70,7 +70,7 @@ class MMD(Geometry):
         return (embed(a, a.points) - embed(b, a.points)) / self.rate
 
     def geodesic(self, a: Measure, b: Measure, t: float) -> Measure:
-        """The mixture (1-t) a + t b (MATH M8); particles keep both sets of atoms."""
+        """The mixture (1-t) a + t b (formula M8); particles keep both sets of atoms."""
         t = check_time(t)
         check_pair(a, b)
         if self.conserves_mass:

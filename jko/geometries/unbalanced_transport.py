@@ -1,6 +1,6 @@
 r"""Unbalanced transport with KL marginals: a primal-dual interior point with certified bounds.
 
-For weights mu (n,), nu (m,) > 0 and a cost c (n, m) >= 0, possibly +inf (MATH U2), it solves
+For weights mu (n,), nu (m,) > 0 and a cost c (n, m) >= 0, possibly +inf (formula U2), it solves
 
     primal   min_{g >= 0}       KL(g 1 | mu) + KL(g' 1 | nu) + <c, g>
     dual     max_{f_i + h_j <= c_ij}  sum mu (1 - e^{-f}) + sum nu (1 - e^{-h}).

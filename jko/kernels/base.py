@@ -226,7 +226,7 @@ class Kernel(ABC):
 
     __rmul__ = __mul__
 
-    # -- measures (MATH M7) --------------------------------------------------------------
+    # -- measures (formula M7) --------------------------------------------------------------
 
     def embed(self, mu: Any, x: ArrayLike, sums: FastSums | None = None) -> Array:
         """Mean embedding int k(x_i, y) dmu(y), shape (n,); see `jko.kernels.embedding`."""

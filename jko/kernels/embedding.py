@@ -1,4 +1,4 @@
-"""Integrals of a kernel against measures: mean embeddings, double integrals and MMD (MATH M7).
+"""Integrals of a kernel against measures: mean embeddings, double integrals and MMD (formula M7).
 
 A measure is recognised by what it offers, not by its class: ``.components`` (weights, means,
 covariances of Gaussians) or ``.points`` and ``.weights``.
@@ -38,7 +38,7 @@ def _whiten(bandwidth: float, cov: Array, shift: Array) -> tuple[Array, Array, A
 
 
 def gaussian_convolution(bandwidth: float, cov: Array, shift: Array) -> Array:
-    """The Gaussian kernel integrated against N(0, S), at `shift` (MATH M7).
+    """The Gaussian kernel integrated against N(0, S), at `shift` (formula M7).
 
     det(I + S/h^2)^(-1/2) exp(-z'(h^2 I + S)^(-1) z / 2) for each row z of `shift`.
 
@@ -154,7 +154,7 @@ def _bilinear(kernel: Kernel, a: Parts, b: Parts) -> float:
         terms.append(fsum(b.weights * _embed_parts(kernel, gaussians, b.points)))
     for c1, m1, s1 in zip(a.coefficients, a.means, a.covs, strict=True):
         for c2, m2, s2 in zip(b.coefficients, b.means, b.covs, strict=True):
-            # Two Gaussians integrate like one whose covariance is the sum (MATH M7).
+            # Two Gaussians integrate like one whose covariance is the sum (formula M7).
             terms.append(float(c1 * c2 * kernel._gaussian_embed(m2, s1 + s2, m1[None])[0]))
     return fsum(terms)
 
@@ -178,7 +178,7 @@ def _evaluation_points(mu: Parts, x: ArrayLike) -> Array:
 
 
 def embed(kernel: Kernel, mu: Any, x: ArrayLike, sums: FastSums | None = None) -> Array:
-    """Mean embedding int k(x_i, y) dmu(y) (MATH M7), exact for Gaussian measures.
+    """Mean embedding int k(x_i, y) dmu(y) (formula M7), exact for Gaussian measures.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def embed_gradient(kernel: Kernel, mu: Any, x: ArrayLike, sums: FastSums | None 
 
 
 def inner(kernel: Kernel, mu: Any, nu: Any) -> float:
-    """Double integral of k(x, y) dmu(x) dnu(y) (MATH M7), exact for Gaussian measures."""
+    """Double integral of k(x, y) dmu(x) dnu(y) (formula M7), exact for Gaussian measures."""
     a = parts(mu, "mu")
     b = a if nu is mu else parts(nu, "nu")
     _check_dimensions(a, b)

@@ -27,7 +27,7 @@ def _check_exponent(value: Any) -> float:
 
 @dataclass(frozen=True)
 class Energy(RadialKernel):
-    """k(x, y) = -|x-y|^p, conditionally positive definite (MATH M9, section 2).
+    """k(x, y) = -|x-y|^p, conditionally positive definite (formula M9, section 2).
 
     With p = 1, MMD^2 is the energy distance 2 E|X-Y| - E|X-X'| - E|Y-Y'|, without a factor.
     Legitimate between measures of equal mass only.

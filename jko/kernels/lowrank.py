@@ -34,7 +34,7 @@ class LowRank:
         diag(E), clipped at 0.
     error : float
         max of `residual_diagonal`. E is positive semidefinite, so every entry of E is at most
-        `error`, and v'Ev <= error |v|_1^2 (the delta of MATH section 2, fixed support).
+        `error`, and v'Ev <= error |v|_1^2 (the paragraph on low rank after formula M9).
     """
 
     factor: Array

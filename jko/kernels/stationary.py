@@ -47,10 +47,10 @@ def inverse_power(r: Array, power: float) -> Array:
 
 @dataclass(frozen=True)
 class Gaussian(_Radial):
-    """k(x, y) = exp(-|x-y|^2 / (2 h^2)) (MATH section 0).
+    """k(x, y) = exp(-|x-y|^2 / (2 h^2)), h a length.
 
     Published codes differ by factors of 2 here; `from_gamma` takes the other usual convention.
-    It alone integrates Gaussian measures in closed form (MATH M7) and factors over grid axes.
+    It alone integrates Gaussian measures in closed form (formula M7) and factors over grid axes.
 
     Parameters
     ----------

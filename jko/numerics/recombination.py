@@ -6,9 +6,9 @@ along null vectors of the moment matrix until a weight hits zero. Blocks of null
 one complete QR of a group of atoms (or of group barycentres, a tree), so the cost is
 O(N q + q^3 log(N/q)) and the result is a deterministic function of the input.
 
-For an MMD step on the union of supports, v = (m'/(1+eta), eta b/(1+eta)) on (X, Y) (MATH M1), the
-test functions are the leading columns of a factor of the Gram matrix: what they reproduce exactly
-costs nothing in MMD, and the rest is bounded by the tail of the factor.
+For an MMD step on the union of supports, v = (m'/(1+eta), eta b/(1+eta)) on (X, Y) (formula M1),
+the test functions are the leading columns of a factor of the Gram matrix: what they reproduce
+exactly costs nothing in MMD, and the rest is bounded by the tail of the factor.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Exact solutions that tests, demos and the accuracy pages are judged against.
 
-Plain functions, and a class of profiles, each with its label in the table of conventions (MATH).
+Plain functions, and a class of profiles, each with its label on the page of formulas.
 None of them calls a solver, an energy or a geometry of the library.
 """
 

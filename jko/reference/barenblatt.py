@@ -20,7 +20,7 @@ NODES = 12
 
 @dataclass(frozen=True)
 class Barenblatt:
-    r"""The self-similar solution of rho_t = g Lap(rho^m), exact for the PDE and for JKO (MATH W5).
+    r"""The self-similar solution of rho_t = g Lap(rho^m), exact for PDE and JKO (formula W5).
 
         rho(x) = lam^{-d} (C - k |x|^2 / lam^2)_+^{1/(m-1)},   k = beta (m-1)/(2m),
         beta = 1/(d (m-1) + 2).

@@ -22,7 +22,7 @@ def ou_step(
     stiffness: float = 1.0,
     centre: float = 0.0,
 ) -> tuple[float, float]:
-    r"""One exact JKO step of D int rho log rho + (kap/2) int |x - a|^2 rho on N(m, s^2) (MATH W3).
+    r"""An exact step of D int rho log rho + (kap/2) int |x - a|^2 rho on N(m, s^2) (formula W3).
 
         m_+ = (m + tau kap a)/(1 + tau kap),
         s_+ = [s + sqrt(s^2 + 4 tau D (1 + tau kap))] / (2 (1 + tau kap)).
@@ -71,7 +71,7 @@ def entropic_std(
     stiffness: float = 1.0,
     debiased: bool = True,
 ) -> float:
-    r"""Standard deviation after one entropic step of `ou_step`'s energy (MATH W4).
+    r"""Standard deviation after one entropic step of `ou_step`'s energy (formula W4).
 
     With e = reg/2 and variances a -> b, the plain step solves
 
@@ -110,7 +110,7 @@ def entropic_std(
 def gaussian_jko_step(
     mean: ArrayLike, cov: ArrayLike, target_mean: ArrayLike, target_cov: ArrayLike, tau: float
 ) -> tuple[Array, Array]:
-    r"""One exact JKO step of KL(.|N(m*, S*)) on N(m, S), any covariances (MATH G1).
+    r"""An exact step of KL(.|N(m*, S*)) on N(m, S), any covariances (formula G1).
 
         B = I + tau S*^{-1},   C = B^{-1/2} S B^{-1/2},
         S_+ = B^{-1/2} 1/2 [C + 2 tau I + (C^2 + 4 tau C)^{1/2}] B^{-1/2},
@@ -139,7 +139,7 @@ def gaussian_jko_step(
 def fisher_rao_gaussian_flow(
     mean: ArrayLike, cov: ArrayLike, target_mean: ArrayLike, target_cov: ArrayLike, time: float
 ) -> tuple[Array, Array]:
-    """Fisher-Rao flow on P of KL(.|N(m*, S*)) from N(m, S) at `time` (MATH G2).
+    """Fisher-Rao flow on P of KL(.|N(m*, S*)) from N(m, S) at `time` (formula G2).
 
     P_t = e^{-t} P_0 + (1 - e^{-t}) P*, and P_t m_t likewise, P the precisions.
 
@@ -157,7 +157,7 @@ def fisher_rao_gaussian_flow(
 def wfr_gaussian_flow(
     mean: ArrayLike, cov: ArrayLike, target_mean: ArrayLike, target_cov: ArrayLike, time: float
 ) -> tuple[Array, Array]:
-    r"""Wasserstein-Fisher-Rao flow (alpha = beta = 1, on P) of KL(.|N(m*, S*)) (MATH G2).
+    r"""Wasserstein-Fisher-Rao flow (alpha = beta = 1, on P) of KL(.|N(m*, S*)) (formula G2).
 
         E = exp(t (S*^{-1} + I/2)),   G = E [(S_0-S*)^{-1} + (2I+S*)^{-1}] E - (S*+2I)^{-1},
         S_t = S* + G^{-1},   m_t = m* + (S_t-S*) exp(t S*^{-1}) (S_0-S*)^{-1} (m_0-m*).

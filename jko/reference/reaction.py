@@ -13,7 +13,7 @@ from jko.validation import Array
 def hellinger_flow(
     weights: ArrayLike, target: ArrayLike, time: float, p: float = 1.0, mass: str = "free"
 ) -> Array:
-    r"""Hellinger flow of D_p(.|target) at `time` (MATH H5).
+    r"""Hellinger flow of D_p(.|target) at `time` (formula H5).
 
     On M+ (`mass="free"`) r = mu/target obeys r_t^{1-p} = 1 + (r_0^{1-p} - 1) e^{-t}, and for p = 1
     mu_t = mu_0^{e^{-t}} target^{1-e^{-t}}. On P (`mass="fixed"`, p = 1 only) the same mixture
@@ -39,7 +39,7 @@ def hellinger_flow(
 def wfr_diracs(
     first: float, second: float, distance: float, alpha: float = 1.0, beta: float = 1.0
 ) -> float:
-    r"""WFR^2 between two Diracs of masses m0, m1 (MATH U1), action |v|^2/alpha + xi^2/beta.
+    r"""WFR^2 between two Diracs of masses m0, m1 (formula U1), action |v|^2/alpha + xi^2/beta.
 
     (4/beta) (m0 + m1 - 2 sqrt(m0 m1) cos(min(sqrt(beta/(4 alpha)) d, pi/2))).
     """

@@ -11,7 +11,7 @@ from jko.validation import Array
 
 
 def drift_density(x: ArrayLike, time: float, drift: float = 1.0) -> Array:
-    r"""Solution of u_t = (u_x - g u)_x on [0, 1] without flux at the ends (MATH W6).
+    r"""Solution of u_t = (u_x - g u)_x on [0, 1] without flux at the ends (formula W6).
 
     u = e^{-at + gx/2} (pi cos pi x + (g/2) sin pi x) + pi e^{g(x - 1/2)}, a = pi^2 + g^2/4: the
     Wasserstein flow of int rho log rho - g x rho. Its mass is 2 pi sinh(g/2)/g, not 1.
@@ -23,7 +23,7 @@ def drift_density(x: ArrayLike, time: float, drift: float = 1.0) -> Array:
 
 
 def jam_shares(r: ArrayLike, time: ArrayLike, density: float, radius: float, dim: int = 2) -> Array:
-    r"""Share of a crowd within r of a shut door to which all walk at unit speed (MATH W7).
+    r"""Share of a crowd within r of a shut door to which all walk at unit speed (formula W7).
 
     The Wasserstein flow of int |x| rho + (rho <= 1) from the density c < 1 on a ball, or a sector
     of one, of radius R about the door. Who is not stopped walks on; before the door a full jam
@@ -40,6 +40,6 @@ def jam_shares(r: ArrayLike, time: ArrayLike, density: float, radius: float, dim
 
 def energy_distance_quantile(s: ArrayLike, time: float) -> Array:
     """Quantile function of the Wasserstein flow of 1/2 MMD^2 (k = -|x-y|) from delta_{-1} to
-    delta_0 on the line: Q_t(s) = min(0, -1 + 2 s t) (MATH M9).
+    delta_0 on the line: Q_t(s) = min(0, -1 + 2 s t) (formula M9).
     """
     return np.minimum(0.0, -1 + 2 * np.asarray(s, dtype=float) * time)

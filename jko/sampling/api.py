@@ -71,9 +71,9 @@ def sample(
     method : {"auto", "tempered", "langevin", "wfr", "svgd"}
         "tempered" ("auto" too): chains settle near the start; the spherical-Hellinger path leads
         from a Gaussian `spread` times as wide as they are to the target, without any density
-        estimate (MATH H5); Langevin chains start from its end, and cross between separate modes.
-        "langevin": the chains alone (MATH L1). "wfr": Langevin moves with births and deaths by an
-        estimated density, d <= 3. "svgd": a baseline.
+        estimate (formula H5); Langevin chains start from its end, and cross between separate modes.
+        "langevin": the chains alone (formula L1). "wfr": Langevin moves with births and deaths by
+        an estimated density, d <= 3. "svgd": a baseline.
 
     Other Parameters
     ----------------

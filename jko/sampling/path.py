@@ -1,7 +1,7 @@
 r"""The exact spherical-Hellinger path by tempering: mu_s = mu_0^{1-s} pi^s, no density estimated.
 
 The flow of KL(. | pi) in the spherical Hellinger geometry from mu_0 is mu_0^{e^-t} pi^{1-e^-t},
-normalised (MATH H5). Between two exponents s < s' the weights are the powers (pi/mu_0)^{s'-s},
+normalised (formula H5). Between two exponents s < s' the weights are the powers (pi/mu_0)^{s'-s},
 both densities being known; resampling and Langevin moves that keep mu_s' renew the particles.
 """
 

@@ -1,4 +1,4 @@
-"""The theory, executed: every identity of MATH as a check that returns an `Identity`.
+"""The theory, executed: every identity of the formulas as a check that returns an `Identity`.
 
 `jko.verify.all()` runs them on fixed problems. Each check takes the object it tests as an
 argument (a solver, a step function, an energy, an exact flow), so that it can be run on one's own

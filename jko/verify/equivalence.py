@@ -1,4 +1,4 @@
-r"""The theorem of the MMD step, executed: it is the inclusive-KL step (MATH M1).
+r"""The theorem of the MMD step, executed: it is the inclusive-KL step (formula M1).
 
     argmin 1/2 MMD^2(., pi) + MMD^2(., m')/(2 eta) = (eta pi + m')/(1+eta)
                                                    = argmin KL(pi|.) + KL(m'|.)/eta
@@ -168,7 +168,7 @@ def mmd_kl_equivalence(
     kl_solver: KLSolver = inclusive_kl_program,
     tol: float = 1e-5,
 ) -> Identity:
-    r"""Solve the MMD step and the inclusive-KL step independently and compare (MATH M1).
+    r"""Solve the MMD step and the inclusive-KL step independently and compare (formula M1).
 
     The MMD side is solved as a conic quadratic program and by `SimplexQP`, the KL side as an
     exponential-cone program; (eta pi + m')/(1+eta) is the closed form of both.
@@ -250,7 +250,7 @@ def mixture_by_qp(
     solver: ProxSolver = SIMPLEX,
     tol: float = 1e-8,
 ) -> Identity:
-    """The closed form against a QP solver that does not know it (MATH M1).
+    """The closed form against a QP solver that does not know it (formula M1).
 
     1e-8 is the rounding level: a distance d is an objective gap of (1 + 1/eta) d^2/2. It needs a
     smooth kernel and every atom charged by `target` or `previous`; where weight and gradient both
@@ -275,7 +275,7 @@ def cross_optimality(
     kl_solver: KLSolver = inclusive_kl_program,
     tol: float = 1e-5,
 ) -> Identity:
-    """Each problem's own optimality gap at the other problem's solution (MATH M1).
+    """Each problem's own optimality gap at the other problem's solution (formula M1).
 
     The gap of the KL side looks at single weights, so the kernel must have a Gram matrix that
     identifies them (Laplace, Matern 1/2 at separated points), and every atom must be charged.

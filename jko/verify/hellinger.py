@@ -1,4 +1,4 @@
-"""Identities of the Hellinger geometries (MATH H3, H5, H6, H7)."""
+"""Identities of the Hellinger geometries (formulas H3, H5, H6, H7)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def exact_flow(
     exact: ExactFlow = reference.hellinger_flow,
     energy: Energy | None = None,
 ) -> Identity:
-    """The closed form of the Hellinger flow of D_p against its ODE, integrated tightly (MATH H5).
+    """The closed form of the Hellinger flow of D_p against its ODE, solved tightly (formula H5).
 
     mu_t = -mu f on M+, mu_t = -mu (f - int f dmu / mass) on P.
     """
@@ -63,7 +63,7 @@ def steps_follow_flow(
     taus: Sequence[float] = TAUS,
     run: Callable[..., Any] = flow,
 ) -> Identity:
-    """Hellinger steps of D_p approach the exact flow with order 1 (MATH H5)."""
+    """Hellinger steps of D_p approach the exact flow with order 1 (formula H5)."""
     closed = exact(start.weights, target.weights, 1.0, p, mass)
 
     def error(tau: float) -> float:
@@ -76,7 +76,7 @@ def steps_follow_flow(
 
 
 def geodesic_action(a: Discrete, b: Discrete, *, geometry: Geometry | None = None) -> Identity:
-    """Least action of mu_t = -mu xi, int xi^2 dmu, is He^2 along the geodesic (MATH H6)."""
+    """Least action of mu_t = -mu xi, int xi^2 dmu, is He^2 along the geodesic (formula H6)."""
     space = Hellinger() if geometry is None else geometry
 
     def power(mu: Discrete, rate: Array) -> float:
@@ -89,7 +89,7 @@ def geodesic_action(a: Discrete, b: Discrete, *, geometry: Geometry | None = Non
 def geodesic_dual(
     a: Discrete, b: Discrete, *, geometry: Geometry | None = None, seed: int = 0
 ) -> Identity:
-    """1/2 He^2 = sup int psi dmu_1 - int phi dmu_0 over (2+phi)(2-psi) = 4, phi > -2 (MATH H6).
+    """1/2 He^2 = sup int psi dmu_1 - int phi dmu_0 over (2+phi)(2-psi) = 4, phi > -2 (formula H6).
 
     phi = 2(s1-s0)/s0, psi = 2(s1-s0)/s1 attain it; random feasible pairs stay below.
     """
@@ -113,7 +113,7 @@ def geodesic_dual(
 def half_decay(
     target: Discrete, start: Discrete, *, time: float = 1.3, energy: Energy | None = None
 ) -> Identity:
-    """Along the Hellinger flow of D_{1/2}: He(mu_t, pi) = e^{-t} He(mu_0, pi) (MATH H7)."""
+    """Along the Hellinger flow of D_{1/2}: He(mu_t, pi) = e^{-t} He(mu_0, pi) (formula H7)."""
     functional = PhiDivergence(target, 0.5) if energy is None else energy
     end = integrate(lambda mu: -mu.weights * functional.first_variation(mu), start, time)
     he = Hellinger()
@@ -130,7 +130,7 @@ def lojasiewicz(
     c: float = 1.0,
     seed: int = 0,
 ) -> Identity:
-    """int mu phi_p'(r)^2 >= D_p/(1-p) on M+ for p <= 1/2, attained (MATH H7).
+    """int mu phi_p'(r)^2 >= D_p/(1-p) on M+ for p <= 1/2, attained (formula H7).
 
     Random measures of any mass from 1e-6 to 1e6 times the target stay above 1; at p = 1/2 every one
     of them is an equality. `c` scales the constant that is claimed.
@@ -163,7 +163,7 @@ def _embed(values: Array, charged: Mask) -> Array:
 def spherical_step(
     target: Discrete, previous: Discrete, *, tau: float = 0.8, solver: Any = "auto"
 ) -> Identity:
-    """A spherical step of length tau is a Hellinger step on P of tau sinc(SHe/2) (MATH H3)."""
+    """A spherical step of length tau is a Hellinger step on P of tau sinc(SHe/2) (formula H3)."""
     energy = KL(target)
     one = step(previous, energy, SphericalHellinger(), tau, solver=solver, throw=False).measure
     angle = SphericalHellinger().distance(one, previous) / np.sqrt(previous.mass)
@@ -182,7 +182,7 @@ def chord_and_arc(
     chord: Geometry | None = None,
     arc: Geometry | None = None,
 ) -> Identity:
-    """He = 4 sin(SHe/4) on P (MATH section 0), from disjoint to nearly equal measures."""
+    """He = 4 sin(SHe/4) on P, from disjoint to nearly equal measures."""
     he = Hellinger() if chord is None else chord
     she = SphericalHellinger() if arc is None else arc
     chords = [he.distance(a, b) for a, b in pairs]

@@ -1,4 +1,4 @@
-"""Identities of the MMD geometry (MATH M2 to M6, M8)."""
+"""Identities of the MMD geometry (formulas M2 to M6, M8)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def contraction(
     solver: Any = "auto",
     take: Stepper = step,
 ) -> Identity:
-    """MMD(mu_+, pi) = MMD(m', pi)/(1+eta), exactly (MATH M2)."""
+    """MMD(mu_+, pi) = MMD(m', pi)/(1+eta), exactly (formula M2)."""
     energy = MMDEnergy(target, kernel)
     after = take(previous, energy, MMD(kernel), eta, solver=solver).measure
     before = mmd(kernel, previous, target)
@@ -60,7 +60,7 @@ def implicit_decay(
     steps: int = 8,
     run: Stepper = flow,
 ) -> Identity:
-    """MMD_k = (1+eta)^{-k} MMD_0 without transport, above the continuous e^{-eta k} (MATH M5)."""
+    """MMD_k = (1+eta)^{-k} MMD_0 without transport, above continuous e^{-eta k} (formula M5)."""
     energy = MMDEnergy(target, kernel)
     sol = run(previous, energy, MMD(kernel), tau=eta, steps=steps)
     start = mmd(kernel, previous, target)
@@ -84,7 +84,7 @@ def interaction_force_bound(
     solver: Any = "auto",
     run: Stepper = flow,
 ) -> Identity:
-    """Transport and MMD steps in turn: MMD_k <= (1+eta)^{-k} MMD_0 (MATH M5).
+    """Transport and MMD steps in turn: MMD_k <= (1+eta)^{-k} MMD_0 (formula M5).
 
     Needs an MMD step that may charge the target's atoms (a common support, or
     `SimplexQP(support="union")`) and transport steps that do not increase the energy.
@@ -110,7 +110,7 @@ def same_flow(
     inclusive: Energy | None = None,
     energy: Energy | None = None,
 ) -> Identity:
-    """The Hellinger flow of KL(pi|.) and the MMD flow of 1/2 MMD^2 are one ODE (MATH M3).
+    """The Hellinger flow of KL(pi|.) and the MMD flow of 1/2 MMD^2 are one ODE (formula M3).
 
     Both are integrated from their definitions, mu_t = -mu f and mu_t = -K^{-1} f, with a kernel
     whose Gram matrix can be inverted, and compared with pi + (m' - pi) e^{-t}.
@@ -137,7 +137,7 @@ def implicit_steps_differ(
     taus: Sequence[float] = (0.02, 0.01, 0.005),
     take: Stepper = step,
 ) -> Identity:
-    """Their implicit steps differ, at second order in the step length (MATH M3)."""
+    """Their implicit steps differ, at second order in the step length (formula M3)."""
     gaps = []
     for tau in taus:
         one = take(previous, InclusiveKL(target), Hellinger(), tau).measure
@@ -151,7 +151,7 @@ def implicit_steps_differ(
 def force_norm(
     target: Discrete, mu: Discrete, *, kernel: Kernel, energy: Energy | None = None
 ) -> Identity:
-    """On P the force f = K(mu - pi) has int K^{-1} f = 0 and |f|_H^2 = 2 F (MATH M4)."""
+    """On P the force f = K(mu - pi) has int K^{-1} f = 0 and |f|_H^2 = 2 F (formula M4)."""
     functional = MMDEnergy(target, kernel) if energy is None else energy
     f = functional.first_variation(mu)
     source = _solve(kernel(mu.points), f)
@@ -169,7 +169,7 @@ def inclusive_velocity(
     inclusive: Energy | None = None,
     energy: Energy | None = None,
 ) -> Identity:
-    """Kernelising the inclusive-KL force gives the MMD force (MATH M6).
+    """Kernelising the inclusive-KL force gives the MMD force (formula M6).
 
     int k(z, .) (1 - dpi/dmu)(z) dmu(z) = K(mu - pi).
     """
@@ -186,7 +186,7 @@ def inclusive_velocity(
 def straight_geodesic(
     a: Discrete, b: Discrete, *, kernel: Kernel, geometry: Geometry | None = None, seed: int = 0
 ) -> Identity:
-    """The dynamic form of MMD: least action int |xi|_H^2 dt, mu_t = -mu K_mu^{-1} xi (MATH M8).
+    """The dynamic form of MMD: least action int |xi|_H^2 dt, mu_t = -mu K_mu^{-1} xi (formula M8).
 
     The action of the geometry's geodesic is MMD^2, and other paths between the same ends have more.
     """

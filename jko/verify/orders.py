@@ -123,7 +123,7 @@ def splitting_error(
 def wfr_error(tau: float, solver: Any = "auto", run: Callable[..., Any] = flow) -> float:
     """Error at time 1/2 of the split Wasserstein-Fisher-Rao flow of KL on a grid of the line.
 
-    The exact flow of Gaussian data is MATH G2; mean and standard deviation are compared.
+    The exact flow of Gaussian data is formula G2; mean and standard deviation are compared.
     """
     grid = Grid([-5.0], [5.0], [100])
 

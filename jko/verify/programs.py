@@ -16,7 +16,7 @@ TIGHT = {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12}
 def inclusive_kl_program(coefficients: Array, total: float, mass: float | None) -> Array:
     """argmin_w -sum c log w + total sum w, w >= 0 [sum w = mass], by exponential cones (Clarabel).
 
-    With c = pi + m'/eta and total = 1 + 1/eta this is argmin KL(pi|.) + KL(m'|.)/eta (MATH M1).
+    With c = pi + m'/eta and total = 1 + 1/eta this is argmin KL(pi|.) + KL(m'|.)/eta (formula M1).
 
     Parameters
     ----------

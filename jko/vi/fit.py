@@ -73,7 +73,7 @@ def fit(
     gradient : callable (n, d) -> (n, d), optional
         Score; central differences of the log density are taken without it.
     objective : {"exclusive", "inclusive"}
-        KL(q|p), which seeks modes, or KL(p|q), which covers them (MATH G3).
+        KL(q|p), which seeks modes, or KL(p|q), which covers them (formula G3).
     geometry : Geometry or sum, optional
         What the flow follows. Exclusive: `SphericalHellinger()` (natural gradient) for a Gaussian,
         `Wasserstein() + SphericalHellinger()` for a mixture. Inclusive: `Divergence(p=0)`.

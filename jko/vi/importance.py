@@ -76,7 +76,7 @@ def importance_sample(
     Returns
     -------
     ImportanceSample
-        `jko.InclusiveKL(sample.particles)` is the inclusive KL it stands for (MATH G3).
+        `jko.InclusiveKL(sample.particles)` is the inclusive KL it stands for (formula G3).
     """
     kinds = (LogDensity, Gaussian, GaussianMixture)
     instance(target, kinds, "target", "pass a jko.LogDensity or a Gaussian measure")

@@ -1,4 +1,4 @@
-"""Inclusive fits: match the moments of the target (MATH G3), known or sampled."""
+"""Inclusive fits: match the moments of the target (formula G3), known or sampled."""
 
 from __future__ import annotations
 

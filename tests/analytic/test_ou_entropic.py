@@ -1,4 +1,4 @@
-"""Ornstein-Uhlenbeck by entropic steps, against exact Gaussian steps (MATH W3, W4)."""
+"""Ornstein-Uhlenbeck by entropic steps, against exact Gaussian steps (formulas W3, W4)."""
 
 import numpy as np
 import pytest

@@ -78,7 +78,7 @@ def test_ou_flow_is_the_limit_and_solves_the_moment_equations():
 @pytest.mark.parametrize("debiased", [False, True])
 @pytest.mark.parametrize(("s", "tau", "reg", "kap"), [(1.3, 0.4, 0.5, 1.0), (0.7, 0.2, 0.3, 2.0)])
 def test_entropic_std_is_the_fixed_point_of_the_scaling(s, tau, reg, kap, debiased):
-    """MATH W1, W2 on a fine grid, iterated in the log domain until nothing moves."""
+    """Formulas W1, W2 on a fine grid, iterated in the log domain until nothing moves."""
     x = np.linspace(-9, 9, 301)
     h = x[1] - x[0]
     r = 2 * tau / reg
@@ -378,7 +378,7 @@ def test_barenblatt_cells_beside_the_profile_and_of_other_dimensions():
     ],
 )
 def test_barenblatt_benchmark_table(d, m, errors):
-    """Mean L1 distance over the steps of exact JKO to the PDE (the table of MATH W5)."""
+    """Mean L1 distance over the steps of exact JKO to the PDE (the table of formula W5)."""
     b = ref.Barenblatt(dim=d, m=m)
     r = (np.arange(20_000) + 0.5) / 20_000 * b.radius(b.flow(b.start, 2.0)) * 1.01
     shell = (2 if d == 1 else 2 * np.pi * r) * (r[1] - r[0])

@@ -22,7 +22,7 @@ def number(printed: str, before: str) -> float:
 
 
 def test_barenblatt(demo):
-    """Within 5e-3 of the PDE at the end; the exact steps are those of the table of MATH W5."""
+    """Within 5e-3 of the PDE at the end; the exact steps are those of the table of formula W5."""
     printed = demo("barenblatt", "--cells", "64")
     rows = table(printed, "    t ")
     assert rows[-1, 0] == 2.0

@@ -75,7 +75,7 @@ def test_no_measure_in_the_ball_is_worse(name):
 
 @pytest.mark.parametrize("name", SETS)
 def test_the_penalised_form_is_minus_a_step(name):
-    """MATH R1; and the ball of the radius it reaches has the same worst case and multiplier."""
+    """Formula R1; and the ball of the radius it reaches has the same worst case and multiplier."""
     geometry, mu, tau = SETS[name], measures.histogram(30, seed=2), 0.4
     found = worst_case(wave, mu, geometry, tau=tau)
     fixed = jko.Hellinger(mass="fixed") if isinstance(geometry, jko.Hellinger) else geometry

@@ -1,4 +1,4 @@
-"""Kernel DRO (MATH R2): the dual function, bounds between the points, independent solvers."""
+"""Kernel DRO (formula R2): the dual function, bounds between the points, independent solvers."""
 
 import numpy as np
 import pytest

@@ -120,7 +120,7 @@ def test_waves_beat_a_dense_cloud_of_points(size):
 
 
 def test_the_penalised_form_is_minus_a_step():
-    """MATH R1 on particles: one jko.step from the same start, when the loss is nearly flat."""
+    """Formula R1 on particles: one jko.step from the same start, when the loss is nearly flat."""
     mu, tau = cloud(), 0.05
     slope = lambda x: np.column_stack([
         2 * np.cos(2 * x[:, 0]),

@@ -277,7 +277,7 @@ def test_interaction_by_hand():
     double = lambda f: 0.5 * sum(W[i] * W[j] * f(X[i] - X[j]) for i, j in pairs)
     assert Interaction(quartic).value(mu) == pytest.approx(double(lambda z: (z @ z) ** 2 / 4))
     assert Interaction.quadratic().value(mu) == pytest.approx(double(lambda z: z @ z / 2))
-    about = W.sum() * 0.5 * (W @ ((X - mu.mean) ** 2).sum(1))  # MATH W7
+    about = W.sum() * 0.5 * (W @ ((X - mu.mean) ** 2).sum(1))  # Formula W7
     assert Interaction.quadratic().value(mu) == pytest.approx(about)
     log = double(lambda z: -np.log(np.linalg.norm(z)) if z.any() else 0)
     assert Interaction.logarithmic().value(mu) == pytest.approx(log)

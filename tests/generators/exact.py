@@ -1,4 +1,4 @@
-"""Proximal steps with their exact answer, from the formulas of MATH written out plainly."""
+"""Proximal steps with their exact answer, from the page of formulas, written out plainly."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def quadratic_well() -> jko.Potential:
 
 
 def mmd_shared(kernel=GAUSS, mass="fixed", make=measures.histogram, factor=1.0) -> ProxProblem:
-    """The target sits on the measure's atoms: the mixture of MATH M1."""
+    """The target sits on the measure's atoms: the mixture of formula M1."""
     mu = make(seed=1, mass=2.0)
     pi = measures.sibling(mu, seed=2, mass=2.0 if mass == "fixed" else 3.0)
     energy = factor * jko.MMDEnergy(pi, kernel)

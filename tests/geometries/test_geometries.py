@@ -281,7 +281,7 @@ def test_gaussian_geodesic():
 
 
 def test_hellinger_action():
-    """MATH H6: the mass equation mu' = -xi mu along the geodesic costs He^2."""
+    """Formula H6: the mass equation mu' = -xi mu along the geodesic costs He^2."""
     a, b = Histogram(X, weights(1, mass=2)), Histogram(X, weights(2, mass=0.7))
     he, h, action = Hellinger(), 1e-6, 0.0
     nodes, gauss = np.polynomial.legendre.leggauss(8)
@@ -294,7 +294,7 @@ def test_hellinger_action():
 
 
 def test_hellinger_dual():
-    """MATH H6: sup over (2+phi)(2-psi) = 4 of int psi db - int phi da is He^2/2."""
+    """Formula H6: sup over (2+phi)(2-psi) = 4 of int psi db - int phi da is He^2/2."""
     a, b = Histogram(X, weights(1, zeros=0)), Histogram(X, weights(2, zeros=0, mass=2))
     half = Hellinger().sqdistance(a, b) / 2
     s0, s1 = np.sqrt(a.weights), np.sqrt(b.weights)

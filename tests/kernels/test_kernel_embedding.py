@@ -1,4 +1,4 @@
-"""Mean embeddings, double integrals and MMD, against quadrature and loops (MATH M7)."""
+"""Mean embeddings, double integrals and MMD, against quadrature and loops (formula M7)."""
 
 from types import SimpleNamespace
 

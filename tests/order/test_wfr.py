@@ -21,7 +21,7 @@ def bell(mean, variance, mass=1.0):
 
 
 def exact(time):
-    """Mean and variance of the normalised flow (MATH G2)."""
+    """Mean and variance of the normalised flow (formula G2)."""
     mean, cov = reference.wfr_gaussian_flow(
         [START[0]], [[START[1]]], [TARGET[0]], [[TARGET[1]]], time
     )

@@ -14,7 +14,7 @@ def orders(errors):
     return np.log2(np.divide(errors[:-1], errors[1:]))
 
 
-# -- MATH W7: a saturated set moves by -tau a in every step ---
+# -- formula W7: a saturated set moves by -tau a in every step ---
 
 SLOPE = jko.Potential(lambda x: 0.8 * x[:, 0])
 
@@ -79,7 +79,7 @@ def test_quadratic_attraction_is_a_potential_about_the_centroid():
     np.testing.assert_allclose(pulled.mean, mu.mean, atol=1e-9)
 
 
-# -- MATH W7: |x|^2/2 - ln|x| gathers a uniform disc ---
+# -- formula W7: |x|^2/2 - ln|x| gathers a uniform disc ---
 
 DISC = jko.Interaction.quadratic() + jko.Interaction.logarithmic()
 
@@ -95,7 +95,7 @@ def sunflower(n, radius):
 @pytest.mark.parametrize("tau", [0.1, 0.5])
 @pytest.mark.parametrize("start", [0.4, 1.8])
 def test_discs_stay_discs(start, tau):
-    """Inside a uniform disc the force is -(1 - 1/R^2) x: the step is the dilation of MATH W3."""
+    """Inside a uniform disc the force is -(1 - 1/R^2) x: the step is the dilation of formula W3."""
     n, radius = 200, start
     sol = jko.flow(sunflower(n, start), DISC, W, tau=tau, t1=3.0)
     for mu in sol.measures[1:]:
@@ -134,7 +134,7 @@ def test_a_ring_where_repulsion_is_weak_at_short_range():
     np.testing.assert_allclose(r, 3 * np.pi / 16, atol=4e-3)
 
 
-# -- MATH W6: drift against the walls of a box, by entropic steps ---
+# -- formula W6: drift against the walls of a box, by entropic steps ---
 
 
 def test_drift_in_a_box_by_entropic_steps():

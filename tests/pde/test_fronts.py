@@ -1,4 +1,4 @@
-"""MATH W5 by `auto`: sharp fronts against exact JKO steps, with the promises of every scheme."""
+"""Formula W5 by `auto`: sharp fronts against exact JKO steps, with the promises of every scheme."""
 
 import numpy as np
 import pytest

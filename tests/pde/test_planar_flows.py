@@ -31,7 +31,7 @@ def run(mu, energy, geometry, tau, **settings):
 
 
 def test_wfr_of_kl_between_tilted_gaussians():
-    # MATH G2; covariances without a common axis.
+    # Formula G2; covariances without a common axis.
     start = np.array([1.0, -0.5]), np.array([[0.5, 0.2], [0.2, 0.35]])
     end = np.array([0.0, 0.3]), np.array([[0.9, -0.3], [-0.3, 0.6]])
     grid = jko.Grid([-4.0, -4.0], [4.0, 4.0], [48, 48])

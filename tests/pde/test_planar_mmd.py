@@ -57,7 +57,7 @@ def errors(beta):
             assert abs(nu.mass - 1) < 1e-12
             assert nu.weights.min() >= 0
         assert (np.diff(sol.energies) < 0).all()
-        if beta > 0:  # MATH M5
+        if beta > 0:  # Formula M5
             rate = (1 + beta * tau) ** -np.arange(len(sol.times))
             assert (sol.energies <= 1.0001 * sol.energies[0] * rate**2).all()
         out.append(float(np.abs(sol.final.weights - exact).sum()))

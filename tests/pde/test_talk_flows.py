@@ -108,9 +108,9 @@ class Cell:
         """The density at TIME, as a function; another beta gives another flow."""
         beta = self.beta if beta is None else beta
         line, kept = self.line, np.exp(-beta * TIME)
-        if self.geometry == "Hellinger" and self.energy == "KL":  # MATH H5
+        if self.geometry == "Hellinger" and self.energy == "KL":  # Formula H5
             return lambda x: line.start(x) ** kept * line.target(x) ** (1 - kept)
-        if self.geometry == "Hellinger" and self.energy == "inclusive KL":  # MATH M3
+        if self.geometry == "Hellinger" and self.energy == "inclusive KL":  # Formula M3
             return lambda x: line.target(x) + kept * (line.start(x) - line.target(x))
         reaction = {"Hellinger": "hellinger", "WFR": "hellinger", "IFT": "mmd"}.get(
             self.geometry, "none"
@@ -145,7 +145,7 @@ def promises(sol: jko.Trajectory, cell: Cell) -> None:
         if cell.conserves:
             assert abs(mu.mass - sol.measures[0].mass) < 1e-12
     assert (np.diff(sol.energies) < 0).all()
-    if cell.geometry == "IFT" and cell.energy == "MMD":  # MATH M5
+    if cell.geometry == "IFT" and cell.energy == "MMD":  # Formula M5
         tau = sol.times[1]
         rate = (1 + BETA * tau) ** -np.arange(len(sol.times))
         assert (np.sqrt(2 * sol.energies) <= np.sqrt(2 * sol.energies[0]) * rate * 1.0001).all()

@@ -61,7 +61,7 @@ def test_tail_index_of_bounded_values_is_small():
 
 
 def test_mixture_steps_move_towards_the_target():
-    """The proximal steps on their own: D_0 from the previous, eta at a time (MATH G3)."""
+    """The proximal steps on their own: D_0 from the previous, eta at a time (formula G3)."""
     mu = jko.Gaussian([0.0, 0.0], np.eye(2))
     sol = jko.flow(mu, jko.InclusiveKL(MODES), jko.Divergence(p=0), tau=0.5, steps=12)
     gap = [np.linalg.norm(m.mean - MODES.mean) for m in sol.measures]

@@ -49,7 +49,7 @@ def _certify(problem: Any, nu: Measure) -> Certificate:
         return _hellinger(problem, nu, problem.step, geometry.conserves_mass)
     if isinstance(geometry, SphericalHellinger):
         half = geometry.angle(nu.weights, previous.weights) / 2
-        # The tangent of arccos^2 at the answer turns the step into a Hellinger step (MATH H3).
+        # The tangent of arccos^2 at the answer turns the step into a Hellinger step (formula H3).
         step = problem.step * float(np.sinc(half / np.pi))
         found = _hellinger(problem, nu, step, True)
         if found.gap is None:

@@ -69,7 +69,7 @@ class _Reached:
 
 @dataclass(frozen=True)
 class BackAndForth(ProxSolver):
-    r"""The Wasserstein step on a grid without regularisation, by its dual (MATH W8).
+    r"""The Wasserstein step on a grid without regularisation, by its dual (formula W8).
 
     It ascends the dual of F(w) + T(w, m')/(2 tau) in potentials on the cells: c-transforms axis by
     axis (`jko.numerics.c_transform`; compiled when numba is installed), steps in an H^1 metric that

@@ -4,7 +4,7 @@ With r = 2 tau/eps, a tilt d > 0 (d = 1 in the plain step) and P = diag(a) K dia
 
     min over P >= 0 with P 1 = m' of  sum P (log(P / (K d)) - 1) + r F(P'1)
 
-is convex. A convex quadratic part w'Qw/2 of F has its own dual variable z (MATH W1b). Two duals:
+is convex. A convex quadratic part w'Qw/2 of F has its own dual variable z (formula W1b). Two duals:
 
 - `RowDual`, in alpha = log a. Every column solves its own problem, w = KL-prox of r h at d K'a, so
   the dual is finite everywhere, whatever h; its scaled Hessian I - S Theta S' has eigenvalues of

@@ -8,8 +8,8 @@ than a hundred eps. The debiased step is the jointly convex problem
 
 (-OT(w,w)/2 is a minimum over d, Feydy et al. 2019), and Newton steps in log d act on the maximised
 dual, its curvature included. A barrier -mu sum log d, driven to zero, keeps d positive: at each
-stage d K d = w + mu, and the duality gap of MATH W2 is at most eps/tau sum mu whatever F is, so an
-atom that should be empty, or an energy without curvature, does no harm.
+stage d K d = w + mu, and the duality gap of formula W2 is at most eps/tau sum mu whatever F is, so
+an atom that should be empty, or an energy without curvature, does no harm.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-r"""Plain entropic steps through POT's semi-relaxed solver, every answer checked (MATH section 6).
+r"""Plain entropic steps through POT's semi-relaxed solver, every answer checked.
 
 POT's `ot.unbalanced.sinkhorn_unbalanced` with reg_m = (inf, 2 tau c), reg_type "kl" and c = 1
 minimises <C,P> + eps sum P (log P - 1) + 2 tau c KL(P'1 | pi) over P1 = m': the plain step of

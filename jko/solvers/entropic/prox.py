@@ -31,7 +31,7 @@ def log_prox_separable(h: Separable, log_q: Array, r: float) -> Array:
 
 
 class KLProx:
-    r"""The KL-prox of a separable energy plus convex quadratic terms (MATH W1b).
+    r"""The KL-prox of a separable energy plus convex quadratic terms (formula W1b).
 
     With F(w) = h(w) + w'Qw/2, linearise the quadratic part at z: w(z) is the separable prox of
     h + <Qz, .>, atom by atom, and the prox is where w(z) = z. Newton's equation for a change delta

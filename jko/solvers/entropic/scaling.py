@@ -133,7 +133,7 @@ def floored(log_values: Array) -> Array:
 def self_scaling(
     kernel: Gibbs, log_w: Array, start: Array | None = None, tol: float = 1e-9, max_iter: int = 500
 ) -> Array:
-    """log d with d K d = w (MATH W2), to relative accuracy `tol` in the w-weighted norm."""
+    """log d with d K d = w (formula W2), to relative accuracy `tol` in the w-weighted norm."""
     w = np.exp(log_w)
     log_w = floored(log_w)
 

@@ -6,8 +6,8 @@ the energy: K d = q is a deconvolution, d >= 0, and two things go wrong.
 
 - Cells that should be empty drift: log d falls for ever, at a rate that tends to 0 (those of
   internal energies that are flat at 0, w^m, too). Instead, solve d K d = w + mu. No cell fails to
-  settle, and the certificate prices it at n mu eps/(2 tau), the KL term of MATH W2: a share of the
-  gap says which mu.
+  settle, and the certificate prices it at n mu eps/(2 tau), the KL term of formula W2: a share of
+  the gap says which mu.
 - A change delta of log d moves the error by -(theta + A) delta, A = diag(1/Kd) K diag(d) and
   theta = mu/(w + mu), and by at most -A delta more through the answer of the transport. The
   eigenvalues of A, in (0, 1], fall to 1e-6 when eps is three squared cells: changes of short wave

@@ -32,7 +32,7 @@ class Entropic(ProxSolver):
 
     Solves argmin_w F(w) + S(w, m')/(2 tau), S the Sinkhorn divergence (debias=True), or
     argmin_w F(w) + OT(w, m')/(2 tau) (debias=False), with cost |x-y|^2, regularisation eps = reg
-    and counting reference (MATH W1, W2), on the grid or histogram of the previous measure.
+    and counting reference (formulas W1, W2), on the grid or histogram of the previous measure.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-r"""Entropic Wasserstein steps as stated problems: objective, plan, certificate (MATH W1, W1b, W2).
+r"""Entropic Wasserstein steps as problems: objective, plan, certificate (formulas W1, W1b, W2).
 
 With C = |x-y|^2, K = exp(-C/eps), M the mass of the previous weights m' and
 
@@ -221,7 +221,7 @@ class EntropicStep(Neighbour):
         tangent: Array | None = None,
         smooth: Array | None = None,
     ) -> Certificate:
-        r"""Upper bound of J(w) - min J at the marginal w of a plan (MATH W1, W2).
+        r"""Upper bound of J(w) - min J at the marginal w of a plan (formulas W1, W2).
 
         Plain: OT is bounded from below by its tangent of slope g = eps log b, and so is what is
         left of it in the half step, of slope g = eps (log b - log w/2). Debiased: for any

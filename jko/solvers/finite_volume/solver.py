@@ -42,7 +42,7 @@ class FiniteVolume(ProxSolver):
     It is not the Wasserstein step but O(tau) apart from it; both are first-order schemes for the
     flow. `info["model_error"]` is q = tau max |D^2 f| over charged cells: one step differs from the
     Wasserstein step by about C q^2 of the mass, C below .07 at the fronts of the Barenblatt
-    benchmark (MATH W5), for m = 2, 4 and 6. `bias` = q |w - w'|^2_{-1,M} / (2 tau) estimates the
+    benchmark (formula W5), for m = 2, 4 and 6. `bias` = q |w - w'|^2_{-1,M} / (2 tau) estimates the
     difference in objective. Up to q = .05 such steps are closer to the exact Wasserstein step than
     the debiased entropic ones, and cheaper by fifty (`benchmarks/finite_volume.py`); on smooth
     densities of an entropy the debiased entropic step is the closer one at every tau, which is why

@@ -1,4 +1,4 @@
-"""The exact JKO step between Gaussians (MATH G1)."""
+"""The exact JKO step between Gaussians (formula G1)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jko.validation import Array
 class Bures(ProxSolver):
     r"""Closed-form Wasserstein step of c KL(.|N(m*, S*)) from a Gaussian.
 
-    With t = c tau, B = I + t S*^{-1} and C = B^{-1/2} S B^{-1/2} (MATH G1),
+    With t = c tau, B = I + t S*^{-1} and C = B^{-1/2} S B^{-1/2} (formula G1),
 
         S_+ = B^{-1/2} 1/2 [C + 2 t I + (C^2 + 4 t C)^{1/2}] B^{-1/2},
         m_+ = B^{-1} (m + t S*^{-1} m*).

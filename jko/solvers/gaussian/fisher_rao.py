@@ -50,8 +50,8 @@ class NaturalGradient(ProxSolver):
 
         S_+^{-1} = q S^{-1} + r E Hess V,   m_+ = m - r S_+ E grad V.
 
-    Exact for Gaussian targets (MATH G2), else of first order in tau. Only gradients are evaluated;
-    it is invariant under affine maps, so that stiff targets are as easy as round ones.
+    Exact for Gaussian targets (formula G2), else of first order in tau. Only gradients are
+    evaluated; it is invariant under affine maps, so that stiff targets are as easy as round ones.
     """
 
     guarantee: ClassVar[str] = "explicit step of the Fisher-Rao flow, exact for its frozen moments"
@@ -97,7 +97,7 @@ class GaussianMirror(ProxSolver):
 
         S_+^{-1} = k S^{-1} + k tau E_+ Hess V,   m_+ = m-part likewise in natural parameters,
 
-    in closed form (MATH H4, a geometric mean) with a gap for Gaussian targets, by damped
+    in closed form (formula H4, a geometric mean) with a gap for Gaussian targets, by damped
     natural-gradient descent of the objective with a residual otherwise.
     """
 
@@ -171,7 +171,7 @@ def _line_search(
 
 @dataclass(frozen=True)
 class MomentMatching(ProxSolver):
-    r"""min sum c_i KL(pi_i|.) + KL(previous|.)/tau over Gaussians: match the moments (MATH G3).
+    r"""min sum c_i KL(pi_i|.) + KL(previous|.)/tau over Gaussians: match the moments (formula G3).
 
     The answer has mean and covariance of the mixture (tau pi + previous)/(1 + tau), whatever the
     kind of pi: the proximal step of the inclusive KL, mode-covering. The gap is (1/tau + c) times

@@ -1,4 +1,4 @@
-"""Exact flows of KL to a Gaussian on Gaussians: Wasserstein, Fisher-Rao and both (MATH G2)."""
+"""Exact flows of KL to a Gaussian on Gaussians: Wasserstein, Fisher-Rao and both (formula G2)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ExactFlow(ProxSolver):
         S_t = D^{-1} (S_0^{-1} + D^{-1} C)^{-1} D^{-1} + D^{-1} B,
         m_t = m* + e^{-beta t/2} D^{-1} (I + S_0 D^{-1} C)^{-1} (m_0 - m*),
 
-    with diagonal B, C, D (MATH G2). On M+ the mass z obeys h' = -beta (h + KL(shape)),
+    with diagonal B, C, D (formula G2). On M+ the mass z obeys h' = -beta (h + KL(shape)),
     h = log(z/z*). Sub-steps are exact, so that Strang splitting is of second order.
 
     The certificate compares with two flows of half the length: KL between the two answers. In the

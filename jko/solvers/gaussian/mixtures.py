@@ -110,7 +110,7 @@ class MixtureTransport(ProxSolver):
 
     The first variation V + c log mu is split per component into c log N_k, whose step is exact,
     and the rest, replaced by its quadratic model at the previous component: the exact step of the
-    model (MATH G1), component by component. First order; equilibria are kept; negative curvature
+    model (formula G1), component by component. First order; equilibria are kept; negative curvature
     beyond -1/tau is lifted. `sqdistance` is sum_k w_k W2^2(N_k, N'_k), an upper bound of W2^2.
     """
 

@@ -34,7 +34,7 @@ def bures_refusal(problem: ProxProblem) -> str | None:
 class GaussianImplicit(ProxSolver):
     r"""The implicit Bures step min c int nu log nu + E V + W2^2(nu, previous)/(2 tau).
 
-    Iterates the exact step (MATH G1, W3) of the quadratic model of V at the current Gaussian,
+    Iterates the exact step (formulas G1, W3) of the quadratic model of V at the current Gaussian,
     V ~ g.(x - m) + (x - m)'H (x - m)/2 with g = E grad V, H = E Hess V: its fixed points are
     stationary. Steps are damped along Bures geodesics until the objective falls; negative
     curvature beyond -1/tau is lifted (it cannot be there at a minimiser).
@@ -126,7 +126,7 @@ class GaussianForwardBackward(ProxSolver):
     With g = E grad V and H = E Hess V at the previous N(m, S),
 
         pushed = N(m - tau g, (I - tau H) S (I - tau H)),
-        S_+ = 1/2 [S_p + 2 c tau I + (S_p^2 + 4 c tau S_p)^{1/2}]   (MATH W3).
+        S_+ = 1/2 [S_p + 2 c tau I + (S_p^2 + 4 c tau S_p)^{1/2}]   (formula W3).
 
     One expectation a step; it keeps the equilibrium, and is stable while tau H < 2. The problem
     it states is the step of the entropy from the pushed Gaussian, with its gap.

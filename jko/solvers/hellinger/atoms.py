@@ -1,4 +1,4 @@
-r"""Separable Hellinger steps, atom by atom (MATH 1, H2).
+r"""Separable Hellinger steps, atom by atom (formula H2).
 
 With s = sqrt(w), s' = sqrt(m') and C_p = step c_p / 2, the optimality condition of an atom is
 

@@ -1,4 +1,4 @@
-r"""Hellinger steps in closed form: one power p in {0, 1/2, 1, 2} and any linear part (MATH H2a-e).
+r"""Closed-form Hellinger steps: one power p in {0, 1/2, 1, 2} and a linear part (formulas H2a-e).
 
 Every formula returns s = sqrt(w) from A = 1 + (step/2)(a - lam), C = (step/2) c and s' = sqrt(m'):
 the root of A + (step/2)(c psi_p)'(s^2) = s'/s. Divergences are the case lam = 0, e.g. for
@@ -32,12 +32,12 @@ from jko.validation import Array, Index
 
 
 def linear_root(a: Array, root: Array) -> Array:
-    """s of A = s'/s: s = s'/A (MATH H2e); +inf where A <= 0."""
+    """s of A = s'/s: s = s'/A (formula H2e); +inf where A <= 0."""
     return np.where(a > 0, root / a, np.inf)
 
 
 def entropic_root(a: Array, c: Array, root: Array) -> Array:
-    """s of A + C log s^2 = s'/s, p = 1 (MATH H2a).
+    """s of A + C log s^2 = s'/s, p = 1 (formula H2a).
 
     With v = W(x), x = log(s'/2C) + A/2C (W the Wright omega function, v + log v = x) the root is
     s = s'/(2 C v), or log s = v - A/2C: each is used where it does not cancel. m' = 0: the atom
@@ -54,17 +54,17 @@ def entropic_root(a: Array, c: Array, root: Array) -> Array:
 
 
 def inclusive_root(a: Array, c: Array, root: Array) -> Array:
-    """s of A - C/s^2 = s'/s, p = 0 (MATH H2b): the positive root of A s^2 - s' s - C = 0."""
+    """s of A - C/s^2 = s'/s, p = 0 (formula H2b): the positive root of A s^2 - s' s - C = 0."""
     return np.where(a > 0, (root + np.hypot(root, 2 * np.sqrt(a * c))) / (2 * a), np.inf)
 
 
 def half_root(a: Array, c: Array, root: Array) -> Array:
-    """s of A - 2C/s = s'/s, p = 1/2 (MATH H2d): s = (s' + 2C)/A."""
+    """s of A - 2C/s = s'/s, p = 1/2 (formula H2d): s = (s' + 2C)/A."""
     return np.where(a > 0, (root + 2 * c) / a, np.inf)
 
 
 def cubic_root(a: Array, c: Array, root: Array) -> Array:
-    """s of A + C s^2 = s'/s, p = 2 (MATH H2c): the positive root of s^3 + P s = Q.
+    """s of A + C s^2 = s'/s, p = 2 (formula H2c): the positive root of s^3 + P s = Q.
 
     P = A/C, Q = s'/C >= 0. With r = 2 sqrt(|P|/3) and q = 4 Q/r^3, from the triple-angle
     formulas: r sinh(asinh(q)/3) for P > 0, r cosh(acosh(q)/3) for P < 0 and q > 1, r cos(acos(q)/3)
@@ -136,8 +136,8 @@ class ClosedForm(ProxSolver):
 
     Notes
     -----
-    MATH H2a-e. Atoms with m' = 0 may be reborn; where the minimiser is not unique (several empty
-    atoms tie in the hard case) the missing mass is shared equally.
+    Formulas H2a-e. Atoms with m' = 0 may be reborn; where the minimiser is not unique (several
+    empty atoms tie in the hard case) the missing mass is shared equally.
     """
 
     guarantee: ClassVar[str] = "exact: a formula per atom, a scalar root for the mass"

@@ -21,8 +21,8 @@ class RootResponse:
     """w(A) for any mixture of powers, each call started from the last one.
 
     In z = log s the condition reads A + 2 C_1 z + sum_p C_p e^{2(p-1) z}/(p-1) - s' e^{-z} = 0,
-    increasing in z: a safeguarded Newton per atom (MATH H2f). From one multiplier to the next z is
-    predicted to first order in A.
+    increasing in z: a safeguarded Newton per atom (formula H2f). From one multiplier to the next z
+    is predicted to first order in A.
     """
 
     def __init__(self, atoms: Atoms, start: Array | None = None) -> None:
@@ -56,7 +56,7 @@ class DualRoot(ProxSolver):
 
     Notes
     -----
-    MATH H2f and the paragraph on fixed mass.
+    Formula H2f and the paragraph on fixed mass.
     """
 
     guarantee: ClassVar[str] = "exact: a root per atom to rounding, a scalar root for the mass"

@@ -40,7 +40,7 @@ class Mirror(ProxSolver):
 
     Notes
     -----
-    MATH H4. Where the minimiser is not unique (empty atoms that tie, p < 1) the missing mass is
+    Formula H4. Where the minimiser is not unique (empty atoms that tie, p < 1) the missing mass is
     shared equally.
     """
 
@@ -88,7 +88,7 @@ def contradiction(separable: Separable) -> str | None:
 
 
 def softmax(h: Separable, mass: float | None) -> tuple[Array, float] | None:
-    """w = exp((lam - a)/c), where c psi_1 with one c for all atoms is the only power (MATH H4)."""
+    """w = exp((lam - a)/c), where c psi_1, one c for all atoms, is the only power (formula H4)."""
     powers = {p: c for p, c in h.powers.items() if (c > 0).any()}
     if set(powers) != {1.0} or np.isfinite(h.ceiling).any():
         return None

@@ -1,4 +1,4 @@
-r"""The multiplier that keeps the mass of a separable Hellinger step (MATH 1, fixed mass).
+r"""The multiplier that keeps the mass of a separable Hellinger step (formula H2, fixed mass).
 
 lam is searched through x, A_i = (step/2)(a_i - a_ref) + x, where a_ref is the least linear part
 among the atoms whose weight explodes as A -> 0+: the barrier is x = 0, so that even weights far
@@ -44,7 +44,7 @@ def reference_level(atoms: Atoms) -> float:
 def fixed_weights(
     atoms: Atoms, respond: Response, mass: float, multiplier: float | None = None
 ) -> Balance:
-    """The step among weights of total `mass` (MATH H2, fixed mass, with its hard case).
+    """The step among weights of total `mass` (formula H2, fixed mass, with its hard case).
 
     Parameters
     ----------

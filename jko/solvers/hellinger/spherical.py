@@ -1,4 +1,4 @@
-"""Spherical Hellinger steps: a scalar root around the fixed-mass Hellinger step (MATH H3)."""
+"""Spherical Hellinger steps: a scalar root around the fixed-mass Hellinger step (formula H3)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SphericalFixedPoint(ProxSolver):
 
     Notes
     -----
-    MATH H3. T(h), half the angle moved by the Hellinger step of length tau sinc(h), does not
+    Formula H3. T(h), half the angle moved by the Hellinger step of length tau sinc(h), does not
     increase with h: sinc decreases on [0, pi/2], and a proximal step moves less when it is
     shorter. So h - T(h) increases strictly from -T(0) <= 0 to pi/2 - T(pi/2) >= 0 and has exactly
     one root, for every tau. As arccos^2 is convex and decreasing in the affinity sum sqrt(w m'),

@@ -27,7 +27,7 @@ DOUBLINGS = 100
 
 @dataclass(frozen=True)
 class Quantile(ProxSolver):
-    r"""The Wasserstein step on the line as a problem in sorted positions (MATH W9).
+    r"""The Wasserstein step on the line as a problem in sorted positions (formula W9).
 
     The charged particles, sorted, keep their order and their weights; then W2^2 is
     sum_i w_i (x_i - x'_i)^2 exactly, and the step is
@@ -36,7 +36,7 @@ class Quantile(ProxSolver):
 
     Internal energies are those of the density between neighbours (`jko.energies.spacings`), a
     `BoxConstraint` bounds the spacings from below, the energy-distance MMD and
-    `Interaction.power(1)` are linear in sorted positions, so that a Dirac spreads (MATH M9).
+    `Interaction.power(1)` are linear in sorted positions, so that a Dirac spreads (formula M9).
 
     Parameters
     ----------

@@ -26,7 +26,8 @@ class Euler(ProxSolver):
     r"""Move particles by x_i <- x_i - s grad f(x_i), the explicit Wasserstein step.
 
     The velocity is -grad f, without a factor of the weight: a light particle moves as fast as a
-    heavy one (MATH section 0). It is no proximal step and is never chosen by "auto".
+    heavy one (the conventions). It is no proximal step and is never chosen by
+    "auto".
 
     Parameters
     ----------

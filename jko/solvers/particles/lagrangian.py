@@ -27,8 +27,8 @@ class Lagrangian(ProxSolver):
     r"""Move particles to minimise sum_i w_i |x_i - x'_i|^2 / (2 tau) + F(x).
 
     L-BFGS in the variables sqrt(w_i) x_i, where the first step is the explicit Euler step
-    -tau grad f(x_i): a light particle moves as fast as a heavy one (MATH section 0). F may be any
-    energy with a `wasserstein_gradient`: MMDEnergy, Potential with a gradient, their sums.
+    -tau grad f(x_i): a light particle moves as fast as a heavy one. F may be
+    any energy with a `wasserstein_gradient`: MMDEnergy, Potential with a gradient, their sums.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ class Conic(ProxSolver):
     kernels enter through a factor of their Gram matrix. The answer is clipped to the bounds,
     rescaled to the exact mass where the geometry fixes it, and not polished further: it stays a
     reference independent of the other solvers. Spherical Hellinger steps have no conic form; they
-    are a scalar search around the conic Hellinger step (MATH H3).
+    are a scalar search around the conic Hellinger step (formula H3).
 
     Parameters
     ----------

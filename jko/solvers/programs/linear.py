@@ -27,7 +27,7 @@ class LinearTransport(ProxSolver):
 
     Notes
     -----
-    MATH R1: minus this step is the robust expectation of -V over a Wasserstein ball, penalised.
+    Formula R1: minus this step is the robust expectation of -V over a Wasserstein ball, penalised.
     Where an atom has several best partners it goes to the first of the nearest.
     """
 

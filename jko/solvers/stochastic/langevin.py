@@ -23,7 +23,7 @@ from jko.validation import Array, positive_int
 
 @dataclass(frozen=True)
 class Langevin(ProxSolver):
-    r"""Move particles by dX = grad log pi dt + sqrt(2) dW for a time tau (MATH L1).
+    r"""Move particles by dX = grad log pi dt + sqrt(2) dW for a time tau (formula L1).
 
     The law of X follows the Wasserstein flow of KL(. | pi). Every particle takes `moves` Euler
     steps of length delta = tau / moves,

@@ -28,14 +28,14 @@ class Tempering(ProxSolver):
     r"""Entropic mirror steps of c KL(. | pi) from a known density: exact weights in any dimension.
 
     The particles start as a sample of `reference` = mu_0. The mirror step of mu_0^{1-s} pi^s is on
-    the same path (MATH H4): 1 - s' = (1 - s) / (1 + c tau), normalised. Both densities are known,
-    so that the weights need no estimate:
+    the same path (formula H4): 1 - s' = (1 - s) / (1 + c tau), normalised. Both densities are
+    known, so that the weights need no estimate:
 
         w ~ w' (pi / mu_0)^{s' - s}.
 
     Below half their effective sample size the particles are resampled; `moves` Langevin moves that
     keep mu_0^{1-s'} pi^{s'} renew their places. With c tau = e^h - 1 a step is the spherical
-    Hellinger flow for time h, exactly (MATH H5).
+    Hellinger flow for time h, exactly (formula H5).
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 r"""The regularised Wasserstein-Fisher-Rao step: one jointly convex problem and its certificate.
 
-With lam = 2/(beta tau) and the cost c of MATH U2 the unregularised step is
+With lam = 2/(beta tau) and the cost c of formula U2 the unregularised step is
 
     min_w  F(w) + lam min_g KL(g1 | w) + KL(g2 | m') + <c, g>,      g1, g2 the marginals of g.
 

@@ -2,7 +2,8 @@
 
 Minimise over ``w >= 0`` the quadratic ``P(w) = 1/2 w'Hw - c'w``, ``H = scale * L L' + diag(d)``,
 either with ``1'w = mass`` or without a mass constraint. This is the MMD step on a fixed support
-(MATH M1, "Fixed particle support"): ``H = (1 + 1/eta) K``, ``K = L L' + E`` numerically singular.
+(formula M1, "Fixed particle support"): ``H = (1 + 1/eta) K``, ``K = L L' + E`` numerically
+singular.
 
 Mehrotra's predictor-corrector. The Newton matrix ``diag(s/w + d) + scale L L'`` is inverted by
 Woodbury, O(n r^2) an iteration. Two observations make it cheap:

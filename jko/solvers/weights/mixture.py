@@ -1,4 +1,4 @@
-"""The MMD step of MMD energies where the atoms allow it: a mixture, in closed form (MATH M1)."""
+"""The MMD step of MMD energies where the atoms allow it: a mixture, in closed form (formula M1)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Mixture(ProxSolver):
     """argmin c/2 MMD^2(., pi) + MMD^2(., m')/(2 eta) = (c eta pi + m')/(c eta + 1).
 
     Needs the target's atoms among those of the measure and, on fixed mass, equal masses. Several
-    MMD energies of the geometry's kernel give the mixture of all their targets. By MATH M1 this is
-    also the inclusive-KL step.
+    MMD energies of the geometry's kernel give the mixture of all their targets. By formula M1 this
+    is also the inclusive-KL step.
     """
 
     guarantee: ClassVar[str] = "exact"

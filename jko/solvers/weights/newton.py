@@ -38,8 +38,8 @@ class WeightNewton(ProxSolver):
 
     Notes
     -----
-    He^2/2 = D_{1/2} (MATH 0) makes the Hellinger penalty a form of the weights; the spherical step
-    is a scalar search around it (MATH H3).
+    He^2/2 = D_{1/2} (conventions) makes the Hellinger penalty a form of the weights; the spherical
+    step is a scalar search around it (formula H3).
     """
 
     guarantee: ClassVar[str] = "to tolerance"

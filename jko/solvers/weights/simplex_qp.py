@@ -53,7 +53,7 @@ class SimplexQP(ProxSolver):
     ----------
     support : {"fixed", "union"}
         "fixed": only the measure's atoms may carry weight; the step sparsifies them. "union": the
-        target's atoms enter too, and the step contracts MMD by 1/(1+eta) exactly (MATH M1, M2).
+        target's atoms enter too, and the step contracts MMD by 1/(1+eta) exactly (formulas M1, M2).
     budget : int, optional
         With "union": recombine to at most this many atoms (positive weights, exact mass, leading
         kernel eigenfunctions kept). The MMD this costs is `info["recombination_mmd"]` and, in

@@ -126,7 +126,7 @@ class QuadraticStep(Neighbour):
         """A lower bound of P - P(centre) over all signed measures, -inf when unknown.
 
         For F = sum c/2 MMD^2(., pi_c) of the geometry's kernel and C = sum c, the least value of P
-        is at least F(z) / (1 + C step), with equality for one target (MATH M2).
+        is at least F(z) / (1 + C step), with equality for one target (formula M2).
         """
         kernel = self.problem.geometry.kernel  # type: ignore[attr-defined]
         terms = self.problem.energy.terms

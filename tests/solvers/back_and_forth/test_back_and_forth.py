@@ -131,7 +131,7 @@ def distance(a, b) -> float:
     (6.0, 0.0, 0.4, 3.5e-3), (6.0, 0.5, 0.4, 2e-3), (6.0, 0.5, 0.025, 2e-3),
 ])  # fmt: skip
 def test_barenblatt_steps(m, when, tau, limit):
-    """MATH W5 at mass .5 on 128^2: up to 23 cells in one step, the gap certified."""
+    """Formula W5 at mass .5 on 128^2: up to 23 cells in one step, the gap certified."""
     solution = reference.Barenblatt(2, m, 0.5, 15.0, 1e-3)
     scale = solution.flow(solution.start, when)
     mu = barenblatt(solution, scale, 128)
@@ -224,7 +224,7 @@ def gaussian(cells, mean, std):
 
 
 def test_fokker_planck_step():
-    """MATH W3, with errors of the shares, O(h^2), that the entropic step does not have."""
+    """Formula W3, with errors of the shares, O(h^2), that the entropic step does not have."""
     tau, mean, std = 0.5, np.array([1.5, 0.5]), 0.5
     after = (std + np.sqrt(std**2 + 4 * tau * (1 + tau))) / (2 * (1 + tau))
     mu, energy = gaussian(64, mean, std), jko.KL(jko.Gaussian([0.0, 0.0], np.eye(2)))
@@ -242,7 +242,7 @@ def disc(cells, radius, height, centre, mass=None, parts=8):
 
 @pytest.mark.parametrize(("height", "cells", "limit"), [(1.0, 128, 8e-3), (0.6, 96, 2e-2)])
 def test_drifting_crowds(height, cells, limit):
-    """MATH W7: a set moves by -tau a; the plain entropic step is several times further off."""
+    """Formula W7: a set moves by -tau a; the plain entropic step is several times further off."""
     tau, crowd = 0.2, jko.Potential(lambda x: x[:, 0]) + jko.BoxConstraint(1.0)
     mu = disc(cells, 0.4, height, (0.3, 0.0))
     exact = disc(cells, 0.4, height, (0.3 - tau, 0.0), mu.mass)

@@ -76,7 +76,7 @@ def test_every_energy_is_certified_and_keeps_the_mass(kind, name, debias):
 
 
 def naive_transport(x, m, w, eps, sweeps=4000):
-    """OT of MATH W1 by textbook Sinkhorn on charged atoms, evaluated on the plan itself."""
+    """OT of formula W1 by textbook Sinkhorn on charged atoms, evaluated on the plan itself."""
     i, j = m > 0, w > 0
     cost = ((x[i][:, None] - x[j][None]) ** 2).sum(-1)
     kernel, b = np.exp(-cost / eps), np.ones(j.sum())

@@ -20,7 +20,7 @@ def barenblatt(cells, scale, solution):
 @pytest.mark.parametrize(("m", "bound"), [(2.0, 1.5e-3), (6.0, 6e-3)])
 @pytest.mark.parametrize("debias", [True, "half"])
 def test_sharp_fronts_by_default_settings(m, bound, debias):
-    # MATH W5 at 64^2: the whole mass moves, the peak falls from 15 to 2 or 3 in one step.
+    # Formula W5 at 64^2: the whole mass moves, the peak falls from 15 to 2 or 3 in one step.
     solution = reference.Barenblatt(2, m, 0.5, 15.0, 1e-3)
     mu = barenblatt(64, solution.start, solution)
     exact = barenblatt(64, solution.jko(solution.start, 0.4), solution)

@@ -1,4 +1,4 @@
-"""Crowds: finite-volume steps under a bound on the density (MATH W7)."""
+"""Crowds: finite-volume steps under a bound on the density (formula W7)."""
 
 import numpy as np
 import pytest

@@ -87,7 +87,7 @@ def test_equilibria_stay(name):
 
 
 def drift_error(cells, tau, t1=0.05, scheme="implicit"):
-    """L1 distance to the exact solution of MATH W6."""
+    """L1 distance to the exact solution of formula W6."""
     grid = jko.Grid(0.0, 1.0, cells)
     exact = lambda t: jko.GridDensity.from_density(
         reference.drift_density(grid.points[:, 0], t, 2.0), grid
@@ -115,7 +115,7 @@ def test_richardson_makes_it_second_order_in_tau():
 
 @pytest.mark.parametrize("m", [2.0, 4.0])
 def test_barenblatt_late_in_the_flow(m):
-    # MATH W5 on the line, from the profile at t = 1 on, in short steps.
+    # Formula W5 on the line, from the profile at t = 1 on, in short steps.
     solution = reference.Barenblatt(1, m, 0.5, 15.0, 1e-3)
     grid = jko.Grid(-0.5, 0.5, 256)
     scale = solution.flow(solution.start, 1.0)

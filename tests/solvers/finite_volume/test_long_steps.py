@@ -18,7 +18,7 @@ GRID = jko.Grid([-0.5, -0.5], [0.5, 0.5], [96, 96])
 
 
 def peak(m, grid=GRID):
-    """The start of MATH W5: mass .5, peak 15, a few cells wide."""
+    """The start of formula W5: mass .5, peak 15, a few cells wide."""
     solution = reference.Barenblatt(2, m, 0.5, 15.0, 1e-3)
     return solution.on(grid, solution.start)
 

@@ -59,7 +59,7 @@ def test_flow_against_a_tight_integration(geometry, alpha, beta, mass):
 
 
 def test_closed_forms_of_the_reference():
-    """MATH G2 as it is printed, for both geometries."""
+    """Formula G2 as it is printed, for both geometries."""
     cases = {SHE: "fisher_rao_gaussian_flow", jko.WassersteinFisherRao(): "wfr_gaussian_flow"}
     for geometry, name in cases.items():
         flow = getattr(reference, name)

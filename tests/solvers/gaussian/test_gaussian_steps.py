@@ -92,7 +92,7 @@ def test_gap_of_the_implicit_step_where_the_target_is_log_concave():
 
 
 def test_mirror_step_is_the_geometric_mean():
-    """MATH H4 between Gaussians: previous^{1/(1+tau)} target^{tau/(1+tau)}, precisions average."""
+    """Formula H4 between Gaussians: previous^{1/(1+tau)} target^{tau/(1+tau)}: mean precision."""
     out = jko.step(START, jko.KL(NORMAL), KLD, 0.6).measure
     p, q = np.linalg.inv(START.cov), np.linalg.inv(NORMAL.cov)
     precision = (p + 0.6 * q) / 1.6
@@ -102,7 +102,7 @@ def test_mirror_step_is_the_geometric_mean():
 
 
 def test_entropy_and_potential_make_the_ornstein_uhlenbeck_step():
-    """MATH W3 with kappa = 1: the same step as KL to the standard normal."""
+    """Formula W3 with kappa = 1: the same step as KL to the standard normal."""
     well = jko.Potential(lambda x: 0.5 * (x**2).sum(axis=1), gradient=lambda x: x)
     out = jko.step(START, jko.Entropy() + well, W, 0.3).measure
     near(out, jko.step(START, jko.KL(jko.Gaussian([0, 0], np.eye(2))), W, 0.3).measure, rtol=1e-9)
@@ -117,7 +117,7 @@ def test_forward_backward_keeps_the_equilibrium_and_refuses_to_overshoot():
 
 @pytest.mark.parametrize("mass", ["fixed", "free"])
 def test_moments_of_the_mixture(mass):
-    """MATH G3: mean and covariance of (tau pi + previous)/(1 + tau), and nothing does better."""
+    """Formula G3: mean and covariance of (tau pi + previous)/(1 + tau), and nothing does better."""
     pi, tau = measures.mixture(), 0.7
     out = jko.step(START, jko.InclusiveKL(pi), jko.Divergence(p=0, mass=mass), tau)
     total = tau * pi.mass + START.mass

@@ -1,4 +1,4 @@
-"""Divergence steps: the softmax of MATH H4, roots to fifty digits, hard cases, bad input."""
+"""Divergence steps: the softmax of formula H4, roots to fifty digits, hard cases, bad input."""
 
 import mpmath
 import numpy as np

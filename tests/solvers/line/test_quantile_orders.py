@@ -1,4 +1,4 @@
-"""Orders in time on the line: JKO 1, the midpoint 2 T - id 2 (MATH W3, W5)."""
+"""Orders in time on the line: JKO 1, the midpoint 2 T - id 2 (formulas W3, W5)."""
 
 import numpy as np
 import pytest

@@ -24,7 +24,7 @@ def positions(mu):
 
 @pytest.mark.parametrize("tau", [1e-3, 0.05, 2.0])
 def test_ornstein_uhlenbeck_step_is_affine(tau):
-    # MATH W3: N(m, s) goes to N(m_+, s_+), and so does the discrete bell.
+    # Formula W3: N(m, s) goes to N(m_+, s_+), and so does the discrete bell.
     y = profile(1.0)
     found = jko.step(affine(y, 1.5, 0.5), jko.Entropy() + WELL, W, tau, solver=CONVEX)
     mean, std = reference.ou_step(1.5, 0.5, tau)
@@ -35,7 +35,7 @@ def test_ornstein_uhlenbeck_step_is_affine(tau):
 
 @pytest.mark.parametrize("m", [0.5, 2.0, 4.0, 6.0])
 def test_barenblatt_step_is_a_dilation(m):
-    # MATH W5: lam_+ - lam = tau lam_+^{-m} for the profile whose internal force is -y.
+    # Formula W5: lam_+ - lam = tau lam_+^{-m} for the profile whose internal force is -y.
     y, tau, scale = profile(m), 0.3, 0.4
     found = jko.step(affine(y, 0.0, scale), jko.PorousMedium(m), W, tau, solver=Quantile())
     ratio = float(positions(found.measure)[-1] / positions(y)[-1])
@@ -45,7 +45,7 @@ def test_barenblatt_step_is_a_dilation(m):
 
 @pytest.mark.parametrize("tau", [0.01, 0.1, 0.37, 2.0])
 def test_a_dirac_spreads_under_the_energy_distance(tau):
-    # MATH M9: every quantile moves at constant speed until it arrives, so steps are exact.
+    # Formula M9: every quantile moves at constant speed until it arrives, so steps are exact.
     s = (np.arange(50) + 0.5) / 50
     mu = jko.Particles(np.full((50, 1), -1.0))
     energy = jko.MMDEnergy(jko.Particles([[0.0]]), ENERGY)
@@ -71,7 +71,7 @@ def test_the_flow_to_spread_targets_is_first_order():
 
 
 def test_a_saturated_crowd_moves_by_tau_a():
-    # MATH W7: a block at the ceiling translates by -tau a.
+    # Formula W7: a block at the ceiling translates by -tau a.
     slope = jko.Potential(lambda x: 0.8 * x[:, 0], gradient=lambda x: np.full_like(x, 0.8))
     mu = jko.Particles(np.linspace(0.0, 1.0, 41)[:, None], np.full(41, 1 / 40))
     energy, solver = slope + jko.BoxConstraint(1.0), Quantile(curvature=0.0)

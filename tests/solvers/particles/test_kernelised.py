@@ -1,4 +1,4 @@
-"""Kernelised flows: SVGD from its definition, and the inclusive KL kernelised (MATH M6)."""
+"""Kernelised flows: SVGD from its definition, and the inclusive KL kernelised (formula M6)."""
 
 import numpy as np
 import pytest

@@ -104,7 +104,7 @@ def test_a_multiple_of_the_target_only_changes_its_mass():
 
 
 def test_mass_obeys_its_differential_equation():
-    """h = log(z/z_pi): h' = -beta (h + KL(nu | nu_pi)) for KL on M+ (MATH 4)."""
+    """h = log(z/z_pi): h' = -beta (h + KL(nu | nu_pi)) for KL on M+ (formula mass)."""
     pi, mu = line(at=0.0, width=1.0, mass=1.5), line()
     shape = jko.KL(pi.with_weights(pi.weights / pi.mass))
     h = np.log(mu.mass / pi.mass)
