@@ -5,6 +5,7 @@ from jko.energies.divergence import KL, InclusiveKL, PhiDivergence
 from jko.energies.form import Quadratic, WeightForm
 from jko.energies.interaction import Interaction
 from jko.energies.internal import BoxConstraint, Entropy, PorousMedium
+from jko.energies.local import LocalEnergy
 from jko.energies.mmd import MMDEnergy
 from jko.energies.potential import Potential
 from jko.energies.separable import Separable
@@ -18,6 +19,7 @@ __all__ = [
     "FormEnergy",
     "Interaction",
     "InclusiveKL",
+    "LocalEnergy",
     "MMDEnergy",
     "PhiDivergence",
     "PorousMedium",

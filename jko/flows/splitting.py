@@ -14,8 +14,9 @@ from jko.geometries.base import Geometry, GeometrySum
 from jko.measures.base import Measure
 from jko.measures.linear import extrapolated
 from jko.prox.result import StepResult
-from jko.solvers.auto import Rule, rules_of
+from jko.solvers.auto import rules_of
 from jko.solvers.base import ProxSolver
+from jko.solvers.rules import Rule
 from jko.solvers.step import step
 from jko.status import Status
 from jko.validation import instance, one_of, positive, rng_of

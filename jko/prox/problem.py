@@ -170,7 +170,7 @@ class ProxProblem(Stated):
             form, value = self.energy.gaussian_form(), abs(self.value(nu))
             unit = form.entropy * nu.mass * nu.dim
             return Scale(unit, value + unit) if unit > 0 else Scale(value, value)
-        if isinstance(nu, Discrete) and self._has_form and self.discrete.same_support(nu):
+        if isinstance(nu, Discrete) and self.has_form and self.discrete.same_support(nu):
             return Scale(*self.form.sizes(nu.weights, fixed))
         value = abs(self.value(nu))
         value = value if np.isfinite(value) else 0.0
@@ -208,7 +208,7 @@ class ProxProblem(Stated):
         return 4 * mu.mass / self.step
 
     @cached_property
-    def _has_form(self) -> bool:
+    def has_form(self) -> bool:
         """Whether the energy has a normal form on the support of the previous measure."""
         if not isinstance(self.previous, Discrete):
             return False

@@ -1,7 +1,7 @@
 """Solvers of proximal steps: pass one as `solver=`, or let "auto" choose."""
 
 from jko.prox.stated import Answer, Controls
-from jko.solvers.auto import RULES, Rule
+from jko.solvers.auto import RULES
 from jko.solvers.back_and_forth.solver import BackAndForth
 from jko.solvers.base import HandedBack, ProxSolver
 from jko.solvers.entropic.solver import Entropic
@@ -24,9 +24,11 @@ from jko.solvers.particles.projected import ProjectedWeights
 from jko.solvers.programs.conic import Conic
 from jko.solvers.programs.linear import LinearTransport
 from jko.solvers.programs.transport import TransportProgram
+from jko.solvers.rules import Rule
 from jko.solvers.stochastic.birth_death import BirthDeath, Reweighting
 from jko.solvers.stochastic.langevin import Langevin
 from jko.solvers.stochastic.tempering import Tempering
+from jko.solvers.successive.solver import ProximalNewton
 from jko.solvers.unbalanced.solver import UnbalancedScaling
 from jko.solvers.weights.mixture import Mixture
 from jko.solvers.weights.newton import WeightNewton
@@ -63,6 +65,7 @@ __all__ = [
     "NaturalGradient",
     "Multiplicative",
     "ProjectedWeights",
+    "ProximalNewton",
     "ProxSolver",
     "Reweighting",
     "Quantile",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from jko.energies.base import Energy
-from jko.errors import InvalidType, Unsupported
+from jko.errors import InvalidType
 from jko.geometries.base import Geometry
 from jko.measures.base import Measure
 from jko.measures.grid import GridDensity
@@ -31,6 +30,8 @@ from jko.solvers.particles.lagrangian import Lagrangian
 from jko.solvers.programs.conic import Conic
 from jko.solvers.programs.linear import LinearTransport
 from jko.solvers.programs.transport import TransportProgram
+from jko.solvers.rules import Rule, applying, refuse
+from jko.solvers.successive.solver import ProximalNewton
 from jko.solvers.unbalanced.solver import UnbalancedScaling
 from jko.solvers.weights.mixture import Mixture
 from jko.solvers.weights.newton import WeightNewton
@@ -44,40 +45,6 @@ FRONT_BUDGET = 8
 FRONT_RESOLUTION = 0.1
 
 
-@dataclass(frozen=True)
-class Rule:
-    """One line of the table that `auto` walks: a solver, and where to try it.
-
-    Attributes
-    ----------
-    solver : ProxSolver
-    when : callable ProxProblem -> str or None, optional
-        None where the solver is worth trying, else the reason, as a sentence. What it *can* do its
-        own `accepts` says.
-    budget : int, optional
-        Iterations it may spend before the next rule has its turn.
-    resolves : float, optional
-        Largest share of the decrease of the objective that its gap may be; a certified step that
-        resolves less is kept only when no later rule does better.
-    last : bool
-        Tried only where every rule before it refused: for flows that minimise nothing.
-    """
-
-    solver: ProxSolver
-    when: Callable[[ProxProblem], str | None] | None = None
-    budget: int | None = None
-    resolves: float | None = None
-    last: bool = False
-
-    def reason(self, problem: ProxProblem) -> str | None:
-        """Why the rule does not apply, None where it does; a missing capability is a reason too."""
-        try:
-            why = self.solver.accepts(problem)
-            return self.when(problem) if why is None and self.when is not None else why
-        except Unsupported as refusal:
-            return str(refusal)
-
-
 def atoms_of_their_own(problem: ProxProblem) -> str | None:
     """Atoms that mean themselves; the cells of a grid stand for a density."""
     if isinstance(problem.previous, GridDensity):
@@ -85,8 +52,8 @@ def atoms_of_their_own(problem: ProxProblem) -> str | None:
     return None
 
 
-#: The order in which `auto` tries solvers: exact ones first, references last.
-RULES: tuple[Rule, ...] = (
+#: Solvers of energies in normal form, and of moving particles.
+_KNOWN: tuple[Rule, ...] = (
     Rule(ClosedForm()),
     Rule(DualRoot()),
     Rule(SphericalFixedPoint()),
@@ -117,6 +84,10 @@ RULES: tuple[Rule, ...] = (
     Rule(NaturalGradient(), last=True),
 )
 
+#: The order in which `auto` tries solvers: exact ones first, references later, and for energies
+#: known by their first variation alone successive models, stepped by the others.
+RULES: tuple[Rule, ...] = (*_KNOWN, Rule(ProximalNewton(inner=_KNOWN)))
+
 #: The solvers of the table, in its order.
 AUTO: tuple[ProxSolver, ...] = tuple(dict.fromkeys(rule.solver for rule in RULES))
 
@@ -138,27 +109,6 @@ def rules_of(solver: object) -> tuple[Rule, ...]:
     raise InvalidType(
         f"solver got {shown(solver)}; pass 'auto' or a solver object such as"
         " jko.solvers.SimplexQP(support='union')"
-    )
-
-
-def applying(problem: ProxProblem, rules: Sequence[Rule]) -> Iterator[Rule]:
-    """The rules that apply, in their order; later ones are asked only when they are needed."""
-    several, tried = len(rules) > 1, False
-    for rule in rules:
-        if (several and rule.last and tried) or rule.reason(problem) is not None:
-            continue
-        tried = True
-        yield rule
-
-
-def refuse(problem: ProxProblem, rules: Sequence[Rule]) -> Unsupported:
-    """The error that says why no rule applies."""
-    if len(rules) == 1:
-        return Unsupported(f"{rules[0].solver!r} cannot take this step: {rules[0].reason(problem)}")
-    reasons = [f"{rule.solver.name}: {rule.reason(problem)}" for rule in rules]
-    return Unsupported(
-        f"no solver takes a step of {problem.energy!r} in {problem.geometry!r} on a"
-        f" {type(problem.previous).__name__}:\n  " + "\n  ".join(dict.fromkeys(reasons))
     )
 
 

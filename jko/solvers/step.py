@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from jko.energies.base import Energy
 from jko.errors import JkoWarning, StepFailed
@@ -17,18 +14,12 @@ from jko.geometries.base import Geometry
 from jko.measures.atoms import Histogram, Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.support import merged, shared_back
-from jko.prox.judge import broken, judge
 from jko.prox.problem import ProxProblem
 from jko.prox.result import StepResult
-from jko.prox.stated import Controls
-from jko.solvers.auto import Rule, applying, refuse, rules_of
-from jko.solvers.base import HandedBack, ProxSolver
-from jko.status import Breakdown, Status
-from jko.threads import limited
+from jko.solvers.auto import rules_of
+from jko.solvers.base import ProxSolver
+from jko.solvers.rules import Asked, Rule, walk
 from jko.validation import Index, positive, positive_int, rng_of
-
-#: What a solver found out about the problem, not about itself: no other solver is asked.
-CONCLUSIVE = (Status.UNBOUNDED, Status.EMPTY)
 
 
 def step(
@@ -90,7 +81,7 @@ def step(
     distinct, index = _each_atom_once(measure, energy, geometry, solver)
     problem = ProxProblem(energy, geometry, distinct, tau)
     _warn_if_not_unique(problem)
-    asked = _Asked(
+    asked = Asked(
         None if tol is None else positive(tol, "tol"),
         None if max_iter is None else positive_int(max_iter, "max_iter"),
         None if accuracy is None else positive(accuracy, "accuracy"),
@@ -132,93 +123,6 @@ def _listed_again(
         return result
     weights = shared_back(found.weights, measure.weights, index)
     return replace(result, measure=measure.with_weights(weights))
-
-
-@dataclass(frozen=True, eq=False)
-class _Asked:
-    """What the caller asked for, the same for every rule."""
-
-    tol: float | None
-    max_iter: int | None
-    accuracy: float | None
-    warm: Any
-    rng: np.random.Generator
-
-    def controls(self, rule: Rule, alone: bool) -> Controls:
-        """The settings of one try; a rule that stands alone has no budget to keep."""
-        goal = rule.solver.default_tol if self.tol is None else self.tol
-        budget = None if alone else rule.budget
-        return Controls(goal, self.max_iter, self.warm, self.rng, self.accuracy, budget)
-
-
-def walk(problem: ProxProblem, rules: tuple[Rule, ...], asked: _Asked) -> StepResult:
-    """The first answer that is certified and resolves the step, else the best there was.
-
-    Raises
-    ------
-    Unsupported
-        No rule applies.
-    """
-    results: list[StepResult] = []
-    for rule in applying(problem, rules):
-        results.append(_try(problem, rule, asked.controls(rule, alone=len(rules) == 1)))
-        if _settles(rule, results[-1], asked):
-            break
-    if not results:
-        raise refuse(problem, rules)
-    best = min(results, key=_rank)
-    others = tuple(_line(r) for r in results if r is not best)
-    return replace(best, info={**best.info, "tried": others}) if others else best
-
-
-def _try(problem: ProxProblem, rule: Rule, controls: Controls) -> StepResult:
-    """One rule: an answer and its judgement, or the reason why there is none."""
-    started, solver = time.perf_counter(), rule.solver
-    try:
-        with limited():
-            try:
-                answer = solver.solve(problem, controls)
-            except HandedBack as back:
-                answer = back.answer
-            return judge(problem, solver.name, answer, controls, started)
-    except Breakdown as failure:
-        return broken(problem, solver.name, failure, controls, started)
-
-
-def _settles(rule: Rule, result: StepResult, asked: _Asked) -> bool:
-    """Whether no later rule is asked: a certified step, or the end of the caller's iterations.
-
-    Where the rule asks for it, a certified gap must also be small beside what the step gained.
-    """
-    if result.status in CONCLUSIVE:
-        return True
-    if not result.success:
-        return asked.max_iter is not None and result.status is Status.MAX_ITERATIONS
-    resolution = result.resolution
-    return rule.resolves is None or resolution is None or resolution <= rule.resolves
-
-
-def _rank(result: StepResult) -> tuple[bool, float]:
-    """Certified answers first, then what is known of the problem, then the gap over the allowed."""
-    if result.status in CONCLUSIVE:
-        return True, -1.0
-    figure = result.residual if result.gap is None else result.gap
-    allowed = result.tol if result.gap is None else result.allowed
-    if figure is None or not allowed or not np.isfinite(figure):
-        return not result.success, np.inf
-    return not result.success, abs(figure) / allowed
-
-
-def _line(result: StepResult) -> dict[str, Any]:
-    """What a try came to, for `info["tried"]`."""
-    return {
-        "solver": result.solver,
-        "status": result.status.name,
-        "gap": result.gap,
-        "residual": result.residual,
-        "seconds": result.seconds,
-        "message": result.message,
-    }
 
 
 def _warn_if_not_unique(problem: ProxProblem) -> None:

@@ -1,0 +1,164 @@
+"""Rules: a solver with where to try it and for how long, and the walk along a list of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from jko.errors import Unsupported
+from jko.prox.judge import broken, judge
+from jko.prox.problem import ProxProblem
+from jko.prox.result import StepResult
+from jko.prox.stated import Controls
+from jko.solvers.base import HandedBack, ProxSolver
+from jko.status import Breakdown, Status
+from jko.threads import limited
+
+#: What a solver found out about the problem, not about itself: no other solver is asked.
+CONCLUSIVE = (Status.UNBOUNDED, Status.EMPTY)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of the table that `auto` walks: a solver, and where to try it.
+
+    Attributes
+    ----------
+    solver : ProxSolver
+    when : callable ProxProblem -> str or None, optional
+        None where the solver is worth trying, else the reason, as a sentence. What it *can* do its
+        own `accepts` says.
+    budget : int, optional
+        Iterations it may spend before the next rule has its turn.
+    resolves : float, optional
+        Largest share of the decrease of the objective that its gap may be; a certified step that
+        resolves less is kept only when no later rule does better.
+    last : bool
+        Tried only where every rule before it refused: for flows that minimise nothing.
+    """
+
+    solver: ProxSolver
+    when: Callable[[ProxProblem], str | None] | None = None
+    budget: int | None = None
+    resolves: float | None = None
+    last: bool = False
+
+    def reason(self, problem: ProxProblem) -> str | None:
+        """Why the rule does not apply, None where it does; a missing capability is a reason too."""
+        try:
+            why = self.solver.accepts(problem)
+            return self.when(problem) if why is None and self.when is not None else why
+        except Unsupported as refusal:
+            return str(refusal)
+
+
+def applying(problem: ProxProblem, rules: Sequence[Rule]) -> Iterator[Rule]:
+    """The rules that apply, in their order; later ones are asked only when they are needed."""
+    several, tried = len(rules) > 1, False
+    for rule in rules:
+        if (several and rule.last and tried) or rule.reason(problem) is not None:
+            continue
+        tried = True
+        yield rule
+
+
+def refuse(problem: ProxProblem, rules: Sequence[Rule]) -> Unsupported:
+    """The error that says why no rule applies."""
+    if len(rules) == 1:
+        return Unsupported(f"{rules[0].solver!r} cannot take this step: {rules[0].reason(problem)}")
+    reasons = [f"{rule.solver.name}: {rule.reason(problem)}" for rule in rules]
+    return Unsupported(
+        f"no solver takes a step of {problem.energy!r} in {problem.geometry!r} on a"
+        f" {type(problem.previous).__name__}:\n  " + "\n  ".join(dict.fromkeys(reasons))
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What the caller asked for, the same for every rule."""
+
+    tol: float | None
+    max_iter: int | None
+    accuracy: float | None
+    warm: Any
+    rng: np.random.Generator
+
+    def controls(self, rule: Rule, alone: bool) -> Controls:
+        """The settings of one try; a rule that stands alone has no budget to keep."""
+        goal = rule.solver.default_tol if self.tol is None else self.tol
+        budget = None if alone else rule.budget
+        return Controls(goal, self.max_iter, self.warm, self.rng, self.accuracy, budget)
+
+
+def walk(problem: ProxProblem, rules: tuple[Rule, ...], asked: Asked) -> StepResult:
+    """The first answer that is certified and resolves the step, else the best there was.
+
+    Raises
+    ------
+    Unsupported
+        No rule applies.
+    """
+    results: list[StepResult] = []
+    for rule in applying(problem, rules):
+        results.append(_try(problem, rule, asked.controls(rule, alone=len(rules) == 1)))
+        if _settles(rule, results[-1], asked):
+            break
+    if not results:
+        raise refuse(problem, rules)
+    best = min(results, key=_rank)
+    others = tuple(_line(r) for r in results if r is not best)
+    return replace(best, info={**best.info, "tried": others}) if others else best
+
+
+def _try(problem: ProxProblem, rule: Rule, controls: Controls) -> StepResult:
+    """One rule: an answer and its judgement, or the reason why there is none."""
+    started, solver = time.perf_counter(), rule.solver
+    try:
+        with limited():
+            try:
+                answer = solver.solve(problem, controls)
+            except HandedBack as back:
+                answer = back.answer
+            return judge(problem, solver.name, answer, controls, started)
+    except Breakdown as failure:
+        return broken(problem, solver.name, failure, controls, started)
+
+
+def _settles(rule: Rule, result: StepResult, asked: Asked) -> bool:
+    """Whether no later rule is asked: a certified step, or the end of the caller's iterations.
+
+    Where the rule asks for it, a certified gap must also be small beside what the step gained.
+    """
+    if result.status in CONCLUSIVE:
+        return True
+    if not result.success:
+        return asked.max_iter is not None and result.status is Status.MAX_ITERATIONS
+    resolution = result.resolution
+    return rule.resolves is None or resolution is None or resolution <= rule.resolves
+
+
+def _rank(result: StepResult) -> tuple[bool, float]:
+    """Certified answers first, then what is known of the problem, then the gap over the allowed."""
+    if result.status in CONCLUSIVE:
+        return True, -1.0
+    figure = result.residual if result.gap is None else result.gap
+    allowed = result.tol if result.gap is None else result.allowed
+    if figure is None or not allowed or not np.isfinite(figure):
+        return not result.success, np.inf
+    return not result.success, abs(figure) / allowed
+
+
+def _line(result: StepResult) -> dict[str, Any]:
+    """What a try came to, for `info["tried"]`."""
+    return {
+        "solver": result.solver,
+        "status": result.status.name,
+        "gap": result.gap,
+        "residual": result.residual,
+        "seconds": result.seconds,
+        "message": result.message,
+    }

@@ -1,0 +1,1 @@
+"""Steps of any energy with a first variation, by successive separable models."""
