@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
@@ -26,8 +26,10 @@ class Energy(ABC):
     """A functional F of a measure; only `value` must be written.
 
     Capabilities a solver may ask for: `restrict` (the normal form on a fixed support, from which
-    `first_variation`, `log_prox_kl` and `conic` follow), `wasserstein_gradient` (moving atoms),
-    `gaussian_form` (Gaussians and mixtures of them).
+    `first_variation`, `log_prox_kl` and `conic` follow), `first_variation` alone (fixed supports,
+    by `jko.solvers.ProximalNewton`), `wasserstein_gradient` (moving atoms), `gaussian_form`
+    (Gaussians and mixtures of them). `log_prox_kl` and `conic` are views of the normal form, not
+    hooks: solvers read the form itself.
     A capability that is missing raises `jko.Unsupported` with a sentence that says what to use.
     """
 
@@ -75,6 +77,7 @@ class Energy(ABC):
             " use a jko.GridDensity, or an energy such as MMDEnergy or Potential(V, gradient=...)"
         )
 
+    @final
     def log_prox_kl(self, log_q: Array, step: float, mu: Discrete) -> Array:
         """log of argmin_w step F(w) + KL(w|q) on the atoms of `mu`, from log q (n,)."""
         form = self.restrict(mu)
@@ -82,6 +85,7 @@ class Energy(ABC):
             raise Unsupported(f"{self!r} is not separable: it has no KL-prox in closed form")
         return form.separable.log_prox_kl(log_q, step)
 
+    @final
     def conic(self, w: Any, mu: Discrete) -> tuple[Any, list[Any]]:
         """A CVXPY expression of F in the variable w (n,), and its constraints."""
         return self.restrict(mu).conic(w)

@@ -108,7 +108,7 @@ class _PairPotential(RadialKernel):
 
     def at(self, z: Array) -> Array:
         """W at displacements (k, d)."""
-        return self._profile((z**2).sum(axis=1))
+        return self.profile((z**2).sum(axis=1))
 
 
 @dataclass(frozen=True)
@@ -130,12 +130,12 @@ class PowerLaw(_PairPotential):
     def singular_value(self) -> bool:
         return self.a < 0
 
-    def _profile(self, sq: Array) -> Array:
+    def profile(self, sq: Array) -> Array:
         with np.errstate(divide="ignore"):
             out = sq ** (self.a / 2) * (self.sign / self.a)
         return np.where(sq > 0, out, self.at_zero if self.singular_value else 0.0)
 
-    def _slope(self, sq: Array) -> Array:
+    def slope(self, sq: Array) -> Array:
         with np.errstate(divide="ignore"):
             out = self.sign * sq ** (self.a / 2 - 1)
         return np.where(sq > 0, out, 0.0 if self.a < 2 else out)
@@ -155,12 +155,12 @@ class Logarithm(_PairPotential):
     def singular_value(self) -> bool:
         return True
 
-    def _profile(self, sq: Array) -> Array:
+    def profile(self, sq: Array) -> Array:
         with np.errstate(divide="ignore"):
             out = -0.5 * self.sign * np.log(sq)
         return np.where(sq > 0, out, self.at_zero)
 
-    def _slope(self, sq: Array) -> Array:
+    def slope(self, sq: Array) -> Array:
         with np.errstate(divide="ignore"):
             return np.where(sq > 0, -self.sign / sq, 0.0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from jko.measures.base import Discrete, Measure
 from jko.measures.masses import balanced, same_mass
 from jko.measures.support import merged, on_one_list
 from jko.validation import Array, instance, positive, real
+
+if TYPE_CHECKING:  # energies stand above geometries; only a signature names their form
+    from jko.energies.form import WeightForm
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,30 @@ class Geometry(ABC):
         raise Unsupported(
             f"{self!r} cannot extrapolate on a {type(a).__name__}; use scheme='implicit'"
         )
+
+    def penalty_form(self, previous: Discrete) -> WeightForm | None:
+        """D^2(., previous)/2 at rate 1 as an energy of the weights, or None where it is none.
+
+        A geometry of one's own that has it steps on fixed supports: `jko.solvers.WeightNewton`
+        minimises energy and penalty as one convex form, and the dual of that form certifies.
+        """
+        return None
+
+    def certify(self, problem: Any, nu: Measure) -> tuple[float | None, float | None] | None:
+        """Gap and residual of `nu` for a step of this geometry; None leaves it to the library.
+
+        Parameters
+        ----------
+        problem : jko.ProxProblem
+        nu : Measure
+
+        Returns
+        -------
+        (gap, residual) or None
+            A bound of the excess of nu over the minimum (None where there is none), and the
+            relative violation of the optimality condition.
+        """
+        return None
 
     def conic(self, w: Any, previous: Discrete) -> tuple[Any, list[Any]]:
         """A CVXPY expression of D^2(w, previous) at rate 1, and its constraints."""

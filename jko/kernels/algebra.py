@@ -72,17 +72,17 @@ class _Compound(RadialKernel):
     def _combine_derivative(self, values: Sequence[Array], slopes: Sequence[Array]) -> Array:
         raise NotImplementedError
 
-    def _profile(self, sq: Array) -> Array:
-        return self._combine([p._profile(sq) for p in self.parts])  # type: ignore[attr-defined]
+    def profile(self, sq: Array) -> Array:
+        return self._combine([p.profile(sq) for p in self.parts])  # type: ignore[attr-defined]
 
-    def _slope(self, sq: Array) -> Array:
+    def slope(self, sq: Array) -> Array:
         slopes = [p._slope(sq) for p in self.parts]  # type: ignore[attr-defined]
-        values = [p._profile(sq) for p in self.parts]  # type: ignore[attr-defined]
+        values = [p.profile(sq) for p in self.parts]  # type: ignore[attr-defined]
         return self._combine_derivative(values, slopes)
 
     def _gram(self, x: Array, y: Array) -> Array:
         if self.radial:
-            return self._profile(sqdistances(x, y))
+            return self.profile(sqdistances(x, y))
         return self._combine([p._gram(x, y) for p in self.parts])
 
     def _gradient(self, x: Array, y: Array) -> Array:

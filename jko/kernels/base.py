@@ -45,7 +45,7 @@ class Kernel(ABC):
 
     A kernel of your own subclasses `Kernel` and supplies ``_gram``, ``_gradient`` and
     ``diagonal``; one that depends on |x - y| only subclasses `RadialKernel` and supplies
-    ``_profile`` and ``_slope``. Everything else follows.
+    ``profile``. Everything else follows.
     """
 
     __array_ufunc__ = None  # so that np.float64(2) * k reaches __rmul__

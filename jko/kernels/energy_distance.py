@@ -58,10 +58,10 @@ class Energy(RadialKernel):
     def _formula(self) -> tuple[str | None, float]:
         return ("energy", 1.0) if self.exponent == 1.0 else (None, 0.0)
 
-    def _profile(self, sq: Array) -> Array:
+    def profile(self, sq: Array) -> Array:
         return -(np.sqrt(sq) if self.exponent == 1.0 else np.power(sq, self.exponent / 2.0))
 
-    def _slope(self, sq: Array) -> Array:
+    def slope(self, sq: Array) -> Array:
         return -self.exponent * inverse_power(sq, 1.0 - self.exponent / 2.0)
 
 

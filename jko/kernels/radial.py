@@ -10,9 +10,10 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jko.errors import InvalidArgument
 from jko.validation import Array
 
-from .base import Kernel
+from .base import Definiteness, Kernel
 from .pairwise import ApartSlopes, GramBlock, check_points, difference_sums, sqdistances
 
 #: Fewer pairs are not worth the second that numba takes to compile a formula.
@@ -41,8 +42,19 @@ def _has_numba() -> bool:
     return find_spec("numba") is not None
 
 
+#: Length of central differences of a profile, relative to the squared distance.
+DIFFERENCE = 1e-5
+#: Relative disagreement of a slope with differences of its profile that is no rounding.
+DISAGREES = 1e-4
+
+
 class RadialKernel(Kernel):
-    """A kernel k(x, y) = profile(|x - y|^2)."""
+    """A kernel k(x, y) = profile(|x - y|^2).
+
+    One of your own supplies `profile` and is a frozen dataclass, so that kernels compare by value.
+    Its `slope`, 2 profile', is taken by differences unless it is supplied too; it is then checked
+    against differences when it is first used.
+    """
 
     radial: bool = True
     stationary: bool = True
@@ -50,22 +62,39 @@ class RadialKernel(Kernel):
     singular: bool = False
 
     @abstractmethod
-    def _profile(self, sq: Array) -> Array:
-        """The kernel as a function of the squared distance; must not write into `sq`."""
+    def profile(self, sq: Array) -> Array:
+        """The kernel as a function of the squared distance (any shape); must not change `sq`."""
 
-    @abstractmethod
+    def slope(self, sq: Array) -> Array:
+        """2 profile'(sq), so that grad_1 k(x, y) = slope(|x - y|^2) (x - y); by differences."""
+        # Near 0 as far as the kernel has not changed: the square of its smallest distances.
+        h = DIFFERENCE * np.maximum(sq, DIFFERENCE * float(np.max(sq, initial=0.0))) + 1e-300
+        below = np.maximum(sq - h, 0.0)
+        return np.asarray(2 * (self.profile(sq + h) - self.profile(below)) / (sq + h - below))
+
     def _slope(self, sq: Array) -> Array:
         """The s(r^2) with grad_1 k(x, y) = s (x - y); 0 at r = 0 where s is unbounded."""
+        own = not type(self).slope.__module__.startswith("jko.")
+        if own:
+            _check_slope(self)
+        return np.asarray(self.slope(sq), dtype=float)
 
     def _gram(self, x: Array, y: Array) -> Array:
-        return self._profile(sqdistances(x, y))
+        return self.profile(sqdistances(x, y))
 
     def _gradient(self, x: Array, y: Array) -> Array:
         return self._slope(sqdistances(x, y))[:, :, None] * (x[:, None, :] - y[None, :, :])
 
+    @property
+    def maximum(self) -> float | None:
+        """k(x, x), the same everywhere, where k is positive definite."""
+        if self.definiteness is not Definiteness.POSITIVE:
+            return None
+        return float(self.profile(np.zeros(1))[0])
+
     def diagonal(self, x: ArrayLike) -> Array:
         """The values k(x_i, x_i), shape (n,)."""
-        return self._profile(np.zeros(len(check_points(x))))
+        return self.profile(np.zeros(len(check_points(x))))
 
     @property
     def _formula(self) -> tuple[str | None, float]:
@@ -92,3 +121,21 @@ class RadialKernel(Kernel):
     def _slope_blocks(self, x: Array, y: Array) -> GramBlock:
         """A function of two slices: rectangles of the slopes between two whole clouds."""
         return lambda i, j: self._slope(sqdistances(x[i], y[j]))
+
+
+@cache
+def _check_slope(kernel: RadialKernel) -> None:
+    """Refuse a slope that is not twice the derivative of the profile where the kernel lives."""
+    sq = np.geomspace(1e-6, 1e6, 200)
+    with np.errstate(all="ignore"):
+        found = kernel.slope(sq)
+        right = np.concatenate([RadialKernel.slope(kernel, one) for one in sq[:, None]])
+        # Where the profile has decayed to rounding differences say nothing.
+        rounding = 4 * np.finfo(float).eps * np.abs(kernel.profile(sq)) / (DIFFERENCE * sq)
+        off = np.abs(found - right) > DISAGREES * np.abs(right) + rounding
+    if off.any():
+        at = int(np.argmax(off))
+        raise InvalidArgument(
+            f"slope of {kernel!r} is {found[at]:.6g} at squared distance {sq[at]:.3g}, differences"
+            f" of its profile say {right[at]:.6g}; it is twice the derivative of profile by sq"
+        )

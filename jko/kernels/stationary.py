@@ -74,14 +74,14 @@ class Gaussian(_Radial):
         """The kernel itself, once."""
         return [(1.0, self.bandwidth)]
 
-    def _profile(self, sq: Array) -> Array:
+    def profile(self, sq: Array) -> Array:
         # Dividing twice: 1/(2 h^2) overflows for bandwidths that the quotient does not.
         out = sq / self.bandwidth
         out /= -2.0 * self.bandwidth
         return np.exp(out, out=out)
 
-    def _slope(self, sq: Array) -> Array:
-        return self._profile(sq) / -(self.bandwidth**2)
+    def slope(self, sq: Array) -> Array:
+        return self.profile(sq) / -(self.bandwidth**2)
 
     @property
     def _formula(self) -> tuple[str | None, float]:
@@ -142,7 +142,7 @@ class InverseMultiquadric(_Radial):
         remedy = "pass the power beta > 0 of (1 + r^2/h^2)^(-beta)"
         set_parameter(self, "exponent", positive(self.exponent, "exponent", remedy))
 
-    def _profile(self, sq: Array) -> Array:
+    def profile(self, sq: Array) -> Array:
         return np.exp(-self.exponent * np.log1p(sq / self.bandwidth**2))
 
     @property
@@ -150,7 +150,7 @@ class InverseMultiquadric(_Radial):
         rated = _rated("multiquadric", 1.0 / self.bandwidth / self.bandwidth)
         return rated if self.exponent == 0.5 else (None, 0.0)
 
-    def _slope(self, sq: Array) -> Array:
+    def slope(self, sq: Array) -> Array:
         h2 = self.bandwidth**2
         return (-2.0 * self.exponent / h2) * np.exp(-(self.exponent + 1.0) * np.log1p(sq / h2))
 
@@ -194,14 +194,14 @@ class Matern(_Radial):
         names = {0.5: "laplace", 1.5: "matern3", 2.5: "matern5"}
         return _rated(names[self.nu], float(np.sqrt(2.0 * self.nu)) / self.bandwidth)
 
-    def _profile(self, sq: Array) -> Array:
+    def profile(self, sq: Array) -> Array:
         a = np.sqrt(2.0 * self.nu * sq) / self.bandwidth
         if self.nu == 0.5:
             return np.exp(-a)
         poly = 1.0 + a if self.nu == 1.5 else 1.0 + a + a * a / 3.0
         return poly * np.exp(-a)
 
-    def _slope(self, sq: Array) -> Array:
+    def slope(self, sq: Array) -> Array:
         h2 = self.bandwidth**2
         if self.nu == 0.5:
             return _exponential_slope(np.sqrt(sq), self.bandwidth)
@@ -232,8 +232,8 @@ class Laplace(_Radial):
     def _formula(self) -> tuple[str | None, float]:
         return _rated("laplace", 1.0 / self.bandwidth)
 
-    def _profile(self, sq: Array) -> Array:
+    def profile(self, sq: Array) -> Array:
         return np.exp(-np.sqrt(sq) / self.bandwidth)
 
-    def _slope(self, sq: Array) -> Array:
+    def slope(self, sq: Array) -> Array:
         return _exponential_slope(np.sqrt(sq), self.bandwidth)

@@ -225,6 +225,9 @@ class ProxProblem(Stated):
 
 def _penalty(geometry: Geometry, previous: Discrete) -> WeightForm:
     """D^2/2 to the previous measure, as an energy in normal form."""
+    own = geometry.penalty_form(previous)
+    if own is not None:
+        return own
     if isinstance(geometry, MMD):
         return MMDEnergy(previous, geometry.kernel).restrict(previous)
     if isinstance(geometry, Hellinger):

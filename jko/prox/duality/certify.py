@@ -33,8 +33,9 @@ def certify(problem: Any, nu: Measure) -> Certificate:
     On a fixed support the gap needs an energy that is convex in the weights; otherwise only the
     stationarity is left.
     """
-    certificate = _certify(problem, nu)
-    if isinstance(problem.geometry, Wasserstein) or problem.form.convex:
+    own = problem.geometry.certify(problem, nu)
+    certificate = _certify(problem, nu) if own is None else Certificate(*own)
+    if own is not None or isinstance(problem.geometry, Wasserstein) or problem.form.convex:
         return certificate
     return Certificate(None, certificate.residual)
 
@@ -57,7 +58,8 @@ def _certify(problem: Any, nu: Measure) -> Certificate:
         # The rounding of `step` turns the tangent by as many units of the penalty.
         penalty = geometry.penalty(nu, previous, problem.tau)
         return Certificate(found.gap + 16 * EPS * (penalty + abs(found.gap)), found.residual)
-    if isinstance(geometry, (MMD, Divergence)):
+    own_form = isinstance(previous, Discrete) and geometry.penalty_form(previous) is not None
+    if own_form or isinstance(geometry, (MMD, Divergence)):
         mass = previous.mass if geometry.conserves_mass else None
         return weight_certificate(problem.total_form, nu.weights, mass)
     return Certificate(None, None)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from jko.energies.checked import check_weighted
 from jko.energies.model import LogModel
 from jko.measures.base import Discrete
 from jko.prox.problem import ProxProblem
@@ -73,6 +74,7 @@ class ProximalNewton(ProxSolver):
         return None
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
+        check_weighted(problem.energy, problem.discrete)
         current, boost, warm = problem.discrete, 1.0, controls.warm
         before = problem.energy.value(current)
         best, best_value = None, before

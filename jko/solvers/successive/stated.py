@@ -73,4 +73,3 @@ class ModelledStep(Neighbour):
         if not np.isfinite(missed):
             return np.inf
         return missed / total if total > 0 else (0.0 if missed == 0 else np.inf)
-

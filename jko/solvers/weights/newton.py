@@ -47,10 +47,11 @@ class WeightNewton(ProxSolver):
 
     def accepts(self, problem: ProxProblem) -> str | None:
         geometry, previous = problem.geometry, problem.previous
-        if not isinstance(geometry, (MMD, Hellinger, SphericalHellinger, Divergence)):
-            return "WeightNewton takes MMD, Hellinger, spherical Hellinger and divergence steps"
         if not isinstance(previous, Discrete):
             return f"a {type(previous).__name__} has no weights on a fixed support"
+        own = geometry.penalty_form(previous) is not None
+        if not own and not isinstance(geometry, (MMD, Hellinger, SphericalHellinger, Divergence)):
+            return "WeightNewton takes MMD, Hellinger, divergence or geometries with a penalty form"
         form = problem.form
         if not form.convex:
             return "the energy is not convex in the weights: a kernel is not positive definite"
@@ -58,7 +59,7 @@ class WeightNewton(ProxSolver):
             bounded = (form.separable.ceiling > 0) & np.isfinite(form.separable.ceiling)
             if not bounded.any() and not charged_by(form.separable).any():
                 return "the step is a quadratic program; SimplexQP takes it"
-        elif not form.quadratics:
+        elif not own and not form.quadratics:
             return "the energy is separable; the step has no kernel part"
         limit = GRID_LIMIT if isinstance(previous, GridDensity) else SCATTERED_LIMIT
         if previous.n > limit:

@@ -19,7 +19,7 @@ from jko.prox.stated import Controls
 from jko.solvers.hellinger.atoms import scatter
 from jko.solvers.hellinger.multiplier import rescale
 from jko.solvers.weights.barrier import Barrier, BarrierStatus
-from jko.solvers.weights.systems import SMALL, DenseSystem, FactorSystem, System
+from jko.solvers.weights.systems import SMALL, DenseSystem, DiagonalSystem, FactorSystem, System
 from jko.status import Breakdown, Status
 from jko.validation import Array
 
@@ -75,7 +75,7 @@ class WeightProgram:
     def diagonal(self) -> Array:
         """The diagonal of Q on the open atoms."""
         parts = [q.scale * q.operator.diagonal() for q in self.form.quadratics]
-        return np.asarray(reduce(np.add, parts))[self.index]
+        return np.asarray(reduce(np.add, parts, np.zeros(self.form.separable.n)))[self.index]
 
     def falls_forever(self) -> bool:
         """Whether some atom alone makes the form unbounded on M+: Q_ii = 0 means Q e_i = 0."""
@@ -90,6 +90,8 @@ class WeightProgram:
             return total if self.all_open else total[np.ix_(self.index, self.index)]
 
         fixed, n = self.mass is not None, self.h.n
+        if not self.form.quadratics:
+            return DiagonalSystem(fixed)
         if n <= SMALL:
             return DenseSystem(dense(), fixed)
         kernel = reduce(add, [q.scale * q.kernel for q in self.form.quadratics])

@@ -64,6 +64,24 @@ def _bordered(base: Map, n: int, fixed_mass: bool) -> Solve | None:
     return solve
 
 
+class DiagonalSystem:
+    """No quadratic part: each atom by itself, but for the mass."""
+
+    def __init__(self, fixed_mass: bool) -> None:
+        self.fixed_mass = fixed_mass
+
+    def product(self, w: Array) -> Array:
+        """Q = 0."""
+        return np.zeros_like(w)
+
+    def correct(self, w: Array, exact: Array) -> None:
+        """There is no model to correct."""
+
+    def factorise(self, diagonal: Array) -> Solve | None:
+        """Division by the diagonal."""
+        return _bordered(lambda b: b / diagonal, diagonal.size, self.fixed_mass)
+
+
 class DenseSystem:
     """Q as a matrix."""
 
