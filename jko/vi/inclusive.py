@@ -55,7 +55,7 @@ def cover(
         state = {"measure": mu, "residual": residual, "moment_error": 0.0, "trace": ()}
         return {**state, "tol": tol, "status": "converged"}
     _check_tails(target, mu, rng)
-    modes = [] if laplace is None else modes_of(target, laplace, rng)
+    modes = [] if laplace is None else modes_of(target, laplace, rng, 2 * samples)
     mu, trace = _adapt(mu, target, geometry, samples, rng, modes)
     sample, evidence = _last(target, _proposal(mu, modes), samples, rng)
     mu, residual = _match(mu, sample.particles, geometry)
