@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from jko.geometries.base import Geometry
+from jko.measures.base import Measure
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 
@@ -32,15 +34,25 @@ class ProxSolver(ABC):
         What its answer promises, shown by `jko list`.
     default_tol : float
         Tolerance on the certificate when the user gives none.
+    geometries, kinds : tuples of classes
+        The geometries and measures it may take at all: what `auto` looks at before it asks.
     """
 
     guarantee: ClassVar[str]
     default_tol: ClassVar[float]
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (Geometry,)
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Measure,)
 
     @property
     def name(self) -> str:
         """The name results and tables show."""
         return type(self).__name__
+
+    def fits(self, problem: ProxProblem) -> bool:
+        """Whether geometry and measure are of the kinds it takes; what `accepts` says is finer."""
+        return isinstance(problem.geometry, self.geometries) and isinstance(
+            problem.previous, self.kinds
+        )
 
     @abstractmethod
     def accepts(self, problem: ProxProblem) -> str | None:

@@ -60,7 +60,9 @@ def applying(problem: ProxProblem, rules: Sequence[Rule]) -> Iterator[Rule]:
     """The rules that apply, in their order; later ones are asked only when they are needed."""
     several, tried = len(rules) > 1, False
     for rule in rules:
-        if (several and rule.last and tried) or rule.reason(problem) is not None:
+        if several and ((rule.last and tried) or not rule.solver.fits(problem)):
+            continue
+        if rule.reason(problem) is not None:
             continue
         tried = True
         yield rule

@@ -74,3 +74,17 @@ def test_cell(measure: str, geometry: str, energy: str, with_zeros: bool) -> Non
         for name, value, gap in exact:
             allowed = abs(gap) + 1e-9 * max(1.0, abs(value))
             assert value - least <= allowed, f"{name} ends {value - least:.3g} above the best"
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_what_does_not_fit_is_refused(measure, geometry):
+    """`auto` does not ask solvers whose declared kinds exclude a step: none of them takes it."""
+    mu = MEASURES[measure]
+    for make in ENERGIES.values():
+        try:
+            problem = jko.ProxProblem(make(mu), GEOMETRIES[geometry], mu, 0.1)
+        except jko.JkoError:
+            continue
+        for solver, why in ask(problem):
+            assert solver.fits(problem) or why is not None, (solver, problem.energy)

@@ -8,6 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from jko.geometries.base import Geometry
+from jko.geometries.wasserstein import Wasserstein
+from jko.measures.base import Measure
 from jko.measures.grid import GridDensity, bent_paths
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls, Scale
@@ -118,6 +121,8 @@ class BackAndForth(ProxSolver):
     max_iter: int = 200
     patience: int | None = None
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (Wasserstein,)
+    kinds: ClassVar[tuple[type[Measure], ...]] = (GridDensity,)
     guarantee: ClassVar[str] = (
         "global minimum of the unregularised step between cells, with its duality gap;"
         " bias is a bound"

@@ -8,7 +8,10 @@ from typing import ClassVar
 import numpy as np
 
 from jko.errors import InvalidArgument
+from jko.geometries.base import Geometry
+from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Histogram
+from jko.measures.base import Measure
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
@@ -79,6 +82,11 @@ class Entropic(ProxSolver):
     depth: int = 5
     bound: bool = True
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (Wasserstein,)
+    kinds: ClassVar[tuple[type[Measure], ...]] = (
+        GridDensity,
+        Histogram,
+    )
     guarantee: ClassVar[str] = (
         "global minimum of the entropic step, with its duality gap; bias bounds the regularisation"
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from jko.geometries.base import Geometry
+from jko.geometries.wasserstein import Wasserstein
+from jko.measures.base import Measure
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
@@ -65,6 +68,8 @@ class FiniteVolume(ProxSolver):
     limit: float | None = None
     max_iter: int = 60
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (Wasserstein,)
+    kinds: ClassVar[tuple[type[Measure], ...]] = (GridDensity,)
     guarantee: ClassVar[str] = (
         "minimum of the step linearised at its own mobility, with a gap; bias is an estimate"
     )

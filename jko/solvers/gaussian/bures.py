@@ -8,7 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from jko.energies.divergence import gaussian_kl_sum
+from jko.geometries.base import Geometry
 from jko.geometries.wasserstein import Wasserstein, symmetric_sqrt
+from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
@@ -34,6 +36,8 @@ class Bures(ProxSolver):
     of S*, so nothing is inverted and S_+ is positive definite by construction.
     """
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (Wasserstein,)
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Gaussian,)
     guarantee: ClassVar[str] = "exact; gap from strong convexity along generalised geodesics"
     default_tol: ClassVar[float] = 1e-9
 

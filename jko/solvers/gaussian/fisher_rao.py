@@ -12,6 +12,7 @@ from jko.energies.gaussian_form import GaussianForm
 from jko.geometries.divergence import Divergence
 from jko.geometries.gaussian import natural_update
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
+from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian
 from jko.measures.target import LogDensity
 from jko.prox.problem import ProxProblem
@@ -54,6 +55,7 @@ class NaturalGradient(ProxSolver):
     evaluated; it is invariant under affine maps, so that stiff targets are as easy as round ones.
     """
 
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Gaussian,)
     guarantee: ClassVar[str] = "explicit step of the Fisher-Rao flow, exact for its frozen moments"
     default_tol: ClassVar[float] = 1e-9
 
@@ -101,6 +103,7 @@ class GaussianMirror(ProxSolver):
     natural-gradient descent of the objective with a residual otherwise.
     """
 
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Gaussian,)
     guarantee: ClassVar[str] = "gap for Gaussian targets; else stationary in the Fisher metric"
     default_tol: ClassVar[float] = 1e-8
 
@@ -178,6 +181,7 @@ class MomentMatching(ProxSolver):
     KL(answer|.), exactly.
     """
 
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Gaussian,)
     guarantee: ClassVar[str] = "exact: moments of a mixture; gap in closed form"
     default_tol: ClassVar[float] = 1e-9
 

@@ -11,6 +11,7 @@ from jko.energies.divergence import gaussian_kl_sum
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.geometries.wasserstein import Wasserstein
+from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
@@ -43,6 +44,7 @@ class ExactFlow(ProxSolver):
     unsplit geometry `sqdistance` is the upper bound tau (F(previous) - F) of the true one.
     """
 
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Gaussian,)
     guarantee: ClassVar[str] = "exact flow, not a proximal step; compared with two half flows"
     default_tol: ClassVar[float] = 1e-9
 

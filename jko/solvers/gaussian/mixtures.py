@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from jko.energies.gaussian_form import Moments
+from jko.geometries.base import Geometry
 from jko.geometries.divergence import Divergence
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.geometries.wasserstein import Wasserstein, bures
@@ -114,6 +115,8 @@ class MixtureTransport(ProxSolver):
     beyond -1/tau is lifted. `sqdistance` is sum_k w_k W2^2(N_k, N'_k), an upper bound of W2^2.
     """
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (Wasserstein,)
+    kinds: ClassVar[tuple[type[Measure], ...]] = (GaussianMixture,)
     guarantee: ClassVar[str] = "exact step of a quadratic model per component, with its gap"
     default_tol: ClassVar[float] = 1e-8
 
@@ -255,6 +258,7 @@ class MixtureWeights(ProxSolver):
     monotone because c int mu log mu is c-smooth relative to the entropy of the weights.
     """
 
+    kinds: ClassVar[tuple[type[Measure], ...]] = (GaussianMixture,)
     guarantee: ClassVar[str] = "gap: the problem is convex in the weights of the components"
     default_tol: ClassVar[float] = 1e-9
 

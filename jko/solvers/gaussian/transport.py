@@ -9,7 +9,9 @@ import numpy as np
 
 from jko.energies.gaussian_form import Moments
 from jko.errors import InvalidMeasure
+from jko.geometries.base import Geometry
 from jko.geometries.wasserstein import Wasserstein, bures, symmetric_sqrt
+from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
@@ -40,6 +42,8 @@ class GaussianImplicit(ProxSolver):
     curvature beyond -1/tau is lifted (it cannot be there at a minimiser).
     """
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (Wasserstein,)
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Gaussian,)
     guarantee: ClassVar[str] = "stationary in the Bures metric; gap where V is known to be convex"
     default_tol: ClassVar[float] = 1e-8
 
@@ -132,6 +136,8 @@ class GaussianForwardBackward(ProxSolver):
     it states is the step of the entropy from the pushed Gaussian, with its gap.
     """
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (Wasserstein,)
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Gaussian,)
     guarantee: ClassVar[str] = "explicit potential, exact entropy step with a gap; order 1"
     default_tol: ClassVar[float] = 1e-8
 

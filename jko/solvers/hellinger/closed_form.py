@@ -13,8 +13,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from jko.geometries.base import Geometry
 from jko.geometries.hellinger import Hellinger
-from jko.measures.base import Discrete
+from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import log_or_minus_inf
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
@@ -140,6 +141,8 @@ class ClosedForm(ProxSolver):
     empty atoms tie in the hard case) the missing mass is shared equally.
     """
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (Hellinger,)
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Discrete,)
     guarantee: ClassVar[str] = "exact: a formula per atom, a scalar root for the mass"
     default_tol: ClassVar[float] = 1e-9
 

@@ -7,7 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from jko.geometries.base import Geometry
 from jko.geometries.hellinger import Hellinger
+from jko.measures.base import Discrete, Measure
 from jko.numerics.roots import exponential_sum_root
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
@@ -59,6 +61,8 @@ class DualRoot(ProxSolver):
     Formula H2f and the paragraph on fixed mass.
     """
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (Hellinger,)
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Discrete,)
     guarantee: ClassVar[str] = "exact: a root per atom to rounding, a scalar root for the mass"
     default_tol: ClassVar[float] = 1e-9
 

@@ -13,8 +13,9 @@ from typing import ClassVar
 import numpy as np
 
 from jko.energies.separable import Separable
+from jko.geometries.base import Geometry
 from jko.geometries.divergence import Divergence
-from jko.measures.base import Discrete
+from jko.measures.base import Discrete, Measure
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
@@ -44,6 +45,8 @@ class Mirror(ProxSolver):
     shared equally.
     """
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (Divergence,)
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Discrete,)
     guarantee: ClassVar[str] = "exact: a response per atom, a scalar root for the mass"
     default_tol: ClassVar[float] = 1e-9
 

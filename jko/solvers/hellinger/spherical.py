@@ -8,7 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from jko.geometries.base import Geometry
 from jko.geometries.hellinger import SphericalHellinger
+from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
@@ -36,6 +38,8 @@ class SphericalFixedPoint(ProxSolver):
     which is concave in w, the step is convex and this stationary point is its minimiser.
     """
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (SphericalHellinger,)
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Discrete,)
     guarantee: ClassVar[str] = "exact: a scalar root around the fixed-mass Hellinger step"
     default_tol: ClassVar[float] = 1e-9
 

@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from jko.energies.checked import check_moving
+from jko.geometries.base import Geometry
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
+from jko.measures.base import Measure
 from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
@@ -60,6 +62,8 @@ class Quantile(ProxSolver):
     curvature: float | None = None
     max_iter: int = 200
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (Wasserstein,)
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Particles,)
     guarantee: ClassVar[str] = (
         "exact on the line, with a gap where the step is convex; a local minimum elsewhere"
     )

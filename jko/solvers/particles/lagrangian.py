@@ -12,8 +12,10 @@ from jko.energies.base import Energy
 from jko.energies.checked import check_moving
 from jko.energies.rounding import position_rounding, value_rounding
 from jko.errors import Unsupported
+from jko.geometries.base import Geometry
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
+from jko.measures.base import Measure
 from jko.numerics.lbfgs import descend, safe_value
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
@@ -64,6 +66,8 @@ class Lagrangian(ProxSolver):
     memory: int = 20
     max_iter: int = 1000
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (Wasserstein,)
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Particles,)
     guarantee: ClassVar[str] = "a stationary point no worse than staying put; residual, no gap"
     default_tol: ClassVar[float] = 1e-6
 

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from jko.energies.separable import Separable
+from jko.geometries.base import Geometry
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.geometries.mmd import MMD
-from jko.measures.base import Discrete
+from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import gram_root
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
@@ -58,6 +59,12 @@ class Conic(ProxSolver):
     solver: str = "CLARABEL"
     max_atoms: int = 1000
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (
+        Hellinger,
+        SphericalHellinger,
+        MMD,
+    )
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Discrete,)
     guarantee: ClassVar[str] = (
         "a conic program, certified at its declared tolerance; small supports"
     )

@@ -7,7 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from jko.geometries.wasserstein import MAX_PAIRS
+from jko.geometries.base import Geometry
+from jko.geometries.wasserstein import MAX_PAIRS, Wasserstein
+from jko.measures.base import Discrete, Measure
 from jko.measures.grid import bent_paths
 from jko.numerics.partners import best_partners
 from jko.prox.problem import ProxProblem
@@ -31,6 +33,8 @@ class LinearTransport(ProxSolver):
     Where an atom has several best partners it goes to the first of the nearest.
     """
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (Wasserstein,)
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Discrete,)
     guarantee: ClassVar[str] = "exact on the support: a c-transform"
     default_tol: ClassVar[float] = 1e-9
 

@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from jko.energies.form import Quadratic
-from jko.measures.base import Discrete
+from jko.geometries.base import Geometry
+from jko.geometries.wasserstein import Wasserstein
+from jko.measures.base import Discrete, Measure
 from jko.measures.grid import bent_paths
 from jko.numerics.elementary import gram_root
 from jko.prox.duality.weights import fixed_gap, median_multiplier
@@ -50,6 +52,8 @@ class TransportProgram(ProxSolver):
     max_atoms: int = 80
     grids: bool = True
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (Wasserstein,)
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Discrete,)
     guarantee: ClassVar[str] = (
         "exact on the support: a conic program with its transport duality gap; small supports"
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from jko.energies.checked import check_weighted
 from jko.energies.model import LogModel
-from jko.measures.base import Discrete
+from jko.measures.base import Discrete, Measure
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
@@ -54,6 +54,7 @@ class ProximalNewton(ProxSolver):
     max_iter: int = 60
 
     claim: ClassVar[Claim] = Claim.STATIONARY
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Discrete,)
     guarantee: ClassVar[str] = (
         "stationary point of any energy with a first variation; the model's step is certified"
     )

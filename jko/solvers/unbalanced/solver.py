@@ -8,8 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from jko.geometries.base import Geometry
 from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.measures.atoms import Histogram, Particles
+from jko.measures.base import Discrete, Measure
 from jko.measures.grid import GridDensity, bent_paths
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
@@ -68,6 +70,8 @@ class UnbalancedScaling(ProxSolver):
     reg: float | None = None
     bound: bool = True
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (WassersteinFisherRao,)
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Discrete,)
     guarantee: ClassVar[str] = "entropic bias: global minimum of the debiased step, with its gap"
     default_tol: ClassVar[float] = 1e-8
 

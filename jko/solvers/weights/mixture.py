@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from jko.energies.mmd import MMDEnergy
+from jko.geometries.base import Geometry
 from jko.geometries.mmd import MMD
-from jko.measures.base import Discrete
+from jko.measures.base import Discrete, Measure
 from jko.measures.grid import GridDensity
 from jko.measures.target import Restriction, restrict
 from jko.prox.problem import ProxProblem
@@ -26,6 +27,8 @@ class Mixture(ProxSolver):
     is also the inclusive-KL step.
     """
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (MMD,)
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Discrete,)
     guarantee: ClassVar[str] = "exact"
     default_tol: ClassVar[float] = 1e-9
 

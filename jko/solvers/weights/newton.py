@@ -12,7 +12,7 @@ from jko.energies.divergence import PhiDivergence
 from jko.geometries.divergence import Divergence
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.geometries.mmd import MMD
-from jko.measures.base import Discrete
+from jko.measures.base import Discrete, Measure
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
@@ -42,6 +42,7 @@ class WeightNewton(ProxSolver):
     step is a scalar search around it (formula H3).
     """
 
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Discrete,)
     guarantee: ClassVar[str] = "to tolerance"
     default_tol: ClassVar[float] = 1e-9
 

@@ -14,9 +14,10 @@ from jko.energies.form import WeightForm
 from jko.energies.mmd import MMDEnergy
 from jko.energies.separable import Separable
 from jko.errors import InvalidArgument, InvalidMeasure
+from jko.geometries.base import Geometry
 from jko.geometries.mmd import MMD
 from jko.kernels import pivoted_cholesky
-from jko.measures.base import Discrete
+from jko.measures.base import Discrete, Measure
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
@@ -63,6 +64,8 @@ class SimplexQP(ProxSolver):
     support: str = "fixed"
     budget: int | None = None
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (MMD,)
+    kinds: ClassVar[tuple[type[Measure], ...]] = (Discrete,)
     guarantee: ClassVar[str] = "to tolerance"
     default_tol: ClassVar[float] = 1e-9
 
