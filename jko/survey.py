@@ -109,7 +109,7 @@ def _row(measure: str, geometry: str, energy: str) -> Row:
         answers = survey(ProxProblem(functional, GEOMETRIES[geometry], mu, 0.1))
     except JkoError as refusal:
         return Row(measure, geometry, energy, {}, {"every solver": str(refusal)})
-    takes = {s.name: s.guarantee for s, why in answers if why is None}
+    takes = {s.name: f"{s.claim.noun}; {s.guarantee}" for s, why in answers if why is None}
     refusals = {s.name: _general(why, functional) for s, why in answers if why is not None}
     return Row(measure, geometry, energy, takes, refusals)
 

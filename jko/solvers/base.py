@@ -8,7 +8,7 @@ from typing import ClassVar
 from jko.geometries.base import Geometry
 from jko.measures.base import Measure
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Answer, Controls
+from jko.prox.stated import Answer, Claim, Controls
 
 
 class HandedBack(Exception):
@@ -34,12 +34,15 @@ class ProxSolver(ABC):
         What its answer promises, shown by `jko list`.
     default_tol : float
         Tolerance on the certificate when the user gives none.
+    claim : Claim
+        What its certificate speaks of; of a minimum, where no gap exists, a stationary point.
     geometries, kinds : tuples of classes
         The geometries and measures it may take at all: what `auto` looks at before it asks.
     """
 
     guarantee: ClassVar[str]
     default_tol: ClassVar[float]
+    claim: ClassVar[Claim] = Claim.MINIMISES
     geometries: ClassVar[tuple[type[Geometry], ...]] = (Geometry,)
     kinds: ClassVar[tuple[type[Measure], ...]] = (Measure,)
 

@@ -116,7 +116,7 @@ def test_list_is_readable(capsys):
     assert max(map(len, out.splitlines())) <= WIDTH
     for word in ("GridDensity", "Histogram", "Particles", "Gaussian", "Wasserstein", "Refusals"):
         assert word in out
-    assert "ClosedForm: exact" in out
+    assert "ClosedForm: minimum; exact" in out
 
 
 def test_list_agrees_with_the_selection(capsys):
@@ -130,7 +130,9 @@ def test_list_agrees_with_the_selection(capsys):
         ("SphericalHellinger", jko.SphericalHellinger()),
         ("Wasserstein", jko.Wasserstein()),
     ):
-        expected = {s.name: s.guarantee for s in jko.solvers_for(x, energy, geometry)}
+        expected = {
+            s.name: f"{s.claim.noun}; {s.guarantee}" for s in jko.solvers_for(x, energy, geometry)
+        }
         assert list(rows[name]["solvers"].items()) == list(expected.items())
         assert set(rows[name]["solvers"]).isdisjoint(rows[name]["refusals"])
 

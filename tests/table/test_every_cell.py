@@ -60,6 +60,8 @@ def test_cell(measure: str, geometry: str, energy: str, with_zeros: bool) -> Non
         result = jko.step(
             problem.previous, problem.energy, problem.geometry, problem.tau, solver=solver
         )
+        found = solver.claim if result.gap is not None else jko.Claim.STATIONARY
+        assert result.claim in (solver.claim, found), solver
         try:
             value = problem.objective(result.measure)
         except jko.Unsupported:  # an exact flow in a geometry without a distance on Gaussians

@@ -13,7 +13,7 @@ from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Measure
 from jko.measures.grid import GridDensity, bent_paths
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Answer, Controls, Scale
+from jko.prox.stated import Answer, Claim, Controls, Scale
 from jko.solvers.back_and_forth.ascent import Found, ascend
 from jko.solvers.back_and_forth.start import FEW, flat, onto, response, starts, warmed
 from jko.solvers.back_and_forth.stated import CellStep
@@ -123,6 +123,7 @@ class BackAndForth(ProxSolver):
 
     geometries: ClassVar[tuple[type[Geometry], ...]] = (Wasserstein,)
     kinds: ClassVar[tuple[type[Measure], ...]] = (GridDensity,)
+    claim: ClassVar[Claim] = Claim.REGULARISED
     guarantee: ClassVar[str] = (
         "global minimum of the unregularised step between cells, with its duality gap;"
         " bias is a bound"

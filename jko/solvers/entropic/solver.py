@@ -14,7 +14,7 @@ from jko.measures.atoms import Histogram
 from jko.measures.base import Measure
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Answer, Controls
+from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.entropic.gibbs import DENSE_LIMIT
 from jko.solvers.entropic.regularisation import choose_reg
@@ -87,6 +87,7 @@ class Entropic(ProxSolver):
         GridDensity,
         Histogram,
     )
+    claim: ClassVar[Claim] = Claim.REGULARISED
     guarantee: ClassVar[str] = (
         "global minimum of the entropic step, with its duality gap; bias bounds the regularisation"
     )

@@ -10,7 +10,7 @@ from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Measure
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Answer, Controls
+from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.finite_volume.length import model_error
 from jko.solvers.finite_volume.scheme import Scheme
@@ -70,6 +70,7 @@ class FiniteVolume(ProxSolver):
 
     geometries: ClassVar[tuple[type[Geometry], ...]] = (Wasserstein,)
     kinds: ClassVar[tuple[type[Measure], ...]] = (GridDensity,)
+    claim: ClassVar[Claim] = Claim.REGULARISED
     guarantee: ClassVar[str] = (
         "minimum of the step linearised at its own mobility, with a gap; bias is an estimate"
     )

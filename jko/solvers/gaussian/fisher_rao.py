@@ -16,7 +16,7 @@ from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian
 from jko.measures.target import LogDensity
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Answer, Controls
+from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.gaussian.stated import Covering, Followed, MirrorStep, Nearest
 from jko.status import Breakdown
@@ -56,6 +56,7 @@ class NaturalGradient(ProxSolver):
     """
 
     kinds: ClassVar[tuple[type[Measure], ...]] = (Gaussian,)
+    claim: ClassVar[Claim] = Claim.FOLLOWS
     guarantee: ClassVar[str] = "explicit step of the Fisher-Rao flow, exact for its frozen moments"
     default_tol: ClassVar[float] = 1e-9
 

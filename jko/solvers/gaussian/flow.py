@@ -14,7 +14,7 @@ from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Answer, Controls
+from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.gaussian.stated import Followed
 from jko.validation import Array
@@ -45,6 +45,7 @@ class ExactFlow(ProxSolver):
     """
 
     kinds: ClassVar[tuple[type[Measure], ...]] = (Gaussian,)
+    claim: ClassVar[Claim] = Claim.FOLLOWS
     guarantee: ClassVar[str] = "exact flow, not a proximal step; compared with two half flows"
     default_tol: ClassVar[float] = 1e-9
 

@@ -14,7 +14,7 @@ from jko.geometries.wasserstein import Wasserstein, bures, symmetric_sqrt
 from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Answer, Controls
+from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.gaussian.fisher_rao import FLAT, form_refusal, gaussian_and_form
 from jko.solvers.gaussian.stated import EntropyStep, TransportStep
@@ -136,6 +136,7 @@ class GaussianForwardBackward(ProxSolver):
     it states is the step of the entropy from the pushed Gaussian, with its gap.
     """
 
+    claim: ClassVar[Claim] = Claim.REGULARISED
     geometries: ClassVar[tuple[type[Geometry], ...]] = (Wasserstein,)
     kinds: ClassVar[tuple[type[Measure], ...]] = (Gaussian,)
     guarantee: ClassVar[str] = "explicit potential, exact entropy step with a gap; order 1"

@@ -75,6 +75,7 @@ class Euler(ProxSolver):
     sufficient: float = 0.5
     grow: float = 1.1
 
+    claim: ClassVar[Claim] = Claim.DECREASES
     guarantee: ClassVar[str] = "an explicit step: sufficient decrease of the energy, no gap"
     default_tol: ClassVar[float] = 1e-9
 

@@ -67,6 +67,7 @@ class Kernelised(ProxSolver):
     kernel: Kernel | None = None
     adaptive: bool = False
 
+    claim: ClassVar[Claim] = Claim.FOLLOWS
     guarantee: ClassVar[str] = (
         "an explicit step of the kernelised Wasserstein geometry; nothing about the energy, no gap"
     )

@@ -18,7 +18,7 @@ from jko.measures.atoms import Particles
 from jko.measures.base import Measure
 from jko.numerics.lbfgs import descend, safe_value
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Answer, Controls
+from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.particles.stated import Stationary
 from jko.validation import Array, Mask, positive_int
@@ -68,6 +68,7 @@ class Lagrangian(ProxSolver):
 
     geometries: ClassVar[tuple[type[Geometry], ...]] = (Wasserstein,)
     kinds: ClassVar[tuple[type[Measure], ...]] = (Particles,)
+    claim: ClassVar[Claim] = Claim.STATIONARY
     guarantee: ClassVar[str] = "a stationary point no worse than staying put; residual, no gap"
     default_tol: ClassVar[float] = 1e-6
 

@@ -11,7 +11,7 @@ from jko.geometries.divergence import Divergence
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.measures.base import Discrete
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Answer, Controls
+from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.particles.stated import HALVINGS, Search, answer
 from jko.status import Breakdown, Status
@@ -39,6 +39,7 @@ class Multiplicative(ProxSolver):
     no weight vanishes. No gap; the residual is the missing part of the promise, 0 when it is kept.
     """
 
+    claim: ClassVar[Claim] = Claim.DECREASES
     guarantee: ClassVar[str] = "an explicit step: sufficient decrease of the energy, no gap"
     default_tol: ClassVar[float] = 1e-9
 

@@ -11,7 +11,7 @@ from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.geometries.mmd import MMD
 from jko.measures.base import Discrete
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Answer, Controls
+from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.particles.stated import HALVINGS, Search, answer
 from jko.validation import Array
@@ -40,6 +40,7 @@ class ProjectedWeights(ProxSolver):
     of the promise. `sqdistance` is that of the geometry whose place it takes.
     """
 
+    claim: ClassVar[Claim] = Claim.DECREASES
     guarantee: ClassVar[str] = (
         "a Euclidean projected step, of no geometry here: sufficient decrease of the energy, no gap"
     )

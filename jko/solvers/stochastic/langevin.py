@@ -60,6 +60,7 @@ class Langevin(ProxSolver):
     adjusted: bool = True
     moves: int = 1
 
+    claim: ClassVar[Claim] = Claim.INVARIANT
     guarantee: ClassVar[str] = (
         "random; leaves the target invariant (detailed balance to rounding); no gap"
     )

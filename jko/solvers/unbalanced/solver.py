@@ -14,7 +14,7 @@ from jko.measures.atoms import Histogram, Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.grid import GridDensity, bent_paths
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Answer, Controls
+from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.entropic.scaling import Scaling, Sweep, anderson
 from jko.solvers.grids.resolution import diffusivity
@@ -72,6 +72,7 @@ class UnbalancedScaling(ProxSolver):
 
     geometries: ClassVar[tuple[type[Geometry], ...]] = (WassersteinFisherRao,)
     kinds: ClassVar[tuple[type[Measure], ...]] = (Discrete,)
+    claim: ClassVar[Claim] = Claim.REGULARISED
     guarantee: ClassVar[str] = "entropic bias: global minimum of the debiased step, with its gap"
     default_tol: ClassVar[float] = 1e-8
 
