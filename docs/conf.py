@@ -1,8 +1,12 @@
 """Sphinx configuration. The build works offline: no intersphinx, nothing is downloaded."""
 
-import re
+import sys
 import tomllib
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import docstrings
 
 _metadata = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
 
@@ -15,13 +19,14 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "numpydoc",
+    "sphinxcontrib.bibtex",
     "sphinx-mathjax-offline",  # MathJax itself, in the built pages
 ]
 highlight_language = "none"  # Python blocks say so
 default_role = "code"  # `x` in docstrings is code
 exclude_patterns = ["_build", "Thumbs.db", ".DS_Store"]
 
-myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
+myst_enable_extensions = ["dollarmath", "deflist", "colon_fence", "attrs_inline"]
 myst_heading_anchors = 3
 myst_dmath_double_inline = True
 
@@ -29,44 +34,12 @@ numpydoc_show_class_members = False  # the API page lists members itself
 autodoc_typehints = "none"  # the docstrings say them, with shapes and units
 autodoc_member_order = "bysource"
 
+bibtex_bibfiles = ["references.bib"]
+
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
 html_title = f"jko {release}"
-
-
-# -- docstrings are plain text: |x|, c*G and f_ mean themselves, not reStructuredText --
-
-_CODE = re.compile(r"(`[^`]*`_?)")
-
-
-def _plain(app, what, name, obj, options, lines):
-    """Escape bars, stars and trailing underscores outside code, doctests and displays."""
-    out = []
-    display = None  # indentation of the text around an indented block
-    above = 0
-    for line in lines:
-        text = line.lstrip()
-        indent = len(line) - len(text)
-        if display is not None and text and indent <= display:
-            display = None
-        if display is None and text and out and not out[-1].strip() and indent > above:
-            display = above  # an indented formula after an empty line: keep its lines
-            if not any(o.rstrip().endswith("::") for o in out[-2:]):
-                out += [" " * above + "::", ""]
-        if display is None and text.startswith(".. "):
-            display = indent
-        elif display is None and not text.startswith((">>>", "...")):
-            line = "".join(map(_escaped, _CODE.split(line)))
-        out.append(line)
-        above = indent if text and display is None else above
-    lines[:] = out
-
-
-def _escaped(part):
-    if part.startswith("`"):
-        return part
-    return re.sub(r"([|*]|(?<=\w)_(?!\w))", r"\\\1", part)
 
 
 def _write_solvers(app):
@@ -90,5 +63,6 @@ def _write_solvers(app):
 
 def setup(app):
     """Hooks: before numpydoc sees a docstring, and before anything is read."""
-    app.connect("autodoc-process-docstring", _plain, priority=100)
+    app.connect("autodoc-process-docstring", docstrings.plain, priority=100)
+    app.connect("source-read", docstrings.page)
     app.connect("builder-inited", _write_solvers)

@@ -86,6 +86,10 @@ def match(
         Particles and target differ in mass or dimension.
     Unsupported
         An unbounded kernel, or one without the integrals of a Gaussian target.
+
+    References
+    ----------
+    Gladin et al. (2024); Arbel et al. (2019); Mroueh and Rigotti (2020).
     """
     instance(particles, Particles, "particles", "pass jko.Particles")
     instance(kernel, Kernel, "kernel", "pass a kernel such as jko.kernels.Gaussian(bandwidth=1.0)")

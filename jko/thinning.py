@@ -75,6 +75,10 @@ def recombine(mu: Particles, budget: int, kernel: Kernel) -> Particles:
     Returns
     -------
     Particles
+
+    References
+    ----------
+    Litterer and Lyons (2012); Hayakawa et al. (2022).
     """
     instance(mu, Particles, "mu", "pass jko.Particles")
     instance(kernel, Kernel, "kernel", "pass a kernel such as jko.kernels.Gaussian(bandwidth=1.0)")

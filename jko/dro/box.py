@@ -118,6 +118,10 @@ def kernel_worst_case(
     Returns
     -------
     BoxWorstCase
+
+    References
+    ----------
+    Zhu et al. (2021); Staib and Jegelka (2019).
     """
     box = _box(measure, lower, upper)
     size, _ = check_size(radius, None)

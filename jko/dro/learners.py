@@ -135,6 +135,10 @@ class RobustRegressor(RegressorMixin, _RobustLinear):
     -----
     Formula R1. With `Wasserstein` and the squared loss this is (root mean square + radius
     |coef|)^2, square-root ridge regression.
+
+    References
+    ----------
+    Mohajerin Esfahani and Kuhn (2018); Blanchet and Murthy (2019).
     """
 
     def __init__(
@@ -189,6 +193,10 @@ class RobustClassifier(ClassifierMixin, _RobustLinear):
     classes_ : (2,) array
     coef_, intercept_, robust_loss_, gap_, worst_case_, worst_weights_, n_iter_, n_features_in_
         See `RobustRegressor`.
+
+    References
+    ----------
+    Mohajerin Esfahani and Kuhn (2018); Blanchet and Murthy (2019).
     """
 
     def __init__(

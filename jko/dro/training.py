@@ -133,6 +133,10 @@ def minimise(
     Formula R1. The envelope is differentiable where the worst case is unique. Where it is not, its
     minimum is found as that of the largest of finitely many scenarios E_{mu_k} loss(theta, .), each
     the worst case at an earlier theta.
+
+    References
+    ----------
+    Sinha et al. (2018); Mohajerin Esfahani and Kuhn (2018); Zhu et al. (2021).
     """
     theta = np.atleast_1d(finite_array(start, "start", InvalidArgument))
     size, step = check_size(radius, tau)

@@ -95,6 +95,11 @@ def worst_case(
     penalised worst cases from both sides are feasible; see `jko.dro.ball`. At radius 0 the answer
     is `measure` itself.
 
+    References
+    ----------
+    Mohajerin Esfahani and Kuhn (2018); Blanchet and Murthy (2019); Ben-Tal et al. (2013);
+    Staib and Jegelka (2019).
+
     Examples
     --------
     >>> import jko

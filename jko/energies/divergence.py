@@ -34,6 +34,10 @@ class PhiDivergence(FormEnergy):
     -----
     For p < 1 mass where the target has none costs mass/(1-p); for p >= 1 it
     is forbidden (+inf); for p <= 0 mu must charge the support of the target.
+
+    References
+    ----------
+    Cressie and Read (1984) for the family; Mielke and Zhu (2025) for its flows.
     """
 
     def __init__(self, target: Target, p: float = 2.0) -> None:
@@ -70,6 +74,10 @@ class KL(PhiDivergence):
     rule : Rule, optional
         How expectations under a Gaussian are taken (`jko.expectations`); Gauss-Hermite in up to
         three dimensions and randomised cubature beyond when None. A Gaussian target needs none.
+
+    References
+    ----------
+    Jordan et al. (1998) for its Wasserstein flow; Mielke and Zhu (2025) for the Hellinger ones.
     """
 
     def __init__(self, target: Target, rule: Rule | None = None) -> None:
@@ -127,6 +135,10 @@ class InclusiveKL(PhiDivergence):
 
     On a Gaussian mu, with any target but a Gaussian, the constant int pi log pi is left out: what
     remains is the cross-entropy, which needs the moments of the target alone (formula G3).
+
+    References
+    ----------
+    Minka (2005); Zhu and Mielke (2024) for its flows.
     """
 
     def __init__(self, target: Target) -> None:

@@ -38,6 +38,10 @@ class Interaction(FormEnergy):
     -----
     The value W(0) is an atom's action on itself. Where W is singular, particles and histograms
     leave it out, and on a grid it is the average of W over a cell.
+
+    References
+    ----------
+    McCann (1997); Carrillo et al. (2003).
     """
 
     def __init__(self, W: Function | Kernel, gradient: Function | None = None) -> None:

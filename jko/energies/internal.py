@@ -96,6 +96,10 @@ class Entropy(Internal):
     ----------
     reference : (n,) array of positive numbers, optional
         The base measure; cell volumes on grids and counting measure on histograms by default.
+
+    References
+    ----------
+    Jordan et al. (1998); McCann (1997).
     """
 
     def gaussian_form(self) -> GaussianForm:
@@ -131,6 +135,10 @@ class PorousMedium(Internal):
     m : float, > 0 and not 1
         m > 1: slow diffusion with sharp fronts; m < 1: fast diffusion.
     reference : (n,) array of positive numbers, optional
+
+    References
+    ----------
+    Otto (2001); Vázquez (2007).
     """
 
     def __init__(self, m: float, reference: ArrayLike | None = None) -> None:
@@ -169,6 +177,10 @@ class BoxConstraint(Internal):
     bound : float, > 0
         Largest admissible density (per volume on grids, per atom on histograms).
     reference : (n,) array of positive numbers, optional
+
+    References
+    ----------
+    Maury et al. (2010).
     """
 
     def __init__(self, bound: float, reference: ArrayLike | None = None) -> None:

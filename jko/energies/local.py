@@ -38,7 +38,7 @@ class LocalEnergy(Energy):
     On a `GridDensity` rho is mass over volume of a cell, on a `Histogram` (which has no volumes)
     the weight itself. Powers and rho log rho are `jko.PorousMedium` and `jko.Entropy`, whose steps
     are solved directly; others are stepped by `jko.solvers.ProximalNewton`. McCann's condition,
-    that s^d U(s^-d) is convex and falls, makes F convex along Wasserstein geodesics (McCann 1997).
+    that s^d U(s^-d) is convex and falls, makes F convex along Wasserstein geodesics: McCann (1997).
 
     Examples
     --------

@@ -27,6 +27,10 @@ class MMDEnergy(FormEnergy):
     sums : FastSums, optional
         Compute values, first variations and gradients in O(n), to the error it states: Gaussian
         kernels in 1 to 3 dimensions. None: exact sums, blocked in memory.
+
+    References
+    ----------
+    Gretton et al. (2012); Arbel et al. (2019) for its Wasserstein flow.
     """
 
     def __init__(

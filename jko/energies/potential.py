@@ -34,6 +34,10 @@ class Potential(FormEnergy):
     convexity : float, optional
         Least curvature of V, negative where V is not convex: `jko.step` warns when a Wasserstein
         step is too long to have one minimiser.
+
+    References
+    ----------
+    McCann (1997); Santambrogio (2017).
     """
 
     def __init__(

@@ -91,6 +91,10 @@ def flow(
     >>> for k in range(steps):  # doctest: +SKIP
     ...     result = jko.split_step(measure, energy, geometry, tau, warm=warm)
     ...     measure, warm = result.measure, result.warm
+
+    References
+    ----------
+    Jordan et al. (1998); Ambrosio et al. (2008); Santambrogio (2017) as an introduction.
     """
     instance(measure, Measure, "measure", "pass a measure such as GridDensity or Particles")
     plan = Plan.of(energy, geometry, solver, Scheme(splitting, scheme))

@@ -218,6 +218,10 @@ def split_step(
     Returns
     -------
     SplitResult
+
+    References
+    ----------
+    Gallouët and Monsaingeon (2017); Strang (1968).
     """
     plan = Plan.of(energy, geometry, solver, Scheme(splitting, scheme))
     options = {"tol": tol, "accuracy": accuracy, "max_iter": max_iter, "rng": rng_of(rng)}

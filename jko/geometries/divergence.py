@@ -26,6 +26,10 @@ class Divergence(Geometry):
     ----------
     p : float
     mass : {"fixed", "free"}
+
+    References
+    ----------
+    Beck and Teboulle (2003) for mirror steps; Cressie and Read (1984) for the family.
     """
 
     p: float = 1.0

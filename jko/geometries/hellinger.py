@@ -52,6 +52,10 @@ class Hellinger(Geometry):
     ----------
     mass : {"free", "fixed"}
         "free": steps on M+ may change the mass. "fixed": they keep it (a multiplier).
+
+    References
+    ----------
+    Liero et al. (2018), as the reaction part of Hellinger-Kantorovich; Mielke and Zhu (2025).
     """
 
     mass: str = "free"
@@ -121,6 +125,10 @@ class SphericalHellinger(Geometry):
 
     For measures of a common mass M the distance is sqrt(M) times that of the normalised ones,
     so that it agrees with Hellinger to first order.
+
+    References
+    ----------
+    Laschos and Mielke (2019).
     """
 
     @property

@@ -25,6 +25,10 @@ class MMD(Geometry):
     kernel : Kernel
     mass : {"fixed", "free"}
         "fixed" (default): steps on P. "free": steps on M+, for positive-definite kernels only.
+
+    References
+    ----------
+    Gretton et al. (2012); Gladin et al. (2024); Zhu and Mielke (2024).
     """
 
     kernel: Kernel

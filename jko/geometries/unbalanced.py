@@ -36,6 +36,10 @@ class WassersteinFisherRao(Geometry):
     ----------
     alpha, beta : float, > 0
         Rates of transport and of reaction.
+
+    References
+    ----------
+    Liero et al. (2018); Chizat et al. (2018b); Kondratyev et al. (2016).
     """
 
     alpha: float = 1.0

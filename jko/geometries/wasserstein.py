@@ -29,6 +29,10 @@ class Wasserstein(Geometry):
 
     Exact distances: sorted quantiles in one dimension, the network simplex of POT between scattered
     atoms (its value is checked by its own dual), the Bures formula between Gaussians.
+
+    References
+    ----------
+    Jordan et al. (1998); Benamou and Brenier (2000); Ambrosio et al. (2008).
     """
 
     @property

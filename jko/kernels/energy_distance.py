@@ -36,6 +36,10 @@ class Energy(RadialKernel):
     ----------
     exponent : float, default 1.0
         p in (0, 2).
+
+    References
+    ----------
+    Székely and Rizzo (2013); Sejdinovic et al. (2013).
     """
 
     exponent: float = 1.0

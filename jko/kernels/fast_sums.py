@@ -60,6 +60,10 @@ class FastSums:
     For Gaussian kernels, their multiples and sums, in 1 to 3 dimensions. The box is longer than the
     points by h r and the modes reach the frequency r/h, r^2 = 2 log(50 d/tol): images of the
     periodic kernel and cut-off modes each contribute at most tol/50 or so, the transforms tol/10.
+
+    References
+    ----------
+    Barnett et al. (2019).
     """
 
     tol: float = 1e-8

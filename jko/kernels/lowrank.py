@@ -35,6 +35,10 @@ class LowRank:
     error : float
         max of `residual_diagonal`. E is positive semidefinite, so every entry of E is at most
         `error`, and v'Ev <= error |v|_1^2 (the paragraph on low rank after formula M9).
+
+    References
+    ----------
+    Fine and Scheinberg (2001); Harbrecht et al. (2012).
     """
 
     factor: Array
@@ -78,6 +82,10 @@ def pivoted_cholesky(
     Returns
     -------
     LowRank
+
+    References
+    ----------
+    Fine and Scheinberg (2001); Harbrecht et al. (2012).
     """
     points = check_points(x)
     tolerance, shift = real(tol, "tol"), real(jitter, "jitter")

@@ -92,7 +92,7 @@ class Spread(Transform):
     """By spreading each point over w cells per axis of a fine grid, and an FFT.
 
     The window is exp(b (sqrt(1 - z^2) - 1)) on [-1, 1] with b = 2.3 w, w = 1 + digits asked for
-    (Barnett, Magland, af Klinteberg 2019): each further cell gives another digit.
+    (Barnett et al. (2019)): each further cell gives another digit.
     """
 
     eps: float

@@ -41,6 +41,10 @@ class Barenblatt:
     ------
     InvalidArgument
         If m <= 1, or another parameter is not positive.
+
+    References
+    ----------
+    Vázquez (2007); Otto (2001).
     """
 
     dim: int = 1

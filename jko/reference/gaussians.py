@@ -122,6 +122,10 @@ def gaussian_jko_step(
     Returns
     -------
     m_+ (d,), S_+ (d, d)
+
+    References
+    ----------
+    Bhatia et al. (2019); Lambert et al. (2022).
     """
     m, s, target, precision = _gaussian_pair(mean, cov, target_mean, target_cov)
     eye = np.eye(len(m))
@@ -146,6 +150,10 @@ def fisher_rao_gaussian_flow(
     Returns
     -------
     m_t (d,), S_t (d, d)
+
+    References
+    ----------
+    Khan and Rue (2023); Mielke and Zhu (2025).
     """
     m, s, target, end = _gaussian_pair(mean, cov, target_mean, target_cov)
     start, decay = np.linalg.inv(s), np.exp(-time)

@@ -42,6 +42,10 @@ def wfr_diracs(
     r"""WFR^2 between two Diracs of masses m0, m1 (formula U1), action |v|^2/alpha + xi^2/beta.
 
     (4/beta) (m0 + m1 - 2 sqrt(m0 m1) cos(min(sqrt(beta/(4 alpha)) d, pi/2))).
+
+    References
+    ----------
+    Liero et al. (2018); Chizat et al. (2018b).
     """
     angle = min(np.sqrt(beta / (4 * alpha)) * distance, pi / 2)
     return float(4 / beta * (first + second - 2 * np.sqrt(first * second) * np.cos(angle)))

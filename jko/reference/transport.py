@@ -32,6 +32,10 @@ def jam_shares(r: ArrayLike, time: ArrayLike, density: float, radius: float, dim
         min(c min(r + t, R)^d, r^d) / (c R^d).
 
     Steps of any length are on this flow, too.
+
+    References
+    ----------
+    Maury et al. (2010).
     """
     away = np.asarray(r, dtype=float)
     came = density * np.minimum(away + np.asarray(time), radius) ** dim
@@ -41,5 +45,9 @@ def jam_shares(r: ArrayLike, time: ArrayLike, density: float, radius: float, dim
 def energy_distance_quantile(s: ArrayLike, time: float) -> Array:
     """Quantile function of the Wasserstein flow of 1/2 MMD^2 (k = -|x-y|) from delta_{-1} to
     delta_0 on the line: Q_t(s) = min(0, -1 + 2 s t) (formula M9).
+
+    References
+    ----------
+    Bonaschi et al. (2015).
     """
     return np.minimum(0.0, -1 + 2 * np.asarray(s, dtype=float) * time)

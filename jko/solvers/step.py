@@ -77,6 +77,10 @@ def step(
         No solver takes this problem; the message lists each reason.
     StepFailed
         The step missed its tolerance and `throw` is true.
+
+    References
+    ----------
+    Jordan et al. (1998); Ambrosio et al. (2008).
     """
     distinct, index = _each_atom_once(measure, energy, geometry, solver)
     problem = ProxProblem(energy, geometry, distinct, tau)

@@ -123,6 +123,10 @@ def fit(
     StepFailed
         No convergence; or the target is improper, seen from a covariance that grows without
         bound (exclusive) or from the tail of the importance weights (inclusive).
+
+    References
+    ----------
+    Lambert et al. (2022); Khan and Rue (2023); Opper and Archambeau (2009); Minka (2005).
     """
     began = time.perf_counter()
     asked = stated_target(log_density, dim, gradient)

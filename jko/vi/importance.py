@@ -77,6 +77,10 @@ def importance_sample(
     -------
     ImportanceSample
         `jko.InclusiveKL(sample.particles)` is the inclusive KL it stands for (formula G3).
+
+    References
+    ----------
+    Vehtari et al. (2024).
     """
     kinds = (LogDensity, Gaussian, GaussianMixture)
     instance(target, kinds, "target", "pass a jko.LogDensity or a Gaussian measure")

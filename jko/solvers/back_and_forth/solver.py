@@ -114,6 +114,10 @@ class BackAndForth(ProxSolver):
     steps, and faster. Steps that move mass by much less than a cell are for
     `jko.solvers.FiniteVolume`. The dual has kinks: on few cells, on rough densities, and where some
     mass contracts while other mass spreads, the ascent can stop with a gap of 1e-5 to 1e-3.
+
+    References
+    ----------
+    Jacobs et al. (2021); Jacobs and Léger (2020).
     """
 
     side: str = "auto"

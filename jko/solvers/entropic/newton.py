@@ -6,7 +6,7 @@ than a hundred eps. The debiased step is the jointly convex problem
 
     min over d > 0 of  d'Kd/2 + plain(d),    plain(d) the plain step with kernel K diag(d),
 
-(-OT(w,w)/2 is a minimum over d, Feydy et al. 2019), and Newton steps in log d act on the maximised
+(-OT(w,w)/2 is a minimum over d, Feydy et al. (2019)); Newton steps in log d act on the maximised
 dual, its curvature included. A barrier -mu sum log d, driven to zero, keeps d positive: at each
 stage d K d = w + mu, and the duality gap of formula W2 is at most eps/tau sum mu whatever F is, so
 an atom that should be empty, or an energy without curvature, does no harm.

@@ -74,6 +74,10 @@ class Entropic(ProxSolver):
     discretisation (formula B3), plus `info["bias_grid"]`, an estimate of the grid.
     `info["kernel_applications"]` counts products with K, those on coarser grids by their share of
     the cells, `info["bias_transforms"]` the c-transforms of the bound.
+
+    References
+    ----------
+    Peyré (2015); Chizat et al. (2018a); Feydy et al. (2019) for the debiased step.
     """
 
     reg: float | None = None

@@ -63,6 +63,10 @@ class FiniteVolume(ProxSolver):
     the upwind mobility is used, `info["mobility"]` says so. Its systems are solved by conjugate
     gradients (BiCGSTAB with a drift) with multigrid, by a sparse factor on the line and on small
     grids, first roughly and then better (`info["linear_iterations"]` is their sum).
+
+    References
+    ----------
+    Carrillo et al. (2015); Cancès et al. (2020).
     """
 
     limit: float | None = None

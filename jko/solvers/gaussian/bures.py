@@ -34,6 +34,10 @@ class Bures(ProxSolver):
     -----
     C enters through the singular values of S^{1/2} B^{-1/2}, and B^{-1/2} through the eigenvalues
     of S*, so nothing is inverted and S_+ is positive definite by construction.
+
+    References
+    ----------
+    Bhatia et al. (2019); Lambert et al. (2022).
     """
 
     geometries: ClassVar[tuple[type[Geometry], ...]] = (Wasserstein,)

@@ -53,6 +53,10 @@ class NaturalGradient(ProxSolver):
 
     Exact for Gaussian targets (formula G2), else of first order in tau. Only gradients are
     evaluated; it is invariant under affine maps, so that stiff targets are as easy as round ones.
+
+    References
+    ----------
+    Amari (1998); Khan and Rue (2023).
     """
 
     kinds: ClassVar[tuple[type[Measure], ...]] = (Gaussian,)
@@ -102,6 +106,10 @@ class GaussianMirror(ProxSolver):
 
     in closed form (formula H4, a geometric mean) with a gap for Gaussian targets, by damped
     natural-gradient descent of the objective with a residual otherwise.
+
+    References
+    ----------
+    Khan and Rue (2023).
     """
 
     kinds: ClassVar[tuple[type[Measure], ...]] = (Gaussian,)
@@ -180,6 +188,10 @@ class MomentMatching(ProxSolver):
     The answer has mean and covariance of the mixture (tau pi + previous)/(1 + tau), whatever the
     kind of pi: the proximal step of the inclusive KL, mode-covering. The gap is (1/tau + c) times
     KL(answer|.), exactly.
+
+    References
+    ----------
+    Minka (2005).
     """
 
     kinds: ClassVar[tuple[type[Measure], ...]] = (Gaussian,)

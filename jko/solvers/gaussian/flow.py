@@ -42,6 +42,10 @@ class ExactFlow(ProxSolver):
 
     The certificate compares with two flows of half the length: KL between the two answers. In the
     unsplit geometry `sqdistance` is the upper bound tau (F(previous) - F) of the true one.
+
+    References
+    ----------
+    Lambert et al. (2022); Amari (1998); Liero et al. (2018) for the geometry of both.
     """
 
     kinds: ClassVar[tuple[type[Measure], ...]] = (Gaussian,)

@@ -2,7 +2,7 @@
 
 A mixture sum_k w_k N(m_k, S_k) is read as the measure sum_k w_k delta_{N_k} on the space of
 Gaussians. Transport moves each N_k in the Bures geometry, reaction changes w_k: together the
-Bures-Wasserstein-Fisher-Rao flow of Lambert, Chewi, Bach, Bonnabel and Rigollet (2022).
+Bures-Wasserstein-Fisher-Rao flow of Lambert et al. (2022).
 """
 
 from __future__ import annotations
@@ -113,6 +113,10 @@ class MixtureTransport(ProxSolver):
     and the rest, replaced by its quadratic model at the previous component: the exact step of the
     model (formula G1), component by component. First order; equilibria are kept; negative curvature
     beyond -1/tau is lifted. `sqdistance` is sum_k w_k W2^2(N_k, N'_k), an upper bound of W2^2.
+
+    References
+    ----------
+    Lambert et al. (2022).
     """
 
     geometries: ClassVar[tuple[type[Geometry], ...]] = (Wasserstein,)
@@ -256,6 +260,10 @@ class MixtureWeights(ProxSolver):
     F + KL(w|w')/tau, a proximal step in `Divergence(p=1)`, and in `SphericalHellinger()` an
     implicit exponential step of the Fisher-Rao flow, as its result says. By iterations that are
     monotone because c int mu log mu is c-smooth relative to the entropy of the weights.
+
+    References
+    ----------
+    Mielke and Zhu (2025) for the reaction; Lambert et al. (2022) for mixtures.
     """
 
     kinds: ClassVar[tuple[type[Measure], ...]] = (GaussianMixture,)

@@ -40,6 +40,10 @@ class GaussianImplicit(ProxSolver):
     V ~ g.(x - m) + (x - m)'H (x - m)/2 with g = E grad V, H = E Hess V: its fixed points are
     stationary. Steps are damped along Bures geodesics until the objective falls; negative
     curvature beyond -1/tau is lifted (it cannot be there at a minimiser).
+
+    References
+    ----------
+    Lambert et al. (2022); Diao et al. (2023).
     """
 
     geometries: ClassVar[tuple[type[Geometry], ...]] = (Wasserstein,)
@@ -134,6 +138,10 @@ class GaussianForwardBackward(ProxSolver):
 
     One expectation a step; it keeps the equilibrium, and is stable while tau H < 2. The problem
     it states is the step of the entropy from the pushed Gaussian, with its gap.
+
+    References
+    ----------
+    Diao et al. (2023); Wibisono (2018).
     """
 
     claim: ClassVar[Claim] = Claim.REGULARISED

@@ -139,6 +139,10 @@ class ClosedForm(ProxSolver):
     -----
     Formulas H2a-e. Atoms with m' = 0 may be reborn; where the minimiser is not unique (several
     empty atoms tie in the hard case) the missing mass is shared equally.
+
+    References
+    ----------
+    The formulas are derived here; the flows are those of Mielke and Zhu (2025).
     """
 
     geometries: ClassVar[tuple[type[Geometry], ...]] = (Hellinger,)

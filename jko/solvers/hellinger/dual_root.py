@@ -59,6 +59,10 @@ class DualRoot(ProxSolver):
     Notes
     -----
     Formula H2f and the paragraph on fixed mass.
+
+    References
+    ----------
+    The dual is derived here; the flows are those of Mielke and Zhu (2025).
     """
 
     geometries: ClassVar[tuple[type[Geometry], ...]] = (Hellinger,)

@@ -43,6 +43,10 @@ class Mirror(ProxSolver):
     -----
     Formula H4. Where the minimiser is not unique (empty atoms that tie, p < 1) the missing mass is
     shared equally.
+
+    References
+    ----------
+    Beck and Teboulle (2003).
     """
 
     geometries: ClassVar[tuple[type[Geometry], ...]] = (Divergence,)

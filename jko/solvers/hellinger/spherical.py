@@ -36,6 +36,10 @@ class SphericalFixedPoint(ProxSolver):
     shorter. So h - T(h) increases strictly from -T(0) <= 0 to pi/2 - T(pi/2) >= 0 and has exactly
     one root, for every tau. As arccos^2 is convex and decreasing in the affinity sum sqrt(w m'),
     which is concave in w, the step is convex and this stationary point is its minimiser.
+
+    References
+    ----------
+    Laschos and Mielke (2019) for the geometry.
     """
 
     geometries: ClassVar[tuple[type[Geometry], ...]] = (SphericalHellinger,)

@@ -57,6 +57,10 @@ class Quantile(ProxSolver):
     a), because the prox is monotone and the same for all particles. With them it is Newton's
     method, whose systems are tridiagonal; smooth kernels enter through conjugate gradients. A
     ceiling is kept by a logarithmic barrier. Particles of weight zero follow the map.
+
+    References
+    ----------
+    Bonaschi et al. (2015); Santambrogio (2015), chapter 2.
     """
 
     curvature: float | None = None

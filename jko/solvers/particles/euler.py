@@ -65,7 +65,7 @@ class Euler(ProxSolver):
 
     References
     ----------
-    Arbel, Korba, Salim, Gretton (2019), Maximum mean discrepancy gradient flow (noise injection).
+    Arbel et al. (2019), maximum mean discrepancy gradient flow (noise injection).
     """
 
     armijo: bool = True

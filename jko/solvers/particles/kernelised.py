@@ -61,7 +61,7 @@ class Kernelised(ProxSolver):
 
     References
     ----------
-    Liu, Wang (2016), Stein variational gradient descent.
+    Liu and Wang (2016), Stein variational gradient descent.
     """
 
     kernel: Kernel | None = None

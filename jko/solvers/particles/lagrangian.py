@@ -61,6 +61,10 @@ class Lagrangian(ProxSolver):
     Particles of weight zero do not enter the objective. They follow the same flow, minimising
     |x - x'|^2/2 + tau f(x) in the field f of the others; `info["massless_residual"]` is the root
     mean square of what is left.
+
+    References
+    ----------
+    Jordan et al. (1998) for the step; Liu and Nocedal (1989) for the descent.
     """
 
     memory: int = 20

@@ -37,6 +37,10 @@ class Multiplicative(ProxSolver):
     k(x, x) <= kappa and measures of mass m any s <= 1/(m kappa) does so at once, by Pinsker's
     inequality: 1/2 d'Kd <= kappa |d|_1^2/2 <= m kappa KL(w_+|w), d = w_+ - w. So F never rises, and
     no weight vanishes. No gap; the residual is the missing part of the promise, 0 when it is kept.
+
+    References
+    ----------
+    Lu et al. (2019); Beck and Teboulle (2003).
     """
 
     claim: ClassVar[Claim] = Claim.DECREASES

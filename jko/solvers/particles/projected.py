@@ -38,6 +38,10 @@ class ProjectedWeights(ProxSolver):
     For 1/2 MMD^2 with k(x, x) <= kappa the largest eigenvalue of K is at most n kappa, so any
     s <= 1/(n kappa) keeps it at once. Weights may vanish. No gap; the residual is the missing part
     of the promise. `sqdistance` is that of the geometry whose place it takes.
+
+    References
+    ----------
+    Gladin et al. (2024), as the step of the literature to compare with.
     """
 
     claim: ClassVar[Claim] = Claim.DECREASES

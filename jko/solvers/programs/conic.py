@@ -54,6 +54,10 @@ class Conic(ProxSolver):
     solver : {"CLARABEL", "SCS"}
     max_atoms : int
         Larger supports are refused.
+
+    References
+    ----------
+    O'Donoghue et al. (2016); Goulart and Chen (2024); Diamond and Boyd (2016).
     """
 
     solver: str = "CLARABEL"

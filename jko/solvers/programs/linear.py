@@ -31,6 +31,10 @@ class LinearTransport(ProxSolver):
     -----
     Formula R1: minus this step is the robust expectation of -V over a Wasserstein ball, penalised.
     Where an atom has several best partners it goes to the first of the nearest.
+
+    References
+    ----------
+    Blanchet and Murthy (2019), where minus this step is a robust expectation.
     """
 
     geometries: ClassVar[tuple[type[Geometry], ...]] = (Wasserstein,)

@@ -47,6 +47,10 @@ class TransportProgram(ProxSolver):
     grids : True
         Deprecated, without effect: `auto` asks this solver first for small histograms, whose atoms
         mean themselves, and last for grids, whose cells stand for a density.
+
+    References
+    ----------
+    Peyré and Cuturi (2019), chapter 3; Goulart and Chen (2024).
     """
 
     max_atoms: int = 80

@@ -41,6 +41,10 @@ class Reweighting(ProxSolver):
     fewer than 10 particles; there is a warning above 20 %. In more than 3 dimensions the estimate
     is refused: two modes of weights .3 / .7 came out as .1 / .9 at d = 10. Use
     `jko.solvers.Tempering` or `jko.sample` there, which estimate no density.
+
+    References
+    ----------
+    Lu et al. (2019); Mielke and Zhu (2025).
     """
 
     guarantee: ClassVar[str] = "gap of the step on the atoms; the density is an estimate, d <= 3"
@@ -93,6 +97,10 @@ class BirthDeath(Reweighting):
     Particles are killed and copied by systematic resampling: atom i of the reweighted measure gets
     floor or ceil of n w_i / mass copies, with the right expectation. The certificate is that of
     the reweighted measure; the resampling adds a random error of order 1/sqrt(n), without bias.
+
+    References
+    ----------
+    Lu et al. (2019).
     """
 
     guarantee: ClassVar[str] = (

@@ -55,6 +55,10 @@ class Langevin(ProxSolver):
 
     The energy on record is the cross-entropy -int log pi dmu: KL from atoms is infinite.
     `sqdistance` is sum w |x - x'|^2.
+
+    References
+    ----------
+    Jordan et al. (1998) for the flow; Roberts and Tweedie (1996).
     """
 
     adjusted: bool = True

@@ -48,6 +48,10 @@ class Tempering(ProxSolver):
     Without `warm` a step takes its particles for a sample of the reference. The gap is that of the
     weights on the atoms before resampling and moves, which are random and change the law by
     nothing but noise.
+
+    References
+    ----------
+    Del Moral et al. (2006).
     """
 
     reference: Gaussian

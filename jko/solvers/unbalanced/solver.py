@@ -65,6 +65,10 @@ class UnbalancedScaling(ProxSolver):
     up to 40 000 pairs of them, whose cost `sqdistance` then is, except on grids, where it pins mass
     to the cells; beyond by the regularised plan, which may be dear. Else `sqdistance` is the
     debiased estimate. `info["bias_kind"]` says which.
+
+    References
+    ----------
+    Chizat et al. (2018a); Liero et al. (2018); Feydy et al. (2019).
     """
 
     reg: float | None = None

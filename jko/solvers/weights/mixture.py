@@ -25,6 +25,10 @@ class Mixture(ProxSolver):
     Needs the target's atoms among those of the measure and, on fixed mass, equal masses. Several
     MMD energies of the geometry's kernel give the mixture of all their targets. By formula M1 this
     is also the inclusive-KL step.
+
+    References
+    ----------
+    Gladin et al. (2024); Zhu and Mielke (2024).
     """
 
     geometries: ClassVar[tuple[type[Geometry], ...]] = (MMD,)

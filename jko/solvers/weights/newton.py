@@ -40,6 +40,10 @@ class WeightNewton(ProxSolver):
     -----
     He^2/2 = D_{1/2} (conventions) makes the Hellinger penalty a form of the weights; the spherical
     step is a scalar search around it (formula H3).
+
+    References
+    ----------
+    Gladin et al. (2024) for the step; Mehrotra (1992) for quadratic energies.
     """
 
     kinds: ClassVar[tuple[type[Measure], ...]] = (Discrete,)

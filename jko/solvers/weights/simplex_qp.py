@@ -59,6 +59,10 @@ class SimplexQP(ProxSolver):
         With "union": recombine to at most this many atoms (positive weights, exact mass, leading
         kernel eigenfunctions kept). The MMD this costs is `info["recombination_mmd"]` and, in
         objective, `bias`; `info["copied_mass"]` is the mass fraction on target atoms.
+
+    References
+    ----------
+    Gladin et al. (2024); Mehrotra (1992); Fine and Scheinberg (2001).
     """
 
     support: str = "fixed"
