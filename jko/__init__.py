@@ -110,9 +110,14 @@ __all__ = [
 ]
 
 #: Rooms that are imported when they are first asked for, so that `import jko` stays quick.
-_LATER = ("dro", "plot", "reference", "sampling", "testing", "thinning", "verify", "vi")
+_LATER = ("dro", "paths", "plot", "reference", "sampling", "testing", "thinning", "verify", "vi")
 #: Functions of such rooms that are called by their own name.
-_LATER_FUNCTIONS = {"sample": "sampling"}
+_LATER_FUNCTIONS = {
+    "sample": "sampling",
+    "geodesic": "paths",
+    "planning": "paths",
+    "Path": "paths",
+}
 
 
 def __getattr__(name: str) -> Any:

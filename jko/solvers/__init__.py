@@ -4,6 +4,7 @@ from jko.prox.stated import Answer, Controls
 from jko.solvers.auto import RULES
 from jko.solvers.back_and_forth.solver import BackAndForth
 from jko.solvers.base import HandedBack, ProxSolver
+from jko.solvers.dynamic.solver import Dynamic
 from jko.solvers.entropic.solver import Entropic
 from jko.solvers.finite_volume.solver import FiniteVolume
 from jko.solvers.gaussian.bures import Bures
@@ -45,6 +46,7 @@ __all__ = [
     "Conic",
     "Controls",
     "DualRoot",
+    "Dynamic",
     "Entropic",
     "FiniteVolume",
     "Euler",

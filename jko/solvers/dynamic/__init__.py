@@ -1,0 +1,1 @@
+"""Dynamic transport on grids: one splitting for geodesics, planning and proximal steps."""

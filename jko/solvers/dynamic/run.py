@@ -1,0 +1,194 @@
+"""From coarse to fine: iterate, bound from both sides, keep the best of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from jko.solvers.dynamic.levels import carried, coarser
+from jko.solvers.dynamic.lower import lower_bound, shares
+from jko.solvers.dynamic.problem import DynamicProblem
+from jko.solvers.dynamic.splitting import Scales, Splitting
+from jko.solvers.dynamic.upper import Feasible, feasible
+from jko.validation import Array
+
+#: Steps before the first bounds, growth of the steps between bounds (factors cost more on more
+#: cells), and steps of a coarse level at most.
+FIRST, GROWTH, COARSE = 40, 1.3, 400
+#: On the coarsest level the scales are found by so many rounds of so many steps.
+ROUNDS, ROUND = 3, 40
+#: Scales are refreshed when they are off by this factor.
+STALE = 1.5
+#: A share of the tolerance is left to rounding.
+MARGIN = 0.9
+
+
+@dataclass(eq=False)
+class Solution:
+    """The best bounds found.
+
+    Attributes
+    ----------
+    problem : DynamicProblem
+    best : Feasible or None
+        The path of the best upper bound.
+    lower : float
+        In the problem's units, as `best.value`.
+    phi : array (slices, *shape)
+        Potentials of the best lower bound, before their shifts.
+    share : list of arrays
+        Shares of the faces that go with it.
+    iterations : int
+    coarse : Solution or None
+    """
+
+    problem: DynamicProblem
+    best: Feasible | None = None
+    lower: float = -np.inf
+    phi: Array | None = None
+    share: Sequence[Array] = ()
+    iterations: int = 0
+    splitting: Splitting | None = field(default=None, repr=False)
+    coarse: Solution | None = field(default=None, repr=False)
+
+    @property
+    def upper(self) -> float:
+        """Cost of the best path."""
+        return np.inf if self.best is None else self.best.value
+
+    @property
+    def size(self) -> float:
+        """What tolerances refer to: the objective, and at least its action."""
+        return np.inf if self.best is None else max(abs(self.best.value), self.best.action)
+
+    @property
+    def gap(self) -> float:
+        """(upper - lower)/size."""
+        if self.best is None or not np.isfinite(self.lower):
+            return np.inf
+        if self.size == 0:
+            return 0.0 if self.upper <= self.lower else np.inf
+        return (self.upper - self.lower) / self.size
+
+    @property
+    def bias(self) -> float | None:
+        """Estimate of upper - exact value from half the cells and slices, in physical units."""
+        if self.coarse is None or not np.isfinite(self.coarse.upper):
+            return None
+        fine, other = self.problem, self.coarse.problem
+        sizes = zip(fine.cells.shape, other.cells.shape, strict=True)
+        ratio = max((n / m for n, m in sizes), default=1.0)
+        change = other.unit * self.coarse.upper - fine.unit * self.upper
+        return float(change / (ratio**2 - 1))
+
+
+def solve(
+    problem: DynamicProblem, tol: float, max_iter: int, *, scale: float = 0.0, depth: int = 10
+) -> Solution:
+    """Solve to a gap of tol times `scale` (0: the solution's size), or for max_iter steps.
+
+    Coarse levels aim at the same; max_iter counts the steps on the finest one.
+    """
+    below = coarser(problem) if depth > 0 else None
+    out = Solution(problem)
+    if below is None:
+        splitting = _started(problem)
+    else:
+        out.coarse = solve(below, tol, min(COARSE, max_iter), scale=scale, depth=depth - 1)
+        rough = out.coarse.splitting
+        assert rough is not None
+        state = carried(below, rough.z, problem)
+        splitting = Splitting(problem, scales(rough, out.coarse.best), state)
+    _iterate(out, splitting, tol, max_iter, scale)
+    return out
+
+
+def _iterate(out: Solution, splitting: Splitting, tol: float, max_iter: int, scale: float) -> None:
+    growth = GROWTH if out.problem.cells.grid.size <= 2000 else GROWTH**1.5
+    pause, done = FIRST, 0
+    while True:
+        steps = max(1, min(pause, max_iter - done))
+        splitting.run(steps)
+        done += steps
+        _bound(out, splitting)
+        allowed = MARGIN * tol * (scale or out.size)
+        if out.upper - out.lower <= allowed or done >= max_iter:
+            break
+        pause = int(np.ceil(done * (growth - 1))) if done > 2 * FIRST else FIRST
+        pause = max(pause, FIRST)
+        new = scales(splitting, out.best)
+        ratios = [a / b for a, b in zip(new, splitting.scales, strict=True)]
+        if done <= 2 * FIRST and any(max(x, 1 / x) > STALE for x in ratios):
+            splitting = splitting.rescaled(new)
+    out.splitting, out.iterations = splitting, splitting.iterations
+
+
+def _bound(out: Solution, splitting: Splitting) -> None:
+    """Both bounds of the present iterate; the better ones are kept."""
+    problem, found = out.problem, splitting.last
+    assert found is not None
+    # Multipliers are those of the problem over tau.
+    share = shares(problem, splitting.duals)
+    lower = lower_bound(problem, found.phi, share)
+    if out.phi is None or lower > out.lower:
+        out.lower, out.phi, out.share = lower, found.phi, share
+    upper = feasible(problem, found.rho, found.flux)
+    if out.best is None or upper.value < out.best.value:
+        out.best = upper
+
+
+def _started(problem: DynamicProblem) -> Splitting:
+    """The coarsest level: scales from a guess, then from what the iteration shows."""
+    splitting = Splitting(problem, _guess(problem))
+    for _ in range(ROUNDS):
+        splitting.run(ROUND)
+        assert splitting.last is not None
+        best = feasible(problem, splitting.last.rho, splitting.last.flux)
+        splitting = splitting.rescaled(scales(splitting, best))
+    return splitting
+
+
+def scales(splitting: Splitting, best: Feasible | None) -> Scales:
+    """Density and action rate of the present path."""
+    problem, found = splitting.problem, splitting.last
+    assert found is not None
+    r = np.maximum(found.r, 0.0)
+    mass = float(r.sum()) / problem.slices
+    if best is None or not np.isfinite(best.action) or mass == 0:
+        return splitting.scales
+    density = float((r * r).sum() / r.sum())
+    speed = problem.metric.p * best.action / (problem.duration * mass)
+    return Scales(density, max(speed, 1e-8 * splitting.scales.speed))
+
+
+def _guess(problem: DynamicProblem) -> Scales:
+    """From the ends: how far their means and spreads are apart, or the force on the start."""
+    start, metric = problem.start.ravel(), problem.metric
+    x = problem.cells.grid.points
+    density = float(start @ start / start.sum())
+    mean, spread = _moments(x, start)
+    span = float(np.sum((problem.cells.grid.upper - problem.cells.grid.lower) ** 2))
+    if problem.end is not None:
+        other, wide = _moments(x, problem.end.ravel())
+        square = float(((mean - other) ** 2).sum() + ((spread - wide) ** 2).sum()) + 1e-3 * span
+        speed = (np.sqrt(square) / problem.duration) ** metric.p / metric.alpha ** (metric.p - 1)
+        if metric.beta:
+            ratio = np.log(float(problem.end.sum()) / problem.mass) / problem.duration
+            speed = min(speed, 4 / (metric.beta * problem.duration**2)) + ratio**2 / metric.beta
+        return Scales(density, float(speed))
+    h = problem.last
+    f = np.zeros_like(start) if h is None else h.gradient(np.maximum(start, 1e-3 * start.mean()))
+    f = np.where(np.isfinite(f), f, 0.0).reshape(problem.cells.shape)
+    slopes = np.zeros(f.shape)
+    for axis, g in enumerate(problem.cells.gradient(f)):
+        slopes += 0.5 * (g**2 + problem.cells.before(g**2, axis))
+    rate = metric.alpha * slopes + metric.beta * f**2
+    speed = float((problem.start * rate).sum() / start.sum())
+    return Scales(density, min(max(speed, 1e-12), span / (metric.alpha * problem.duration**2)))
+
+
+def _moments(x: Array, w: Array) -> tuple[Array, Array]:
+    mean = w @ x / w.sum()
+    return mean, np.sqrt(w @ (x - mean) ** 2 / w.sum())

@@ -1,0 +1,154 @@
+r"""Upper bounds: densities of the splitting made admissible, and the best fluxes between them.
+
+For p = 2 the fluxes of a slice solve (-div theta grad + beta r) p = (rho^{k+1} - rho^k)/tau with
+the mobility theta of harmonic means; for other powers the fluxes of the splitting are corrected by
+such a flux, which only has to make up for the clipped densities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from jko.energies.separable import Separable
+from jko.solvers.dynamic.problem import DynamicProblem
+from jko.solvers.dynamic.projection import factored, graph_laplacian
+from jko.validation import Array
+
+#: Share of a uniform density mixed in, so that no mobility vanishes.
+MIXED = 1e-7
+
+
+@dataclass(frozen=True, eq=False)
+class Feasible:
+    """A feasible path: densities, fluxes, sources, and its cost.
+
+    Attributes
+    ----------
+    rho : array (slices + 1, *shape)
+    flux : list of arrays (slices, *shape), one per axis
+    source : array (slices, *shape) or None
+    action : float
+        tau sum |Y|^p/(p r^{p-1}).
+    value : float
+        The objective.
+    """
+
+    rho: Array
+    flux: list[Array] = field(repr=False)
+    source: Array | None = field(repr=False)
+    action: float = np.inf
+    value: float = np.inf
+
+
+def admissible(problem: DynamicProblem, inner: Array, mixed: float = MIXED) -> Array:
+    """Unknown densities clipped to what the energies allow, with the right masses."""
+    opened, out = problem.cells.opened, np.empty_like(inner)
+    even = np.where(opened, 1 / opened.sum(), 0.0)
+    for k, u in enumerate(inner):
+        free_end = problem.end is None and k == problem.slices - 1
+        h = problem.last if free_end else problem.running
+        top = np.inf if h is None else h.ceiling.reshape(u.shape)
+        v = np.clip(np.where(opened, u, 0.0), 0.0, top)
+        mass = problem.mass if problem.balanced else max(float(v.sum()), 1e-300)
+        v = np.minimum((1 - mixed) * v + mixed * mass * np.where(top > 0, even, 0.0), top)
+        out[k] = fitted(v, mass, top) if problem.balanced else v
+    return out
+
+
+def fitted(v: Array, mass: float, top: Array | float) -> Array:
+    """min(c v, top) with the factor c that gives the mass."""
+    if np.isinf(top).all():
+        return v * (mass / float(v.sum()))
+    low, high = 0.0, 1.0
+    while float(np.minimum(high * v, top).sum()) < mass and high < 1e12:
+        low, high = high, 4 * high
+    for _ in range(100):
+        middle = 0.5 * (low + high)
+        short = float(np.minimum(middle * v, top).sum()) < mass
+        low, high = (middle, high) if short else (low, middle)
+    return np.minimum(high * v, top)
+
+
+def feasible(
+    problem: DynamicProblem, inner: Array, flux: list[Array] | None = None, mixed: float = MIXED
+) -> Feasible:
+    """The best path through admissible densities; `flux` of the splitting for p other than 2."""
+    inner = admissible(problem, inner, mixed)
+    rho = problem.full(inner)
+    r, change = 0.5 * (rho[1:] + rho[:-1]), np.diff(rho, axis=0) / problem.tau
+    base = None
+    if problem.metric.p != 2 and flux is not None:
+        base = flux
+        change = change + problem.cells.divergence(flux)
+    moved, source = best_fluxes(problem, r, change)
+    if base is not None:
+        moved = [m + b for m, b in zip(moved, base, strict=True)]
+    action = action_of(problem, r, moved, source)
+    return Feasible(rho, moved, source, action, action + problem.potential_cost(inner))
+
+
+def best_fluxes(
+    problem: DynamicProblem, r: Array, change: Array
+) -> tuple[list[Array], Array | None]:
+    """Fluxes and sources with source - div flux = change of least quadratic cost, per slice."""
+    import scipy.sparse as sp
+
+    cells, metric = problem.cells, problem.metric
+    i, j, inverse = cells.pairs
+    opened = np.flatnonzero(cells.opened.ravel())
+    local = np.full(cells.grid.size, -1)
+    local[opened] = np.arange(opened.size)
+    a, b = local[i], local[j]
+    flat = np.zeros((len(r), sum(int(f.sum()) for f in cells.passable)))
+    source = np.zeros_like(r) if metric.beta else None
+    for k in range(len(r)):
+        density, wanted = r[k].ravel()[opened], change[k].ravel()[opened]
+        theta = harmonic(density[a], density[b]) * metric.alpha
+        matrix = graph_laplacian(a, b, theta * inverse**2, opened.size)
+        diagonal = metric.beta * density
+        if problem.balanced:  # the constant is not determined
+            diagonal = np.zeros(opened.size)
+            diagonal[int(density.argmax())] = float(matrix.diagonal().max()) or 1.0
+        p = factored(matrix + sp.diags_array(diagonal))(wanted)
+        flat[k] = theta * (p[b] - p[a]) * inverse
+        if source is not None:
+            source[k].ravel()[opened] = metric.beta * density * p
+    return _on_faces(problem, flat), source
+
+
+def harmonic(a: Array, b: Array) -> Array:
+    """2 a b/(a + b), 0 where one of them is."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = 2 * a * b / (a + b)
+    return np.where((a > 0) & (b > 0), mean, 0.0)
+
+
+def _on_faces(problem: DynamicProblem, flat: Array) -> list[Array]:
+    """Values on the passable faces as one field per axis."""
+    out, begin = [], 0
+    for faces in problem.cells.passable:
+        field_ = np.zeros((len(flat), *faces.shape))
+        end = begin + int(faces.sum())
+        field_[:, faces] = flat[:, begin:end]
+        out.append(field_)
+        begin = end
+    return out
+
+
+def action_of(problem: DynamicProblem, r: Array, flux: list[Array], source: Array | None) -> float:
+    """tau sum |Y|^p/(p r^{p-1}); +inf where an empty cell moves."""
+    metric, square = problem.metric, np.zeros_like(r)
+    for part in problem.cells.doubled(flux, 1 / metric.face):
+        square += part**2
+    if source is not None:
+        square += source**2 / metric.beta
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        cost = square ** (metric.p / 2) / (metric.p * r ** (metric.p - 1))
+    return problem.tau * float(np.where(square == 0, 0.0, cost).sum())
+
+
+def ceilings_hold(h: Separable | None, u: Array) -> bool:
+    """Whether a given density respects the upper bounds of an energy."""
+    return h is None or bool((u.ravel() <= h.ceiling * (1 + 1e-9)).all())
