@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any
 
 from jko.errors import JkoError
+from jko.html import table
 
 
 class IdentityFailed(JkoError, AssertionError):
@@ -85,6 +86,14 @@ class Report:
     def to_json(self) -> str:
         """The figures as a JSON array; figures that are not finite become null."""
         return json.dumps([_plain(i.as_dict()) for i in self.identities], indent=2)
+
+    def _repr_html_(self) -> str:
+        head = ("", "name", "residual", "tolerance", "statement")
+        rows = [
+            ("holds" if i.holds else "FAILS", i.name, i.residual, i.tolerance, i.statement)
+            for i in self.identities
+        ]
+        return table(head, rows, f"{len(self) - len(self.failed)} of {len(self)} identities hold")
 
     def __str__(self) -> str:
         width = max([len(i.name) for i in self.identities] + [4])

@@ -196,7 +196,7 @@ class MonitorMass(Callback):
 
 @dataclass(frozen=True)
 class Progress(Callback):
-    """A progress bar (tqdm, in the extra `demo`)."""
+    """A progress bar (tqdm, in the extra `demo`): a widget in notebooks, text at the shell."""
 
     label: str = "jko"
     _bar: list[Any] = field(default_factory=list, init=False, repr=False, compare=False)
@@ -211,7 +211,7 @@ class Progress(Callback):
 
     def __call__(self, event: Event) -> None:
         if not self._bar:
-            from tqdm import tqdm
+            from tqdm.auto import tqdm
 
             self._bar.append(tqdm(total=event.steps, desc=self.label, initial=event.index - 1))
         bar = self._bar[0]

@@ -14,7 +14,7 @@ from jko.energies.recorded import recorded
 from jko.errors import InvalidArgument, Unsupported
 from jko.flows import archive, clock
 from jko.flows.container import InvalidFile, Stamp, as_path, sweep, target_of
-from jko.flows.splitting import Plan, Scheme
+from jko.flows.plan import Plan, Scheme
 from jko.flows.state import Options, Run, Saving, describe
 from jko.flows.trajectory import Trajectory
 from jko.geometries.base import Geometry, GeometrySum

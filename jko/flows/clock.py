@@ -9,7 +9,8 @@ from typing import Any, Self
 import numpy as np
 
 from jko.errors import InvalidArgument, InvalidType, StepFailed, Unsupported
-from jko.flows.splitting import Plan, SplitResult, advance, in_sequence
+from jko.flows.plan import Plan
+from jko.flows.splitting import SplitResult, advance, in_sequence
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure

@@ -15,7 +15,7 @@ from jko.flows.callbacks import Callbacks, Event
 from jko.flows.checkpoint import Checkpoint, resumed
 from jko.flows.clock import AdaptiveStep, pace_of
 from jko.flows.container import InvalidFile
-from jko.flows.splitting import Plan, Scheme
+from jko.flows.plan import Plan, Scheme
 from jko.flows.state import Options, Run, Saving
 from jko.flows.trajectory import Trajectory
 from jko.geometries.base import Geometry, GeometrySum
@@ -160,10 +160,10 @@ def drive(
         _save_what_there_is(run, error, keeper)
         if event is not None and event.index > run.index:  # its callbacks did not all run
             run = run.accept(event)
-        return _cut_short(run, error, throw)
+        return _cut_short(run, plan, error, throw)
     finally:
         callbacks.finish()
-    return run.trajectory()
+    return run.trajectory(plan=plan)
 
 
 def _save_what_there_is(run: Run, error: BaseException, keeper: Checkpoint) -> None:
@@ -199,17 +199,19 @@ def interrupts_passed_on() -> Iterator[None]:
         _PASSED_ON.reset(token)
 
 
-def _cut_short(run: Run, error: KeyboardInterrupt | Exception, throw: bool) -> Trajectory:
+def _cut_short(
+    run: Run, plan: Plan, error: KeyboardInterrupt | Exception, throw: bool
+) -> Trajectory:
     """Hand the steps so far back: as the result, or as an attribute of the error."""
     if _interrupted(error) and _PASSED_ON.get():
         raise KeyboardInterrupt from error
     if _interrupted(error):
         said = "the flow was interrupted; its steps so far are returned"
         warnings.warn(said, RuntimeWarning, stacklevel=4)
-        return run.trajectory("interrupted")
+        return run.trajectory("interrupted", plan)
     failed = isinstance(error, StepFailed)
     status = f"step {run.index + 1} failed: {error}" if failed else f"ended by {error!r}"
-    trajectory = run.trajectory(" ".join(status.split()))
+    trajectory = run.trajectory(" ".join(status.split()), plan)
     if failed and not throw:
         return trajectory
     error.trajectory = trajectory  # type: ignore[union-attr]

@@ -8,69 +8,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jko.energies.base import Energy
-from jko.energies.recorded import recorded
-from jko.errors import InvalidArgument, StepFailed, Unsupported
+from jko.errors import StepFailed
+from jko.flows.plan import Plan, Scheme
 from jko.geometries.base import Geometry, GeometrySum
+from jko.html import table
+from jko.later import draw
 from jko.measures.base import Measure
 from jko.measures.linear import extrapolated
 from jko.prox.result import StepResult
-from jko.solvers.auto import rules_of
-from jko.solvers.base import ProxSolver
-from jko.solvers.rules import Rule
 from jko.solvers.step import step
 from jko.status import Status
-from jko.validation import instance, one_of, positive, rng_of
-
-#: Splittings: which geometry moves, and for which fraction of tau.
-SPLITTINGS = ("lie", "strang")
-#: Sub-steps: "implicit" is the proximal step, "midpoint" half of one, then the extrapolated map;
-#: "richardson" extrapolates the whole split step from one of tau and two of tau/2.
-SCHEMES = ("implicit", "midpoint", "richardson")
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """How one step of a sum of geometries is composed.
-
-    Attributes
-    ----------
-    splitting : {"lie", "strang"}
-        "lie": G_1, G_2, ... for tau each. "strang": halves around a whole step of the last one.
-    substep : {"implicit", "midpoint", "richardson"}
-        "implicit": the proximal step J_tau. "midpoint": 2 T - id along the geodesic, T the half
-        step J_{tau/2}; second order, but the energy is no longer guaranteed to decrease.
-        "richardson": 2 S_{tau/2} S_{tau/2} - S_tau of the split step S, linear in the weights on a
-        fixed support (also on grids, where no map is at hand) and in the positions of particles;
-        second order for any splitting, at three times the cost, without that guarantee either.
-    """
-
-    splitting: str = "lie"
-    substep: str = "implicit"
-
-    def __post_init__(self) -> None:
-        one_of(self.splitting, SPLITTINGS, "splitting")
-        one_of(self.substep, SCHEMES, "scheme")
-
-    def schedule(self, parts: int) -> list[tuple[int, float]]:
-        """Pairs (index of the geometry, fraction of tau), in the order they are taken."""
-        if self.splitting == "lie" or parts == 1:
-            return [(i, 1.0) for i in range(parts)]
-        halves = [(i, 0.5) for i in range(parts - 1)]
-        return [*halves, (parts - 1, 1.0), *reversed(halves)]
-
-    def order(self, parts: int = 2) -> int:
-        """Declared order in tau; Strang is second order only with second-order sub-steps."""
-        if self.substep == "richardson":
-            return 2
-        symmetric = parts == 1 or self.splitting == "strang"
-        return 2 if symmetric and self.substep == "midpoint" else 1
-
-    def preserves_equilibrium(self, shared_energy: bool = True) -> bool:
-        """Whether argmin F is a fixed point: every prox of one F fixes it, of several F none does.
-
-        Holds for solvers without bias; the plain entropic step moves the equilibrium.
-        """
-        return shared_energy
+from jko.validation import positive, rng_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -111,68 +59,22 @@ class SplitResult:
         failed = [r.message for r in self.substeps if not r.success]
         return "; ".join(failed or [r.message for r in self.substeps])
 
+    def plot(self, ax: Any = None, **options: Any) -> Any:
+        """Draw the new measure, with the verdict as title; see `jko.plot.result`."""
+        return draw("result", self, ax, **options)
+
+    def _repr_html_(self) -> str:
+        head = ("solver", "verdict", "energy", "sqdistance", "gap", "bias", "residual")
+        said = [(r.solver, r.message, r.energy, r.sqdistance) for r in self.substeps]
+        known = [(r.gap, r.bias, r.residual) for r in self.substeps]
+        rows = [
+            (*a, *("" if v is None else v for v in b)) for a, b in zip(said, known, strict=True)
+        ]
+        return table(head, rows, f"SplitResult: energy {self.energy:.6g}")
+
     def __repr__(self) -> str:
         inner = ", ".join(map(repr, self.substeps))
         return f"SplitResult(energy={self.energy:.6g}, substeps=[{inner}])"
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """Energies, geometries and solvers lined up: what a split step repeats at every tau."""
-
-    energies: tuple[Energy, ...]
-    geometries: tuple[Geometry, ...]
-    solvers: tuple[str | ProxSolver | list[Rule | ProxSolver], ...]
-    scheme: Scheme
-
-    @classmethod
-    def of(
-        cls, energy: Any, geometry: Any, solver: Any = "auto", scheme: Scheme | None = None
-    ) -> Plan:
-        """Check the arguments of a split step and give every geometry its energy and solver."""
-        remedy = "pass a geometry or a sum such as jko.Wasserstein() + jko.Hellinger()"
-        whole: Any = instance(geometry, (Geometry, GeometrySum), "geometry", remedy)
-        parts: tuple[Geometry, ...] = whole.parts
-        energies = _per_part(energy, parts, "energy")
-        for f in energies:
-            instance(f, Energy, "energy", "pass an energy, or a tuple with one per geometry")
-        solvers = _per_part(solver, parts, "solver")
-        chosen = scheme or Scheme()
-        for rule in (r for s in solvers if not _is_auto(s) for r in rules_of(s)):
-            why = rule.solver.against(chosen.substep)
-            if why is not None and chosen.substep != "implicit":
-                raise Unsupported(
-                    f"scheme = {chosen.substep!r} extrapolates steps of tau/2, but {why};"
-                    " use scheme='implicit', or a proximal step"
-                )
-        return cls(energies, parts, solvers, chosen)
-
-    @property
-    def shared_energy(self) -> bool:
-        """Whether every geometry moves by the same energy."""
-        return all(f is self.energies[0] for f in self.energies)
-
-    def energy_of(self, mu: Measure) -> float:
-        """F(mu) as records keep it; the sum of the distinct energies when they were given apart."""
-        distinct: list[Energy] = []
-        for f in self.energies:
-            if not any(f is g for g in distinct):
-                distinct.append(f)
-        return float(sum(recorded(f, mu) for f in distinct))
-
-
-def _is_auto(solver: Any) -> bool:
-    return isinstance(solver, str) and solver == "auto"
-
-
-def _per_part(value: Any, parts: Sequence[Geometry], name: str) -> tuple[Any, ...]:
-    if not isinstance(value, tuple):
-        return (value,) * len(parts)
-    if len(value) != len(parts):
-        raise InvalidArgument(
-            f"{name} has {len(value)} entries for {len(parts)} geometries; give one per geometry"
-        )
-    return value
 
 
 def split_step(
@@ -208,7 +110,7 @@ def split_step(
         Both are first order with proximal sub-steps; "strang" is second order with
         `scheme="midpoint"`.
     scheme : {"implicit", "midpoint", "richardson"}
-        See `jko.flows.splitting.Scheme`.
+        See `jko.flows.plan.Scheme`.
     solver : "auto", a solver, or a tuple with one per geometry
     tol, accuracy, max_iter, rng, throw
         As in `jko.step`, for every sub-step.

@@ -12,8 +12,10 @@ import numpy as np
 from jko.errors import InvalidArgument, InvalidType
 from jko.flows.callbacks import Event
 from jko.flows.clock import Pace
-from jko.flows.splitting import Plan, SplitResult
-from jko.flows.trajectory import STOPPED, StepRecord, Trajectory
+from jko.flows.plan import Plan
+from jko.flows.records import StepRecord
+from jko.flows.splitting import SplitResult
+from jko.flows.trajectory import STOPPED, Trajectory
 from jko.measures.base import Measure
 from jko.validation import positive, positive_int
 
@@ -180,7 +182,7 @@ class Run:
             energies=(*self.energies, self.energy),
         )
 
-    def trajectory(self, status: str | None = None) -> Trajectory:
+    def trajectory(self, status: str | None = None, plan: Plan | None = None) -> Trajectory:
         """What there is so far; the current measure is always its last."""
         whole = self.kept()
         return Trajectory(
@@ -191,6 +193,7 @@ class Run:
             self.records,
             self.status if status is None or self.done else status,
             self.description,
+            plan,
         )
 
 

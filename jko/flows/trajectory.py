@@ -2,119 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import os
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from jko.energies.base import Energy
 from jko.errors import InvalidArgument
-from jko.flows import archive
-from jko.flows.splitting import SplitResult
-from jko.identity import Identity, Report, bound, max_of
+from jko.flows import archive, tables
+from jko.flows.checks import checks
+from jko.flows.plan import Plan
+from jko.flows.records import StepRecord
+from jko.html import card, curve
+from jko.identity import Report
+from jko.later import draw
 from jko.measures.base import Measure
-from jko.prox.result import StepResult, resolution
-from jko.prox.stated import Certificate, Claim
-from jko.status import Status
+from jko.prox.stated import Claim
 from jko.validation import Array, real
 
-#: Rise of a step above its start that counts as rounding, relative to the size of the objective.
-DISSIPATION = 1e-12
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
 #: Status of a flow that a callback ended.
 STOPPED = "stopped by a callback"
-
-
-@dataclass(frozen=True)
-class SubstepRecord:
-    """The figures of one sub-step, without its measure."""
-
-    solver: str
-    energy: float
-    sqdistance: float
-    objective: float
-    baseline: float | None
-    gap: float | None
-    bias: float | None
-    residual: float | None
-    status: str
-    iterations: int
-    seconds: float
-    tol: float
-    info: Mapping[str, Any] = field(default_factory=dict)
-    claim: str | None = None
-    allowed: float | None = None
-
-    @property
-    def certified(self) -> bool:
-        """Whether the status says so and the figures agree; `claim` says what that means."""
-        certificate = Certificate(self.gap, self.residual)
-        # Files of version 0.1 hold no `allowed`: their tolerance was relative to this.
-        old = self.tol * max(1.0, abs(self.objective))
-        met = certificate.meets(self.tol, old if self.allowed is None else self.allowed)
-        finite = bool(np.isfinite(self.objective))
-        return met and finite and self.status == Status.CERTIFIED.name
-
-    @property
-    def resolution(self) -> float | None:
-        """The gap over the decrease of the objective; see `StepResult.resolution`."""
-        return resolution(self.gap, self.objective, self.baseline)
-
-    @classmethod
-    def of(cls, result: StepResult) -> SubstepRecord:
-        """The record of a step result; `info` keeps its plain numbers and strings, no timings."""
-        plain = {
-            k: v
-            for k, v in result.info.items()
-            if isinstance(v, (bool, int, float, str)) and not k.endswith("seconds")
-        }
-        names = [f for f in cls.__dataclass_fields__ if f not in ("info", "status", "claim")]
-        figures = {name: getattr(result, name) for name in names}
-        return cls(**figures, status=result.status.name, info=plain, claim=result.claim.name)
-
-
-@dataclass(frozen=True)
-class StepRecord:
-    """The figures of one step of a flow; `ess` is the effective sample size of its measure."""
-
-    index: int
-    time: float
-    tau: float
-    energy: float
-    mass: float
-    substeps: tuple[SubstepRecord, ...]
-    ess: float | None = None
-
-    @classmethod
-    def of(cls, index: int, time: float, tau: float, result: SplitResult) -> StepRecord:
-        """The record of a split result."""
-        substeps = tuple(SubstepRecord.of(r) for r in result.substeps)
-        ess = getattr(result.measure, "ess", None)
-        return cls(index, time, tau, result.energy, result.measure.mass, substeps, ess)
-
-    @property
-    def success(self) -> bool:
-        """Whether every sub-step is certified."""
-        return all(s.certified for s in self.substeps)
-
-    @cached_property
-    def as_json(self) -> str:
-        """The record as text, for files; a checkpoint asks for it again after every step."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> StepRecord:
-        """The inverse of `as_json`."""
-        tree = json.loads(text)
-        substeps = tuple(SubstepRecord(**s) for s in tree["substeps"])
-        record = cls(**{**tree, "substeps": substeps})
-        figures = [record.time, record.tau, record.energy, record.mass]
-        if not all(isinstance(v, (int, float)) for v in (record.index, *figures)):
-            raise InvalidArgument("a figure of a step is no number")
-        return record
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -137,6 +51,13 @@ class Trajectory:
         "finished", or why the flow ended early.
     description : dict
         Energy, geometry, tau and scheme as text.
+    plan : jko.flows.splitting.Plan or None
+        The energies, geometries and solvers themselves; no file holds functions, so a trajectory
+        that was loaded has none.
+
+    Notes
+    -----
+    A trajectory is a sequence of its saved measures: `len(sol)`, `sol[i]`, `for mu in sol`.
     """
 
     times: Array
@@ -146,6 +67,24 @@ class Trajectory:
     records: Mapping[str, tuple[tuple[float, ...], tuple[Any, ...]]]
     status: str
     description: Mapping[str, Any]
+    plan: Plan | None = field(default=None, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.measures)
+
+    @overload
+    def __getitem__(self, i: int) -> Measure: ...
+    @overload
+    def __getitem__(self, i: slice) -> tuple[Measure, ...]: ...
+    def __getitem__(self, i: int | slice) -> Measure | tuple[Measure, ...]:
+        return self.measures[i]
+
+    def __iter__(self) -> Iterator[Measure]:
+        return iter(self.measures)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As in a file, functions of the user's do not travel to other processes."""
+        return {**self.__dict__, "plan": None}
 
     @property
     def success(self) -> bool:
@@ -172,7 +111,55 @@ class Trajectory:
 
     def verify(self) -> Report:
         """Check what the recorded figures promise: certificates, dissipation, mass."""
-        return Report(tuple(_checks(self)))
+        return Report(tuple(checks(self)))
+
+    def to_frame(
+        self, energy: Energy | Sequence[Energy] | None = None, *, substeps: bool = False
+    ) -> pd.DataFrame:
+        """The figures of every step as a pandas frame, indexed by the number of the step.
+
+        Parameters
+        ----------
+        energy : Energy or sequence of Energy, optional
+            Whose terms get a column each, `energy[KL]` and so on (weighted, so that they add up to
+            `energy`); they are evaluated at the saved measures and NaN elsewhere. By default that
+            of the run; a trajectory from a file has none.
+        substeps : bool
+            A row per sub-step, with its geometry, instead of one per step.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns time, tau, energy, its terms, distance, gap, bias, residual, mass, ess,
+            certified, solver, claim, iterations, seconds. Row 0 is the start. A step of several
+            sub-steps adds up their squared distances, gaps, known biases, iterations and seconds,
+            and shows the largest residual. A gap that does not exist is NaN.
+        """
+        if energy is None:
+            energy = () if self.plan is None else self.plan.energies
+        energies = (energy,) if isinstance(energy, Energy) else tuple(energy)
+        return tables.to_frame(self, energies, substeps)
+
+    def to_xarray(self) -> xr.Dataset:
+        """The saved measures as an xarray dataset along `time`, with the figures along `step`.
+
+        Densities have a variable `density` over the axes of the grid (x, y, z); atoms `points` and
+        `weights`; Gaussians `mean` and `cov`. The attributes hold the description.
+
+        Raises
+        ------
+        Unsupported
+            The measures do not fit into one array, such as clouds whose number of particles varies.
+        """
+        return tables.to_xarray(self)
+
+    def plot(self, ax: Any = None, **options: Any) -> Any:
+        """Draw the flow; see `jko.plot.trajectory`."""
+        return draw("trajectory", self, ax, **options)
+
+    def animate(self, path: str | os.PathLike[str] | None = None, **options: Any) -> Any:
+        """The flow as an animation; see `jko.plot.animation`."""
+        return draw("animation", self, path, **options)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to one .npz file, atomically; nothing is pickled."""
@@ -213,6 +200,20 @@ class Trajectory:
         names = [s.claim or "" for step in self.steps for s in step.substeps]
         return {name: names.count(name) for name in dict.fromkeys(names)}
 
+    def _repr_html_(self) -> str:
+        missed = sum(not s.success for s in self.steps)
+        rows = [
+            ("energy", f"{self.energies[0]:.6g} to {self.energies[-1]:.6g}"),
+            ("steps", f"{len(self.steps)} to t = {self.times[-1]:.6g}"),
+            ("verdict", f"{missed} NOT certified" if missed else _verdict(self.claims)),
+            ("saved", f"{len(self)} of {type(self.final).__name__}"),
+            ("functional", " + ".join(dict.fromkeys(self.description["energy"]))),
+            ("geometry", " + ".join(self.description["geometry"])),
+            ("status", self.status),
+        ]
+        path = [float(self.energies[0]), *(s.energy for s in self.steps)]
+        return card("Trajectory", rows, curve(path))
+
     def __repr__(self) -> str:
         missed = sum(not s.success for s in self.steps)
         verdict = _verdict(self.claims) if not missed else f"{missed} NOT certified"
@@ -248,73 +249,3 @@ def _verdict(claims: Mapping[str, int]) -> str:
     good = "all certified" if all(c.certifies for c in named) else "all steps good"
     words = ", ".join(c.noun for c in named)
     return f"{good} ({words})" if words else good
-
-
-def _checks(sol: Trajectory) -> Iterator[Identity]:
-    missed = [s for step in sol.steps for s in step.substeps if not s.certified]
-    yield bound("certified", "every sub-step meets its tolerance by its own figures", len(missed))
-    yield from _dissipation(sol)
-    if sol.description.get("conserves_mass") and sol.steps:
-        mass = sol.measures[0].mass
-        drift = max_of(abs(s.mass - mass) / mass for s in sol.steps)
-        yield bound("mass", "the geometry conserves mass", drift, 1e-9)
-    infinite = sum(not np.isfinite(s.energy) for s in sol.steps)
-    yield bound("finite", "every energy is finite", infinite)
-    yield bound("clock", "the steps add up to the times", _clock_error(sol), 1e-12)
-    yield bound("kept", "saved measures and energies agree with the steps", _mismatch(sol), 1e-12)
-
-
-def _dissipation(sol: Trajectory) -> Iterator[Identity]:
-    """objective <= minimum + gap <= objective of staying put + gap, and energies fall.
-
-    Steps with a residual and no gap, stationary points and promised decreases, end no higher than
-    they began either, up to the rounding of the objective's terms.
-    """
-    known = [s for step in sol.steps for s in step.substeps if _held_down(s)]
-    excess = [
-        (s.objective - (s.baseline or 0.0) - abs(s.gap or 0.0)) / max(_magnitude(s), 1e-300)
-        for s in known
-    ]
-    if excess:
-        statement = "F(mu_+) + D^2/(2 tau) <= F(mu) in every sub-step, up to its gap"
-        yield bound("dissipation", statement, max_of(excess), DISSIPATION)
-
-
-def _held_down(s: SubstepRecord) -> bool:
-    """Whether a sub-step says where it started and claims not to end above that."""
-    if s.baseline is None or not s.baseline < np.inf:
-        return False
-    if s.gap is not None:
-        return True
-    return s.residual is not None and s.claim in (None, "STATIONARY", "DECREASES")
-
-
-def _magnitude(s: SubstepRecord) -> float:
-    """The size of an objective, of which an energy distance near 0 is what large terms leave."""
-    rounding = s.info.get("rounding", 0.0)
-    known = float(rounding) if isinstance(rounding, (int, float)) else 0.0
-    return max(abs(s.objective), abs(s.baseline or 0.0), known / DISSIPATION)
-
-
-def _clock_error(sol: Trajectory) -> float:
-    """Relative disagreement of the recorded times and step lengths."""
-    times = np.array([sol.times[0], *(s.time for s in sol.steps)])
-    lengths = np.array([s.tau for s in sol.steps])
-    wrong = any(s.index != i for i, s in enumerate(sol.steps, 1)) or sol.times[-1] != times[-1]
-    error = max_of(np.abs(np.diff(times) - lengths)) / max(1.0, float(times[-1]))
-    return float(np.inf if wrong else error)
-
-
-def _mismatch(sol: Trajectory) -> float:
-    """Relative disagreement of what was saved with the records of the steps at those times."""
-    if not len(sol.times) == len(sol.measures) == len(sol.energies):
-        return float(np.inf)
-    known = {s.time: s for s in sol.steps}
-    errors = []
-    for t, mu, energy in zip(sol.times[1:], sol.measures[1:], sol.energies[1:], strict=True):
-        step = known.get(float(t))
-        if step is None:
-            return float(np.inf)
-        errors.append(abs(mu.mass - step.mass) / step.mass)
-        errors.append(0.0 if energy == step.energy else float(np.inf))
-    return max_of(errors)

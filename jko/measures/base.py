@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import InvalidMeasure, InvalidType, Unsupported
+from jko.html import card, curve
+from jko.later import draw
 from jko.measures.plain import to_dict
 from jko.validation import Array, Mask, ReadOnly, shown
 
@@ -38,6 +40,20 @@ class Measure(ReadOnly, ABC):
             A measure from outside jko.
         """
         return to_dict(self)
+
+    def plot(self, ax: Any = None, **options: Any) -> Any:
+        """Draw the measure; see `jko.plot.measure`."""
+        return draw("measure", self, ax, **options)
+
+    def _html_rows(self) -> list[tuple[str, object]]:
+        """The figures a notebook shows."""
+        mean = np.array2string(np.asarray(self.mean), precision=4, threshold=6, separator=", ")
+        return [("dim", self.dim), ("mass", float(self.mass)), ("mean", mean)]
+
+    def _repr_html_(self) -> str:
+        profile = getattr(self, "density", None)  # of a density on a grid
+        picture = curve(profile.tolist()) if profile is not None and self.dim == 1 else ""
+        return card(type(self).__name__, self._html_rows(), picture)
 
 
 class Discrete(Measure):
@@ -95,6 +111,9 @@ class Discrete(Measure):
     def ess(self) -> float:
         """Effective sample size, (sum w)^2 / sum w^2."""
         return self.mass**2 / float(self.weights @ self.weights)
+
+    def _html_rows(self) -> list[tuple[str, object]]:
+        return [("atoms", self.n), *super()._html_rows(), ("ess", float(self.ess))]
 
     def expect(self, f: Callable[[Array], ArrayLike]) -> Any:
         """Integral of a vectorised function `f`: (n, d) -> (n, ...); not normalised."""

@@ -1,7 +1,8 @@
 """Figures in one style: particles over data, densities, decay curves, animations.
 
-Needs matplotlib (`pip install 'jko[demo]'`). Figures are made without pyplot: no display, no
-global state; they are written with `save`, flows also with `animate`.
+Needs matplotlib (`pip install 'jko[demo]'`). `figure` makes figures without pyplot: no display, no
+global state; they are written with `save`, flows also with `animate`. What `.plot()` of a measure,
+a result or a flow draws without axes of yours is a pyplot figure, which notebooks display.
 """
 
 try:
@@ -15,6 +16,8 @@ except ImportError as error:
 from jko.plot.animation import animate
 from jko.plot.drawing import decay, density, particles, points
 from jko.plot.files import folder, save
+from jko.plot.moving import FlowAnimation, animation
+from jko.plot.objects import measure, result, trajectory
 from jko.plot.style import COLORS, DASHES, FAINT, INK, MUTED, STYLE, figure, finish, styled
 
 __all__ = [
@@ -34,4 +37,9 @@ __all__ = [
     "folder",
     "save",
     "animate",
+    "animation",
+    "FlowAnimation",
+    "measure",
+    "result",
+    "trajectory",
 ]

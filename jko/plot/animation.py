@@ -91,7 +91,7 @@ def animate(
         canvas.draw()
         pictures.append(Image.fromarray(np.array(canvas.buffer_rgba())[..., :3]))
     with writing(target):
-        _write_gif(pictures, target, seconds)
+        write_gif(pictures, target, seconds)
     return target
 
 
@@ -142,7 +142,7 @@ def _scene(shown: Sequence[Any], vmax: float | None, drawing: Any) -> Callable[.
     return field
 
 
-def _write_gif(pictures: Sequence[Any], target: Path, seconds: float) -> None:
+def write_gif(pictures: Sequence[Any], target: Path, seconds: float) -> None:
     """One palette for all frames: colours keep their meaning, and files are half as large."""
     used = {color for p in pictures for _, color in p.getcolors(p.width * p.height)}
     sheet = Image.fromarray(np.array([sorted(used)], dtype=np.uint8))

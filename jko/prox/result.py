@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from jko.html import card
+from jko.later import draw
 from jko.measures.base import Measure
 from jko.prox.stated import Claim
 from jko.status import Status
@@ -87,6 +89,16 @@ class StepResult:
         None without a gap or a baseline; inf where the step gained nothing.
         """
         return resolution(self.gap, self.objective, self.baseline)
+
+    def plot(self, ax: Any = None, **options: Any) -> Any:
+        """Draw the new measure, with the verdict as title; see `jko.plot.result`."""
+        return draw("result", self, ax, **options)
+
+    def _repr_html_(self) -> str:
+        names = ("energy", "sqdistance", "gap", "allowed", "bias", "residual", "resolution")
+        rows = [(name, getattr(self, name)) for name in names]
+        counts = [("iterations", self.iterations), ("seconds", self.seconds)]
+        return card("StepResult", [("verdict", self.message), *rows, *counts])
 
     def __repr__(self) -> str:
         evidence = "gap" if self.gap is not None else "residual"

@@ -12,7 +12,8 @@ from jko import reference
 from jko.energies import KL
 from jko.errors import InvalidArgument
 from jko.flows.driver import flow
-from jko.flows.splitting import Scheme, split_step
+from jko.flows.plan import Scheme
+from jko.flows.splitting import split_step
 from jko.geometries import Hellinger, SphericalHellinger, Wasserstein
 from jko.geometries.base import GeometrySum
 from jko.identity import Identity

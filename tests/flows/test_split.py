@@ -6,7 +6,7 @@ from flow_cases import KERNEL, Noisy, same_bits, well_energy
 from generators import measures
 
 import jko
-from jko.flows.splitting import Scheme
+from jko.flows.plan import Scheme
 
 MU = measures.particles(17, seed=1)
 PI = measures.particles(21, seed=2, shift=1.0)

@@ -6,7 +6,7 @@ from generators import measures
 
 import jko
 from jko import reference
-from jko.flows.splitting import Scheme
+from jko.flows.plan import Scheme
 
 W = jko.Wasserstein()
 ALL = [(s, c) for s in ("lie", "strang") for c in ("implicit", "midpoint")]

@@ -6,7 +6,7 @@ from test_orders import assert_order, final
 
 import jko
 from jko import reference
-from jko.flows.splitting import Scheme
+from jko.flows.plan import Scheme
 
 W = jko.Wasserstein()
 GRID = jko.Grid(-4.0, 5.0, 120)

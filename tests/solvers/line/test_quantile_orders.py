@@ -6,7 +6,7 @@ from line_cases import WELL, W, affine, profile
 
 import jko
 from jko import reference
-from jko.flows.splitting import Scheme
+from jko.flows.plan import Scheme
 from jko.solvers import Quantile
 
 TAUS = (0.1, 0.05, 0.025)

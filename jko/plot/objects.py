@@ -1,0 +1,294 @@
+"""What `.plot()` draws: measures of every kind, results of steps, whole flows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.artist import Artist
+from matplotlib.colors import Normalize
+
+from jko.errors import InvalidArgument, Unsupported
+from jko.flows.splitting import SplitResult
+from jko.flows.trajectory import Trajectory
+from jko.measures.atoms import Histogram
+from jko.measures.base import Discrete, Measure
+from jko.measures.gaussian import Gaussian, GaussianMixture
+from jko.measures.grid import Grid, GridDensity
+from jko.plot.animation import evenly
+from jko.plot.drawing import decay, density, particles
+from jko.plot.style import COLORS, FAINT, MUTED, finish, styled
+from jko.prox.result import StepResult
+from jko.validation import Array, instance, positive_int
+
+#: Standard deviations of a Gaussian that its picture reaches to; less than .3 % lie outside.
+REACH = 3.0
+#: Points of the curve, and of each axis of the image, of a Gaussian.
+FINE, COARSE = 400, 160
+#: Width over height up to which an image keeps the proportions of its axes.
+SLIM = 4.0
+
+
+def axes_for(ax: Any, size: tuple[float, float] = (5.0, 4.0)) -> Any:
+    """The axes handed in, or those of a new pyplot figure, which notebooks and `show` display."""
+    if ax is None:
+        from matplotlib import pyplot
+
+        return pyplot.figure(figsize=size, layout="constrained").add_subplot()
+    if not hasattr(ax, "add_artist"):
+        raise InvalidArgument(
+            f"ax got a {type(ax).__name__}; pass matplotlib axes, such as those of plt.subplots()"
+        )
+    return ax
+
+
+@styled
+def measure(
+    mu: Measure, ax: Any = None, *, color: str = COLORS[0], label: str | None = None, **drawing: Any
+) -> list[Artist]:
+    """Draw a measure: densities as curve or image, atoms by weight, Gaussians by their density.
+
+    Of more than two dimensions the first two are drawn: the marginal of densities and Gaussians,
+    the coordinates of atoms.
+
+    Parameters
+    ----------
+    mu : Measure
+    ax : matplotlib axes, optional
+        By default those of a new figure.
+    color, label
+        Of curves and markers.
+    drawing
+        `vmax` of an image; `area` of markers in square points.
+
+    Returns
+    -------
+    list of matplotlib artists
+    """
+    instance(mu, Measure, "mu", "pass a measure such as jko.GridDensity")
+    alone, ax = ax is None, axes_for(ax)
+    if isinstance(mu, (Gaussian, GaussianMixture)):
+        mu = on_grid(mu, *reach([mu]))
+    if isinstance(mu, GridDensity):
+        return _field(ax, marginal(mu), color, label, alone, drawing)
+    if isinstance(mu, Discrete):
+        return _atoms(ax, mu, color, label, drawing)
+    raise Unsupported(f"no picture of a {type(mu).__name__}; draw a density, atoms or a Gaussian")
+
+
+def reach(measures: Sequence[Measure]) -> tuple[Array, Array]:
+    """A box (d,), (d,) of the first one or two coordinates that holds what is to be seen."""
+    low, high = [], []
+    for mu in measures:
+        if isinstance(mu, (Gaussian, GaussianMixture)):
+            _, means, covs = mu.components
+            wide = REACH * np.sqrt(np.diagonal(covs, axis1=1, axis2=2))
+            low.append((means - wide).min(axis=0)[:2])
+            high.append((means + wide).max(axis=0)[:2])
+        elif isinstance(mu, GridDensity):
+            low.append(mu.grid.lower[:2])
+            high.append(mu.grid.upper[:2])
+        elif isinstance(mu, Discrete):
+            x = mu.points[mu.weights > 0, :2]
+            pad = 0.05 * (x.max(axis=0) - x.min(axis=0)).max() or 1.0
+            low.append(x.min(axis=0) - pad)
+            high.append(x.max(axis=0) + pad)
+    return np.min(low, axis=0), np.max(high, axis=0)
+
+
+def on_grid(mu: Gaussian | GaussianMixture, low: Array, high: Array) -> GridDensity:
+    """The marginal of the first one or two coordinates on a grid over a box."""
+    weights, means, covs = mu.components
+    k = min(mu.dim, 2)
+    seen = GaussianMixture(means[:, :k], covs[:, :k, :k], weights)
+    grid = Grid(low, high, [FINE] if k == 1 else [COARSE, COARSE])
+    values = np.exp(seen.log_density_at(grid.points)).reshape(grid.shape)
+    return GridDensity.from_density(values, grid)
+
+
+def marginal(rho: GridDensity) -> GridDensity:
+    """The density of the first two coordinates."""
+    grid = rho.grid
+    if grid.dim <= 2:
+        return rho
+    flat = Grid(grid.lower[:2], grid.upper[:2], grid.shape[:2])
+    return GridDensity(flat, rho.weights.reshape(*grid.shape[:2], -1).sum(axis=2).ravel())
+
+
+def _field(
+    ax: Any, rho: GridDensity, color: str, label: str | None, bar: bool, drawing: Any
+) -> list[Artist]:
+    """A curve or an image; an image on axes of its own gets a colour bar."""
+    if rho.dim == 1:
+        drawn = density(ax, rho, color=color, label=label, **_only(drawing, "fill", "style"))
+        finish(ax, xlabel="x", ylabel="density")
+        ax.set_ylim(bottom=0)
+        return [drawn]
+    drawn = density(ax, rho, label=label, **_only(drawing, "vmax"))
+    sides = rho.grid.upper - rho.grid.lower
+    ax.set(xlabel="x", ylabel="y", aspect="auto" if sides.max() > SLIM * sides.min() else "equal")
+    if bar:
+        ax.figure.colorbar(drawn, ax=ax, label="density", shrink=0.8)
+    return [drawn]
+
+
+def _atoms(ax: Any, mu: Discrete, color: str, label: str | None, drawing: Any) -> list[Artist]:
+    """Stems on the line, markers by weight in the plane."""
+    charged = mu.weights > 0
+    if mu.dim == 1:
+        x, w = mu.points[charged, 0], mu.weights[charged]
+        width = float(np.clip(300 / len(x), 0.5, 1.8))
+        lines = ax.vlines(x, 0, w, color=color, lw=width, label=label, alpha=0.8)
+        finish(ax, xlabel="x", ylabel="weight")
+        ax.set_ylim(0, max(float(ax.get_ylim()[1]), 1.05 * float(w.max())))
+        return [lines]
+    flat = Histogram(mu.points[:, :2], mu.weights)
+    before = len(ax.collections)
+    particles(ax, flat, color=color, label=label, **_only(drawing, "area", "data"))
+    names = ("x", "y") if mu.dim == 2 else ("$x_1$", f"$x_2$ (of {mu.dim})")
+    ax.set(xlabel=names[0], ylabel=names[1])
+    return list(ax.collections[before:])
+
+
+def _only(drawing: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The options of one kind of picture; those of another are no error, unknown ones are."""
+    unknown = set(drawing) - {"vmax", "fill", "style", "area", "data"}
+    if unknown:
+        raise InvalidArgument(f"plot got {sorted(unknown)}; it takes vmax, fill, style, area, data")
+    return {name: value for name, value in drawing.items() if name in names}
+
+
+@styled
+def result(res: StepResult | SplitResult, ax: Any = None, **drawing: Any) -> list[Artist]:
+    """The new measure of a step; the title says whether it is certified, and the energy.
+
+    Parameters
+    ----------
+    res : StepResult or SplitResult
+    ax : matplotlib axes, optional
+    drawing
+        As in `jko.plot.measure`.
+    """
+    instance(res, (StepResult, SplitResult), "res", "pass the result of jko.step")
+    drawn = measure(res.measure, ax, **drawing)
+    axes: Any = drawn[0].axes
+    last = res.substeps[-1] if isinstance(res, SplitResult) else res
+    word = last.claim.noun if res.success else res.status.name.lower().replace("_", " ")
+    axes.set_title(f"{word} by {last.solver}, F = {res.energy:.4g}")
+    return drawn
+
+
+@styled
+def trajectory(
+    sol: Trajectory, ax: Any = None, *, figure: Any = None, shots: int | None = None, **drawing: Any
+) -> list[Artist]:
+    """A flow: measures along it, and the energy of every step.
+
+    Parameters
+    ----------
+    sol : Trajectory
+    ax : matplotlib axes, optional
+        Draw the measures alone, on these axes, over one another; later ones are brighter.
+    figure : matplotlib figure, optional
+        Where to draw the whole; by default a new one.
+    shots : int, optional
+        How many measures, evenly spread over the time: by default 6 curves or 3 images.
+    drawing
+        As in `jko.plot.measure`.
+    """
+    instance(sol, Trajectory, "sol", "pass the result of jko.flow")
+    seen = [picture(mu, reach(sol.measures)) for mu in sol.measures]
+    images = seen[0].dim >= 2 and isinstance(seen[0], GridDensity)
+    most = positive_int(shots, "shots") if shots is not None else (3 if images else 6)
+    chosen = evenly(sol.times, most) if most > 1 else [len(sol) - 1]
+    if ax is not None:
+        chosen = chosen[-1:] if images else chosen
+        return _overlay(axes_for(ax), sol, seen, chosen, drawing)
+    if figure is None:
+        from matplotlib import pyplot
+
+        size = (3.2 * len(chosen) + 3.6, 3.4) if images else (9.0, 3.6)
+        figure = pyplot.figure(figsize=size, layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)  # inches: labels stay apart
+    if not hasattr(figure, "subplots"):
+        raise InvalidArgument(f"figure got a {type(figure).__name__}; pass a matplotlib figure")
+    panels = np.atleast_1d(figure.subplots(1, len(chosen) + 1 if images else 2))
+    if images:
+        drawn = _series(panels[:-1], sol, seen, chosen, drawing)
+    else:
+        drawn = _overlay(panels[0], sol, seen, chosen, drawing)
+    return drawn + _energies(panels[-1], sol)
+
+
+def picture(mu: Measure, box: tuple[Array, Array]) -> Discrete:
+    """A measure in the form that is drawn, on one box for all."""
+    if isinstance(mu, (Gaussian, GaussianMixture)):
+        return on_grid(mu, *box)
+    if isinstance(mu, GridDensity):
+        return marginal(mu)
+    instance(mu, Discrete, "sol.measures", "plot draws densities, atoms and Gaussians")
+    assert isinstance(mu, Discrete)
+    return mu
+
+
+def _overlay(
+    ax: Any, sol: Trajectory, seen: Sequence[Discrete], chosen: Sequence[int], drawing: Any
+) -> list[Artist]:
+    """Measures over one another, from dark to bright; the colours are explained by a bar."""
+    norm = Normalize(float(sol.times[0]), float(sol.times[-1]) or 1.0)
+    colors, drawn = colormaps["viridis"], list[Artist]()
+    for k in chosen:
+        shade = colors(0.9 * norm(sol.times[k]))
+        drawn += measure(seen[k], ax, color=shade, label=f"t = {sol.times[k]:.3g}", **drawing)
+    if isinstance(seen[0], GridDensity) and seen[0].dim == 2:
+        ax.set_title(f"t = {sol.times[chosen[-1]]:.3g}")
+        return drawn
+    if seen[0].dim >= 2:
+        (a, b), (c, d) = reach(sol.measures)
+        ax.set(xlim=(a, c), ylim=(b, d))
+    legend = ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), handlelength=1.0)
+    for handle in legend.legend_handles:
+        if hasattr(handle, "set_sizes"):
+            handle.set_sizes([30.0])
+    return drawn
+
+
+def _series(
+    panels: Any, sol: Trajectory, seen: Sequence[Discrete], chosen: Sequence[int], drawing: Any
+) -> list[Artist]:
+    """Images side by side, in the same colours."""
+    fields = [seen[k] for k in chosen]
+    top = max(float(mu.density.max()) for mu in fields if isinstance(mu, GridDensity))
+    drawn = list[Artist]()
+    for ax, k, mu in zip(panels, chosen, fields, strict=True):
+        drawn += measure(mu, ax, **{"vmax": top, **drawing})
+        ax.set_title(f"t = {sol.times[k]:.3g}")
+        if ax is not panels[0]:
+            ax.set_ylabel("")
+            ax.tick_params(labelleft=False)
+    image = drawn[-1]
+    panels[0].figure.colorbar(image, ax=list(panels), label="density", shrink=0.8)
+    return drawn
+
+
+def _energies(ax: Any, sol: Trajectory) -> list[Artist]:
+    """The energy of every step; on a logarithmic scale where it falls by orders towards zero."""
+    values = np.array([sol.energies[0], *(s.energy for s in sol.steps)])
+    decay(ax, sol, colors=(COLORS[1],))
+    positive = values[values > 0]
+    if len(positive) < len(values) or positive.max() < 20 * positive.min():
+        ax.set_yscale("linear")
+    missed = [s for s in sol.steps if not s.success]
+    drawn = list(ax.lines)
+    if missed:
+        marks = ax.scatter(
+            [s.time for s in missed], [s.energy for s in missed], color=MUTED, marker="x",
+            label="not certified", zorder=3,
+        )  # fmt: skip
+        ax.legend(loc="best")
+        drawn.append(marks)
+    ax.axvline(float(sol.times[0]), color=FAINT, lw=0.6, zorder=0)
+    ax.set_title("energy")
+    return drawn
