@@ -14,6 +14,7 @@ from jko.energies.potential import Potential
 from jko.errors import InvalidArgument
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
+from jko.measures.base import Discrete
 from jko.solvers.step import step
 from jko.validation import Array
 
@@ -115,7 +116,8 @@ class Ascent:
             self.origin, energy, Wasserstein(rate=self.rate), 0.5 / gamma,
             tol=0.1 * self.tol * min(1.0, 1 / (2 * price)), warm=shift, throw=False,
         )  # fmt: skip
-        polished = found.measure.points - self.origin.points  # type: ignore[attr-defined]
+        assert isinstance(found.measure, Discrete)
+        polished = found.measure.points - self.origin.points
         if self._gain(polished, price).sum() >= self._gain(shift, price).sum():
             shift = polished
         self.last = shift

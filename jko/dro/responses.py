@@ -14,6 +14,7 @@ from jko.errors import Unsupported
 from jko.geometries.divergence import Divergence
 from jko.geometries.mmd import MMD
 from jko.geometries.wasserstein import MAX_PAIRS, Wasserstein
+from jko.measures.base import Discrete
 from jko.numerics.exact_transport import square_costs
 from jko.numerics.partners import best_partners
 from jko.prox.result import StepResult
@@ -54,7 +55,8 @@ class StepResponse:
         found = self._step(tau)
         self.warm = found.warm
         cost = found.sqdistance / 2 if divergence else found.sqdistance
-        weights = found.measure.weights  # type: ignore[attr-defined]
+        assert isinstance(found.measure, Discrete)
+        weights = found.measure.weights
         slack = np.inf if found.gap is None else max(found.gap, 0.0)
         return Response(weights, float(weights @ self.stated.loss), cost, slack)
 

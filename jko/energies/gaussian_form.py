@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
@@ -249,9 +250,16 @@ class GaussianForm:
         return float(np.sqrt(total))
 
 
-def gaussian_form(energy: object, reason: str = "") -> GaussianForm:
+class HasGaussianForm(Protocol):
+    """An energy, as far as its form on Gaussian measures goes."""
+
+    def gaussian_form(self) -> GaussianForm:
+        """F as a function of mean and covariance."""
+
+
+def gaussian_form(energy: HasGaussianForm, reason: str = "") -> GaussianForm:
     """The Gaussian form of an energy, or `Unsupported`."""
-    form = energy.gaussian_form()  # type: ignore[attr-defined]
+    form = energy.gaussian_form()
     if not isinstance(form, GaussianForm):
         raise Unsupported(f"{energy!r} has no form on Gaussian measures{reason}")
     return form

@@ -105,8 +105,7 @@ class WassersteinFisherRao(Geometry):
         return unit * solved.lower, unit * solved.upper
 
     def _sqdistance(self, a: Measure, b: Measure) -> float:
-        shared = isinstance(a, Discrete) and a.same_support(b)
-        if shared and np.array_equal(a.weights, b.weights):  # type: ignore[attr-defined]
+        if isinstance(a, Discrete) and isinstance(b, Discrete) and _same(a, b):
             return 0.0
         return 4 / self.beta * self.solve(a, b)[0].upper
 
@@ -191,3 +190,8 @@ def _semi_couplings(
     before = np.concatenate([before, mu[alone], np.zeros(newborn.size)])
     after = np.concatenate([after, np.zeros(alone.size), nu[newborn]])
     return i, j, before, after
+
+
+def _same(a: Discrete, b: Discrete) -> bool:
+    """Whether two measures are one, atom by atom."""
+    return a.same_support(b) and np.array_equal(a.weights, b.weights)

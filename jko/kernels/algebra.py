@@ -72,12 +72,16 @@ class _Compound(RadialKernel):
     def _combine_derivative(self, values: Sequence[Array], slopes: Sequence[Array]) -> Array:
         raise NotImplementedError
 
+    @property
+    def _radial_parts(self) -> list[RadialKernel]:
+        return [p for p in self.parts if isinstance(p, RadialKernel)]
+
     def profile(self, sq: Array) -> Array:
-        return self._combine([p.profile(sq) for p in self.parts])  # type: ignore[attr-defined]
+        return self._combine([p.profile(sq) for p in self._radial_parts])
 
     def slope(self, sq: Array) -> Array:
-        slopes = [p._slope(sq) for p in self.parts]  # type: ignore[attr-defined]
-        values = [p.profile(sq) for p in self.parts]  # type: ignore[attr-defined]
+        slopes = [p._slope(sq) for p in self._radial_parts]
+        values = [p.profile(sq) for p in self._radial_parts]
         return self._combine_derivative(values, slopes)
 
     def _gram(self, x: Array, y: Array) -> Array:

@@ -20,6 +20,7 @@ from jko.geometries.hellinger import Hellinger
 from jko.geometries.mmd import MMD
 from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.geometries.wasserstein import Wasserstein
+from jko.kernels import Kernel
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
 from jko.measures.grid import GridDensity
@@ -91,6 +92,12 @@ class ProxProblem(Stated):
     def step(self) -> float:
         """Effective step length: tau times the rate of the geometry."""
         return self.tau * self.geometry.rate
+
+    @property
+    def metric_kernel(self) -> Kernel:
+        """The kernel of an MMD step."""
+        assert isinstance(self.geometry, MMD)
+        return self.geometry.kernel
 
     @property
     def discrete(self) -> Discrete:

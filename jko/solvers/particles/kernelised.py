@@ -175,8 +175,8 @@ class KernelisedStep(Neighbour):
         x, w = mu.points, mu.weights
         out = np.zeros_like(x)
         for c, term in self.problem.energy.terms:
-            if _stein((c, term)):
-                score = term.target.score(x)  # type: ignore[attr-defined]
+            if isinstance(term, KL) and isinstance(term.target, DENSITIES):
+                score = term.target.score(x)
                 # grad_y k(x, y) = -grad_x k(x, y): the particles push each other apart.
                 out += c * (
                     self.kernel.apply(x, x, w[:, None] * score)

@@ -98,7 +98,7 @@ class Stationary(Neighbour):
 
     def objective(self, nu: Any) -> float:
         """F(nu) + sum w |x - x'|^2 / (2 tau), by the matching of particles to themselves."""
-        moved = nu.points - self.problem.previous.points  # type: ignore[attr-defined]
+        moved = nu.points - self.problem.discrete.points
         cost = float(nu.weights @ (moved**2).sum(axis=1))
         return self.problem.energy.value(nu) + cost / (2 * self.problem.step)
 
@@ -122,7 +122,7 @@ class Stationary(Neighbour):
 
     def _promise(self, nu: Particles) -> float:
         """The decrease of the objective that a quadratic model of curvature 1/step promises."""
-        moved = nu.points - self.problem.previous.points  # type: ignore[attr-defined]
+        moved = nu.points - self.problem.discrete.points
         force = self.problem.energy.wasserstein_gradient(nu) + moved / self.problem.step
         size = mean_size(nu.weights, force)
         return 0.5 * self.problem.step * size * size

@@ -287,7 +287,7 @@ def _recombine(
 
     if weights.size <= budget:
         return np.arange(weights.size), weights
-    kernel = problem.geometry.kernel  # type: ignore[attr-defined]
+    kernel = problem.metric_kernel
     factor = pivoted_cholesky(kernel, points, 1e-14, max_rank=4 * budget).factor
     kept = recombine(weights, kernel_features(factor, weights, budget - 1), budget)
     return kept.indices, kept.weights

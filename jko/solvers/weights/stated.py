@@ -107,7 +107,7 @@ class QuadraticStep(Neighbour):
     @cached_property
     def curvature(self) -> WeightForm:
         """The quadratic part of the whole objective."""
-        kernel = self.problem.geometry.kernel.positive()  # type: ignore[attr-defined]
+        kernel = self.problem.metric_kernel.positive()
         penalty = Quadratic(kernel, self.metric, 1 / self.problem.step)
         none = Separable(np.zeros(len(self.centre)))
         return WeightForm(none, self.form.quadratics) + WeightForm(none, (penalty,))
@@ -128,7 +128,7 @@ class QuadraticStep(Neighbour):
         For F = sum c/2 MMD^2(., pi_c) of the geometry's kernel and C = sum c, the least value of P
         is at least F(z) / (1 + C step), with equality for one target (formula M2).
         """
-        kernel = self.problem.geometry.kernel  # type: ignore[attr-defined]
+        kernel = self.problem.metric_kernel
         terms = self.problem.energy.terms
         same = all(isinstance(t, MMDEnergy) and t.kernel == kernel for _, t in terms)
         if not same or not self.open.all():
