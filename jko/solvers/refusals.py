@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from jko.energies.separable import Separable
 from jko.geometries.divergence import Divergence
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Histogram
@@ -12,19 +15,37 @@ from jko.prox.problem import ProxProblem
 def infeasible(problem: ProxProblem) -> str | None:
     """Why no weights within the bounds of the energy (and of a divergence) can be an answer."""
     closing = isinstance(problem.geometry, Divergence)
-    ceiling = (problem.total_form if closing else problem.form).separable.ceiling
+    form = problem.total_form if closing else problem.form
+    ceiling = form.separable.ceiling
     if not (ceiling > 0).any():
         who = "the energy"
         if closing and (problem.form.separable.ceiling > 0).any():
             who = f"the energy and {problem.geometry!r}, which closes the empty atoms, together"
         verb = "forbids" if who == "the energy" else "forbid"
         return f"{who} {verb} every atom of the measure; leave one open at least"
+    torn = contradiction(form.separable)
+    if torn is not None:
+        return torn
     capacity, mass = float(ceiling.sum()), problem.previous.mass
     if problem.geometry.conserves_mass and capacity < mass * (1 - 1e-12):
         return (
             f"the energy lets the atoms carry {capacity:.6g} in all, less than the mass {mass:.6g}"
             " the step must keep; relax its upper bounds or walls, or free the mass"
         )
+    return None
+
+
+def contradiction(separable: Separable) -> str | None:
+    """Why the objective is infinite everywhere: an atom must carry weight and cannot."""
+    closed = separable.ceiling == 0
+    for p, c in separable.powers.items():
+        stuck = closed & (c > 0)
+        if p <= 0 and stuck.any():
+            return (
+                f"the objective is infinite: atom {int(np.argmax(stuck))} must carry weight"
+                f" (power p = {p:g}) but is closed by a wall, a bound or a divergence with p >= 1;"
+                " drop one of the two terms, or make the measures charge the same atoms"
+            )
     return None
 
 

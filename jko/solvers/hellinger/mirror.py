@@ -61,7 +61,7 @@ class Mirror(ProxSolver):
             return f"a {type(problem.previous).__name__} has no weights on a fixed support"
         if problem.form.quadratics:
             return "Mirror takes separable energies only; WeightNewton takes quadratic terms"
-        return infeasible(problem) or contradiction(problem.total_form.separable)
+        return infeasible(problem)
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         separable, previous = problem.total_form.separable, problem.discrete
@@ -78,20 +78,6 @@ class Mirror(ProxSolver):
             raise Breakdown(Status.BROKEN, "the step removes all mass, and a measure needs some")
         info = {} if mass is None else {"multiplier": lam}
         return Answer(previous.with_weights(weights), problem, count, dual=lam, warm=lam, info=info)
-
-
-def contradiction(separable: Separable) -> str | None:
-    """Why the objective is infinite everywhere: an atom must carry weight and cannot."""
-    closed = separable.ceiling == 0
-    for p, c in separable.powers.items():
-        stuck = closed & (c > 0)
-        if p <= 0 and stuck.any():
-            return (
-                f"the objective is infinite: atom {int(np.argmax(stuck))} must carry weight"
-                f" (power p = {p:g}) but is closed by a wall, a bound or a divergence with p >= 1;"
-                " drop one of the two terms, or make the measures charge the same atoms"
-            )
-    return None
 
 
 def softmax(h: Separable, mass: float | None) -> tuple[Array, float] | None:

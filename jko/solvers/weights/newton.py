@@ -17,7 +17,6 @@ from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
-from jko.solvers.hellinger.mirror import contradiction
 from jko.solvers.hellinger.spherical import half_angle_root
 from jko.solvers.refusals import infeasible
 from jko.solvers.weights.barrier import BarrierStatus
@@ -72,9 +71,7 @@ class WeightNewton(ProxSolver):
                 f"{previous.n} atoms exceed its limit of {limit}: the Newton systems would not fit;"
                 " use a coarser grid or fewer atoms"
             )
-        # Of the penalties only a divergence closes atoms.
-        total = problem.total_form if isinstance(geometry, Divergence) else form
-        return infeasible(problem) or contradiction(total.separable)
+        return infeasible(problem)
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         if isinstance(problem.geometry, SphericalHellinger):

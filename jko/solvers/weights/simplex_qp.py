@@ -220,7 +220,8 @@ def _quadratic_program(stated: QuadraticStep, rows: Array | None, controls: Cont
         around = {"centre": stated.centre[inside], "floor": stated.floor if short else -np.inf}
     if rows is None:
         points = stated.problem.discrete.points[inside]
-        coarse = _COARSE * controls.tol * stated.problem.unit / (scale * (mass or 1.0))
+        typical = stated.problem.previous.mass if mass is None else mass
+        coarse = _COARSE * controls.tol * stated.problem.unit / (scale * typical**2)
         columns, share = pivoted_cholesky(kernel, points, coarse).factor, 1.0
     else:
         columns, share = rows.T if inside.all() else rows[:, inside].T, 1.0 - SHARE

@@ -1,0 +1,193 @@
+"""Energies by plain formulas on weights, in extended precision, and the engine's in any unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+import jko
+
+LONG = np.longdouble
+
+
+class Units(NamedTuple):
+    """Masses, lengths and energies per unit of the drawn problem (formula B2)."""
+
+    M: float = 1.0
+    L: float = 1.0
+    c: float = 1.0
+
+
+HOME = Units()
+
+
+@dataclass
+class Space:
+    """A fixed support in the drawn units.
+
+    `kind` is "histogram", "particles" or "grid"; `volume` the size of a cell, 1 off grids.
+    """
+
+    kind: str
+    points: np.ndarray
+    grid: tuple | None = None
+    volume: float = 1.0
+
+    @property
+    def size(self):
+        return len(self.points)
+
+    @property
+    def dim(self):
+        return self.points.shape[1]
+
+    def measure(self, weights, u=HOME):
+        """The engine's measure with these weights, in units u."""
+        if self.kind == "grid":
+            lower, upper, shape = self.grid
+            grid = jko.Grid(u.L * lower, u.L * upper, shape)
+            return jko.GridDensity(grid, u.M * weights)
+        make = jko.Histogram if self.kind == "histogram" else jko.Particles
+        return make(u.L * self.points, u.M * weights)
+
+    def squares(self):
+        """|x - y|^2 between all atoms, extended precision."""
+        x = self.points.astype(LONG)
+        return ((x[:, None] - x) ** 2).sum(axis=2)
+
+
+def psi(p, w, m):
+    """The terms of D_p(w | m) atom by atom (3, n), with those of the mass."""
+    w, m = w.astype(LONG), np.asarray(m, dtype=LONG)
+    zero, full = 0 * w, m > 0
+    with np.errstate(all="ignore"):
+        if p == 1:
+            terms = np.where(w > 0, w * (np.log(w) - np.log(m)), 0), -w, m
+            return np.where(full, terms, np.where(w > 0, np.inf, zero))
+        if p == 0:
+            terms = m * np.log(m), np.where(w > 0, -m * np.log(w), np.inf), w - m
+            return np.where(full, terms, [w, zero, zero])
+        q = LONG(p)
+        terms = m ** (1 - q) * w**q / (q * (q - 1)), -w / (q - 1), m / q
+        empty = w / (1 - q) if p < 1 else np.where(w > 0, np.inf, zero)
+        return np.where(full, terms, [empty, zero, zero])
+
+
+def psi_slope(p, w, m):
+    """phi_p'(w/m), atom by atom."""
+    w, m = w.astype(LONG), np.asarray(m, dtype=LONG)
+    with np.errstate(all="ignore"):
+        if p == 1:
+            return np.where(m > 0, np.log(w) - np.log(m), np.inf)
+        q = LONG(p)
+        full = ((w / m) ** (q - 1) - 1) / (q - 1)
+        return np.where(m > 0, full, 1 / (1 - q) if p < 1 else np.inf)
+
+
+@dataclass
+class Term:
+    """One energy: its terms (k, n) or (n,), its slope, and the engine's own in units u."""
+
+    name: str
+    formula: object
+    slope: object
+    make: object
+    gram: object = None  # quadratic: 1/2 (w - centre)' gram (w - centre)
+    centre: object = None
+    ceiling: object = np.inf
+    logs: float = 0.0  # entropy: its value shifts by logs * log(M / L^d) * mass
+
+
+def gaussian(squares, bandwidth):
+    return np.exp(-squares / (2 * LONG(bandwidth) ** 2))
+
+
+def _target(rng, space, mass):
+    n = space.size
+    target = rng.exponential(size=n) * 10.0 ** (rng.uniform(-14, 0, n) * (rng.random(n) < 0.3))
+    target[rng.random(n) < 0.15] = 0.0
+    if not target.any():
+        target[0] = 1.0
+    return target * (mass / target.sum())
+
+
+def potential(rng, space, mass):
+    v = rng.normal(size=space.size) * 10.0 ** rng.uniform(-2, 2)
+    return Term("V", lambda w: v.astype(LONG) * w, lambda w: v.astype(LONG) + 0 * w,
+                lambda u: u.c * jko.Potential(v))  # fmt: skip
+
+
+def divergence(rng, space, mass):
+    p = float(rng.choice([1.0, 1.0, 0.0, 0.0, 0.5, 1.5, 2.0, 3.0]))
+    target = _target(rng, space, mass * 10.0 ** (rng.uniform(-1, 1) * (rng.random() < 0.3)))
+    energy = {1.0: jko.KL, 0.0: jko.InclusiveKL}.get(p, lambda m: jko.PhiDivergence(m, p=p))
+    return Term(f"phi{p:g}", lambda w: psi(p, w, target), lambda w: psi_slope(p, w, target),
+                lambda u: u.c * energy(space.measure(target, u)))  # fmt: skip
+
+
+def entropy(rng, space, mass):
+    v = LONG(space.volume)
+
+    def formula(w):
+        with np.errstate(all="ignore"):
+            return np.where(w > 0, w * np.log(w / v), 0)
+
+    def slope(w):
+        with np.errstate(all="ignore"):
+            return np.log(w / v) + 1
+
+    return Term("ent", formula, slope, lambda u: u.c * jko.Entropy(), logs=1.0)
+
+
+def porous(rng, space, mass):
+    m, v = float(rng.choice([1.5, 2.0, 3.0])), LONG(space.volume)
+    d = space.dim if space.kind == "grid" else 0
+    scale = lambda u: u.c * u.M ** (1 - m) * u.L ** (d * (m - 1))
+    q = LONG(m)
+    size = LONG(10.0 ** rng.uniform(-2, 1) * (mass / (space.size * space.volume)) ** (1 - m))
+    return Term(f"pm{m:g}", lambda w: size * v * (w / v) ** q / (q - 1),
+                lambda w: size * q / (q - 1) * (w / v) ** (q - 1),
+                lambda u: float(size) * scale(u) * jko.PorousMedium(m))  # fmt: skip
+
+
+def box(rng, space, mass):
+    d = space.dim if space.kind == "grid" else 0
+    bound = mass * rng.uniform(1.05, 4.0) / space.size
+    make = lambda u: jko.BoxConstraint(bound / space.volume * u.M / u.L**d)
+    return Term("box", lambda w: 0 * w, lambda w: 0 * w, make, ceiling=bound)
+
+
+def mmd(rng, space, mass):
+    h, target = float(rng.choice([0.3, 1.0, 3.0])), _target(rng, space, mass)
+    gram = gaussian(space.squares(), h) / LONG(mass)
+    make = lambda u: (
+        u.c / (u.M * mass) * jko.MMDEnergy(space.measure(target, u), jko.kernels.Gaussian(h * u.L))
+    )
+    return quadratic("mmd", gram, target, make)
+
+
+def interaction(rng, space, mass):
+    h = float(rng.choice([0.5, 2.0]))
+    gram = gaussian(space.squares(), h) / LONG(mass)
+    make = lambda u: u.c / (u.M * mass) * jko.Interaction(jko.kernels.Gaussian(h * u.L))
+    return quadratic("inter", gram, np.zeros(space.size), make)
+
+
+def quadratic(name, gram, centre, make):
+    away = lambda w: w - centre.astype(LONG)
+    return Term(name, lambda w: away(w) @ gram * away(w) / 2, lambda w: gram @ away(w), make,
+                gram=gram, centre=centre)  # fmt: skip
+
+
+KINDS = (potential, divergence, divergence, entropy, porous, box, mmd, interaction)
+
+
+def draw(rng, space, mass):
+    """One or two random terms with random factors."""
+    found = []
+    for _ in range(int(rng.integers(1, 3))):
+        term = KINDS[rng.integers(len(KINDS))](rng, space, mass)
+        found.append((10.0 ** rng.uniform(-1, 1), term))
+    return found

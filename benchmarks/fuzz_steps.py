@@ -1,0 +1,35 @@
+"""Random small steps against rivals that share no code, each also in other units.
+
+OPENBLAS_NUM_THREADS=1 python benchmarks/fuzz_steps.py --problems 2500 --seed 0
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from _fuzz.checks import report, run
+
+QUICK = ["--problems", "60"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--problems", type=int, default=2500, help="problems to draw")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="number of the first problem")
+    parser.add_argument("--units", type=int, default=1, help="other units for each problem")
+    parser.add_argument("--rivals", type=float, default=1.0, help="share with an oracle")
+    args = parser.parse_args()
+    began = time.process_time()
+    tallies, faults = run(range(args.first, args.first + args.problems), args.seed, args.units,
+                          args.rivals)  # fmt: skip
+    print(report(tallies, faults))
+    spent = time.process_time() - began
+    print(f"{args.problems} problems from {args.first}, seed {args.seed}, {spent:.0f} CPU s")
+    return int(any(f.kind != "uncertified" for f in faults))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
