@@ -168,14 +168,13 @@ class QuadraticStep(Neighbour):
             return None, np.inf
         pull = self.curvature.quadratic_gradient(u)
         gradient = self.slope + self.penalty_slope + pull
-        low = float(gradient[self.open].min())
         noise = self._noise(pull)
-        gap = float(w[self.open] @ (gradient[self.open] - low))
-        # Rounding of the gradient acts on w and on the competitor, which has the same mass.
-        gap += 2 * mass * noise
+        # Rounding of the gradient acts on w and on the competitor, which sits on one atom.
+        low = float((gradient - noise)[self.open].min())
+        gap = float(w[self.open] @ (gradient + noise - low)[self.open])
         if self.floor > -np.inf:
             height = float(u @ (0.5 * (gradient + self.slope)))
-            above = height - self.floor + noise * float(np.abs(u).sum()) + EPS * abs(self.start)
+            above = height - self.floor + float(noise @ np.abs(u)) + EPS * abs(self.start)
             gap = blended_gap(gap, above)
         gap += (float(w.sum()) - mass) * low + ROUNDING * mass * abs(low)
         lam = median_multiplier(self.form.separable, gradient, w)
@@ -187,10 +186,9 @@ class QuadraticStep(Neighbour):
         pull = np.abs(self.form.quadratic_gradient(self.centre))
         return np.abs(self.form.separable.linear) + pull + np.abs(self.penalty_slope)
 
-    def _noise(self, pull: Array) -> float:
-        """What rounding may leave of any entry of the gradient."""
-        size = float((self._terms + np.abs(pull))[self.open].max())
-        return ROUNDING * size + product_noise(self.curvature, pull)
+    def _noise(self, pull: Array) -> Array:
+        """What rounding may leave of the entries of the gradient (n,)."""
+        return ROUNDING * (self._terms + np.abs(pull)) + product_noise(self.curvature, pull)
 
     def _moved(self, nu: Discrete) -> Array:
         if not nu.same_support(self.problem.discrete):
