@@ -8,11 +8,12 @@ from jko.energies.base import Energy
 from jko.errors import InvalidType
 from jko.geometries.base import Geometry
 from jko.measures.base import Measure
-from jko.measures.grid import GridDensity
+from jko.measures.grid import GridDensity, bent_paths
 from jko.prox.problem import ProxProblem
 from jko.solvers.back_and_forth.solver import BackAndForth
 from jko.solvers.back_and_forth.worth import moving_front
 from jko.solvers.base import ProxSolver
+from jko.solvers.dynamic.solver import Dynamic
 from jko.solvers.entropic.solver import Entropic
 from jko.solvers.finite_volume.solver import FiniteVolume
 from jko.solvers.finite_volume.worth import short_step
@@ -52,6 +53,15 @@ def atoms_of_their_own(problem: ProxProblem) -> str | None:
     return None
 
 
+def bent_with_sources(problem: ProxProblem) -> str | None:
+    """Steps with sources round obstacles or on periodic axes, which no other solver has."""
+    if problem.geometry.conserves_mass:
+        return "leaves steps that conserve mass to others; ask for it with Dynamic()"
+    if bent_paths(problem.previous) is None:
+        return "leaves boxes without obstacles and periodic axes to others; ask for it"
+    return None
+
+
 #: Solvers of energies in normal form, and of moving particles.
 _KNOWN: tuple[Rule, ...] = (
     Rule(ClosedForm()),
@@ -77,12 +87,14 @@ _KNOWN: tuple[Rule, ...] = (
     Rule(Entropic()),
     Rule(Entropic(debias=False)),
     Rule(UnbalancedScaling()),
+    Rule(Dynamic(slices=2), when=bent_with_sources),
     Rule(FiniteVolume()),
     Rule(TransportProgram()),
     Rule(Conic()),
     Rule(ExactFlow(), last=True),
     Rule(NaturalGradient(), last=True),
 )
+
 
 #: The order in which `auto` tries solvers: exact ones first, references later, and for energies
 #: known by their first variation alone successive models, stepped by the others.

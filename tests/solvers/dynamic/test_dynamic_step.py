@@ -59,6 +59,7 @@ def test_obstacles_with_sources() -> None:
     assert res.success
     assert not res.measure.weights[~grid.mask].any()
     assert res.objective < res.baseline
+    assert jko.solvers_for(rho, energy, geometry)[0].name == "Dynamic"
 
 
 def test_refusals() -> None:

@@ -12,6 +12,7 @@ from jko.solvers.dynamic.lower import conjugate, lower_bound, shares
 from jko.solvers.dynamic.problem import DynamicProblem, Metric, in_units
 from jko.solvers.dynamic.projection import Projection, Weights
 from jko.solvers.dynamic.prox import action_prox, local_prox
+from jko.solvers.dynamic.run import solve
 from jko.solvers.dynamic.upper import feasible
 
 WALL = np.ones((6, 5), dtype=bool)
@@ -163,3 +164,23 @@ def test_units_change_nothing() -> None:
     )
     u = np.linspace(0.5, 2, 5)
     assert 0.3 * in_units(h, 0.3).value(u) == pytest.approx(h.value(0.3 * u), rel=1e-13)
+
+
+@pytest.mark.parametrize("p", [1.5, 3.0])
+def test_other_powers_reach_the_quantile_cost(p: float) -> None:
+    """W_p^p on the line from sorted quantiles; the action less its bias comes close."""
+    n = 64
+    grid = jko.Grid([0], [1], [n])
+    x = grid.points[:, 0]
+    a, b = (np.exp(-((x - c) ** 2) / (2 * s**2)) for c, s in ((0.3, 0.06), (0.65, 0.09)))
+    a, b = a / a.mean(), b / b.mean()
+    t = (np.arange(20000) + 0.5) / 20000
+    edges = np.linspace(0, 1, n + 1)
+    first, second = (np.interp(t, np.append(0, np.cumsum(w)) / n, edges) for w in (a, b))
+    exact = float((np.abs(first - second) ** p).mean())
+    cells = Cells(grid, np.ones(n, dtype=bool))
+    found = solve(DynamicProblem(cells, Metric(p=p), 16, 1.0, 1 / n, a, b), 5e-3, 1500)
+    assert found.gap <= 5e-3
+    assert found.bias is not None
+    value = p * (found.problem.unit * found.upper - found.bias)
+    assert value == pytest.approx(exact, rel=1e-2)
