@@ -68,8 +68,8 @@ def geodesic(
     Notes
     -----
     Formulas Y1, Y2 (dynamic transport), U1 (cone geodesics), H6 and M8 (closed forms). The
-    splitting is that of Papadakis, Peyre and Oudet (2014), the dynamic form Benamou and Brenier
-    (2000), with sources Chizat et al. (2018).
+    splitting is that of Papadakis et al. (2014), the dynamic form that of
+    Benamou and Brenier (2000), with sources that of Chizat et al. (2018b).
     """
     check_pair(a, b)
     instance(geometry, Geometry, "geometry", "pass a geometry such as jko.Wasserstein()")

@@ -28,8 +28,8 @@ def planning(
     r"""Minimise int_0^T (1/p) |v_t|^p + F(mu_t) dt + E(mu_T) over paths from `start`.
 
     Its optimality conditions are the mean-field game d_t phi + alpha |grad phi|^2/2 = F'(mu),
-    d_t mu + div(alpha mu grad phi) = 0 (Lasry and Lions, 2007), with sources where the geometry has
-    them.
+    d_t mu + div(alpha mu grad phi) = 0 of Lasry and Lions (2007), with sources where the geometry
+    has them.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ class Dynamic(ProxSolver):
     -----
     `gap` bounds the excess over the stated discrete step. `bias` estimates how far its objective is
     from that of the step without discretisation: |step on half the cells - step| plus, on half the
-    cells, |step with twice the slices - step|. Papadakis, Peyre and Oudet (2014) have the
+    cells, |step with twice the slices - step|. Papadakis et al. (2014) have the
     splitting; the bounds are ours.
     """
 
