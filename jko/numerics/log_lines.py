@@ -16,11 +16,11 @@ from functools import cached_property
 
 import numpy as np
 
+from jko.numerics.bands import Bands
 from jko.numerics.elementary import log_or_minus_inf
+from jko.numerics.normal import LIFT, SAFE, exp_scaled, log_scaled, product, without_tiny
 from jko.validation import Array, Index, Mask
 
-#: Results above this lost nothing that matters to underflow (products stay above 2.2e-308).
-SAFE = 1e-280
 #: Sources this far (in log) below the best one of a target do not matter: 4e-18 each, and room for
 #: what sampling one source in a group misses.
 NEGLIGIBLE = 60.0
@@ -53,21 +53,35 @@ class LineKernel:
         self._entries = self.unit * offsets**2
         with np.errstate(under="ignore"):
             weights = np.exp(-self._entries)
-        self.gram: Array = weights.sum(axis=0)
+        self.gram: Array = without_tiny(weights.sum(axis=0))
         self._weights = weights
 
     @cached_property
     def squared_gram(self) -> Array:
-        """The kernel times |x - y|^2."""
-        return np.asarray(self.eps * (self._entries * self._weights).sum(axis=0))
+        """The kernel times |x - y|^2/eps, no entry large."""
+        return without_tiny((self._entries * self._weights).sum(axis=0))
+
+    @cached_property
+    def _bands(self) -> Bands:
+        return Bands(self.gram)
+
+    def contract(self, rows: Array, squared: bool = False, reach: float = np.inf) -> Array:
+        """rows' K (m, n) for rows (n, m), as far as entries above exp(-reach) say."""
+        if squared:
+            return product(rows.T, self.squared_gram)
+        cells = np.inf if self.images else np.sqrt(reach / self.unit)
+        return self._bands.contract(rows, cells)
 
     def log_apply(self, lines: Array, squared: bool = False) -> Array:
-        """log(e^lines K) for lines (m, n), exact whatever their range."""
+        """log(e^lines K) for lines (m, n), exact whatever their range.
+
+        `squared`: of K times |x - y|^2/eps.
+        """
         top = lines.max(axis=1, keepdims=True)
         shift = np.where(np.isfinite(top), top, 0.0)
-        plain = np.exp(lines - shift) @ (self.squared_gram if squared else self.gram)
-        out = log_or_minus_inf(plain) + shift
-        lost = (plain <= SAFE) & np.isfinite(top)
+        plain = product(exp_scaled(lines - shift), self.squared_gram if squared else self.gram)
+        out = log_scaled(plain) + shift
+        lost = (plain <= SAFE * LIFT) & np.isfinite(top)
         if not lost.any():
             return out
         if squared:
@@ -80,7 +94,7 @@ class LineKernel:
         """The same from the definition: n^2 exponentials a line."""
         log_kernel = -self._entries
         if squared:
-            log_kernel = log_kernel + log_or_minus_inf(self.eps * self._entries)
+            log_kernel = log_kernel + log_or_minus_inf(self._entries)
         out = np.empty_like(lines)
         for i, line in enumerate(lines):
             work = log_kernel + line[:, None]
@@ -100,7 +114,7 @@ class _Windows:
         self.group = max(2, int(2 * width))
         self.near = np.arange(-self.reach, self.reach + 1.0)
         self.targets = np.arange(self.block) - (self.block - 1) / 2
-        self.gram = np.exp(-self.unit * (self.near[:, None] - self.targets) ** 2)
+        self.gram = without_tiny(np.exp(-self.unit * (self.near[:, None] - self.targets) ** 2))
 
     def mend(self, lines: Array, out: Array, lost: Mask) -> Array:
         """`out` with every block that holds a lost result computed anew."""
@@ -131,8 +145,8 @@ class _Windows:
         work = windows[rows, centre] - tilt * self.near
         top = work.max(axis=1, keepdims=True)
         top = np.where(np.isfinite(top), top, 0.0)
-        np.exp(np.subtract(work, top, out=work), out=work)
-        value = log_or_minus_inf(work @ self.gram) + top
+        work = exp_scaled(np.subtract(work, top, out=work))
+        value = log_scaled(product(work, self.gram)) + top
         value += tilt * self.targets - self.unit * offset[:, None] ** 2
         shaped = full.reshape(full.shape[0], -1, self.block)
         shaped[rows, blocks] = value

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from jko.numerics.normal import product
 from jko.validation import Array
 
 #: Arguments may drift this far (in log) from the one absorbed.
 DRIFT = 60.0
+#: Entries below this cannot matter beside rows whose sum is 1, drift included.
+LEAST_ENTRY = 1e-250
 
 
 class LogMatrix:
@@ -30,7 +33,7 @@ class LogMatrix:
                 drift = v - np.where(np.isfinite(self._alpha), self._alpha, 0.0)
                 lost = np.isfinite(v) & ~np.isfinite(self._alpha)
                 if not lost.any() and np.abs(drift[np.isfinite(drift)]).max(initial=0.0) <= DRIFT:
-                    return np.asarray(self._beta + np.log(self._matrix @ np.exp(drift)))
+                    return np.asarray(self._beta + np.log(product(self._matrix, np.exp(drift))))
             return self._absorb(v)
 
     def _absorb(self, v: Array) -> Array:
@@ -41,5 +44,6 @@ class LogMatrix:
         total = work.sum(axis=1, keepdims=True)
         self._beta: Array = (top + np.log(total))[:, 0]
         work /= np.where(total > 0, total, 1.0)
+        work[work < LEAST_ENTRY] = 0.0
         self._matrix, self._alpha = work, v.copy()
         return self._beta

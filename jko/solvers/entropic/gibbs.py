@@ -16,11 +16,27 @@ import numpy as np
 from jko.errors import Unsupported
 from jko.measures.base import Discrete
 from jko.measures.grid import Grid, GridDensity
-from jko.numerics.log_lines import SAFE, LineKernel
+from jko.numerics.log_lines import LineKernel
+from jko.numerics.normal import (
+    LIFT,
+    SAFE,
+    exp_scaled,
+    lifted,
+    log_scaled,
+    lowered,
+    product,
+    without_faint,
+    without_tiny,
+)
 from jko.validation import Array
 
 #: Potentials may drift this far (in log) from those absorbed into a dense kernel.
 DRIFT = 60.0
+#: Relative error that leaving out far entries of a kernel may cause, and room (in log) for the
+#: next product to be steeper than this one before its band is too narrow.
+LEFT_OUT, ROOM = 1e-15, 2.0
+#: Entries of a dense kernel below this cannot matter beside rows whose sum is 1, drift included.
+LEAST_ENTRY = 1e-250
 #: A dense kernel keeps up to six (n, n) matrices: 134 MB each at this size.
 DENSE_LIMIT = 4096
 
@@ -76,6 +92,7 @@ class GridGibbs(Gibbs):
                 "a separable kernel goes through obstacles; use jko.solvers.FiniteVolume"
             )
         self.grid = grid
+        self._reach: dict[str, float] = {}  # what the last product of a slot needed, in log
         self._lines = [
             LineKernel(n, float(h), eps, periodic)
             for n, h, periodic in zip(grid.shape, grid.spacing, grid.periodic, strict=True)
@@ -83,19 +100,20 @@ class GridGibbs(Gibbs):
 
     def log_apply(self, v: Array, slot: str = "") -> Array:
         self.count += 1
-        return self._product(v, -1)
+        return self._product(v, -1, slot)
 
     def apply(self, v: Array) -> Array:
         self.count += 1
-        with np.errstate(under="ignore"):
-            return self._contracted(v.reshape(self.grid.shape), -1).ravel()
+        scaled, top = lifted(v)
+        out = self._contracted(scaled.reshape(self.grid.shape), -1)
+        return lowered(out.ravel(), top)
 
     def cost(self, log_a: Array, log_b: Array) -> float:
         total = 0.0
         for k, cells in enumerate(self.grid.shape):
             if cells > 1:
                 self.count += 1
-                total += float(np.exp(self._product(log_a, k) + log_b).sum())
+                total += self.eps * float(np.exp(self._product(log_a, k) + log_b).sum())
         return total
 
     def displacement(self, log_a: Array, log_sum: Array | None = None) -> Array:
@@ -126,24 +144,43 @@ class GridGibbs(Gibbs):
             out[:, k] = rise.ravel()
         return out
 
-    def _product(self, v: Array, squared: int) -> Array:
-        """log of the tensor product applied to e^v; axis `squared` carries |x-y|^2."""
+    def _product(self, v: Array, squared: int, slot: str = "") -> Array:
+        """log of the tensor product applied to e^v; axis `squared` carries |x-y|^2/eps."""
         top = float(v.max())
         if top == -np.inf:
             return np.full(v.shape, -np.inf)
+        scaled = exp_scaled(v - top).reshape(self.grid.shape)
+        out = self._narrow(scaled, slot) if squared < 0 else self._contracted(scaled, squared)
+        if out.min() > SAFE * LIFT:
+            return log_scaled(out).ravel() + top
         with np.errstate(under="ignore", divide="ignore"):
-            out = self._contracted(np.exp(v - top).reshape(self.grid.shape), squared)
-            if out.min() > SAFE:
-                return np.asarray(np.log(out).ravel() + top)
             return self._by_lines(v, squared)
 
-    def _contracted(self, out: Array, squared: int) -> Array:
-        """The tensor product applied to values on the grid."""
+    def _narrow(self, scaled: Array, slot: str) -> Array:
+        """The tensor product with as narrow a kernel as the result allows.
+
+        Leaving out entries below e^-reach changes results by at most e^-reach times the sum of the
+        values, along every axis: how far the least result is below that sum says what is needed.
+        """
+        total, wide = float(scaled.sum()), self._reach.get(slot, np.inf)
+        while True:
+            out = self._contracted(scaled, -1, wide)
+            least = float(out.min())
+            needed = np.log(total / least) + np.log(out.ndim / LEFT_OUT) if least > 0 else np.inf
+            self._reach[slot] = float(needed) + ROOM
+            if needed <= wide:
+                return out
+            wide = self._reach[slot]
+
+    def _contracted(self, out: Array, squared: int, reach: float = np.inf) -> Array:
+        """The tensor product applied to scaled values on the grid."""
         for k, line in enumerate(self._lines):
             # Contracting the first axis puts the result last: after d rounds all is in place.
-            gram = line.squared_gram if k == squared else line.gram
             rest = out.shape[1:]
-            out = (out.reshape(line.n, -1).T @ gram).reshape(*rest, line.n)
+            rows = out.reshape(line.n, -1)
+            out = line.contract(rows, k == squared, reach).reshape(*rest, line.n)
+            if k + 1 < len(self._lines):
+                without_faint(out)
         return out
 
     def _by_lines(self, v: Array, squared: int) -> Array:
@@ -184,7 +221,7 @@ class DenseGibbs(Gibbs):
             alpha, beta, matrix = self._slots[slot]
             drift = _drift(v, alpha)
             if drift is not None:
-                return np.asarray(beta + np.log(matrix @ np.exp(drift)))
+                return np.asarray(beta + np.log(product(matrix, np.exp(drift))))
         with np.errstate(under="ignore"):
             work = self._log + v
             top = work.max(axis=1, keepdims=True)
@@ -194,12 +231,14 @@ class DenseGibbs(Gibbs):
             total = work.sum(axis=1, keepdims=True)
             beta = (top + np.log(total))[:, 0]
             work /= total
+            work[work < LEAST_ENTRY] = 0.0
         self._slots[slot] = (v.copy(), beta, work)
         return beta
 
     def apply(self, v: Array) -> Array:
         self.count += 1
-        return np.asarray(self._gram @ v)
+        scaled, top = lifted(v)
+        return lowered(product(self._gram, scaled), top)
 
     @property
     def squared(self) -> Array:
@@ -209,7 +248,7 @@ class DenseGibbs(Gibbs):
     @cached_property
     def _gram(self) -> Array:
         with np.errstate(under="ignore"):
-            return np.asarray(np.exp(self._log))
+            return without_tiny(np.asarray(np.exp(self._log)))
 
     def _plan(self, log_a: Array, log_b: Array) -> Array:
         self.count += 1
