@@ -20,16 +20,17 @@ from pathlib import Path
 import numpy as np
 
 import jko
+from jko.sampling.counted import Counted
 from jko.sampling.ensemble import settle
-from jko.sampling.methods import search
 from jko.sampling.path import default_spread
-from jko.sampling.task import Counted, Progress, Task, start_points
+from jko.sampling.search import tempered_path
+from jko.sampling.task import Progress, Task, start_points
 
 #: What `python -m benchmarks` passes: sizes fit for a minute.
 QUICK = ["--seeds", "1", "--only", "modes"]
 
 ROOT = Path(__file__).parents[1]
-sys.path += [str(ROOT / "demos"), str(ROOT / "tests" / "sampling")]
+sys.path += [str(ROOT / "demos"), str(ROOT / "tests")]
 
 from _posteriors import (  # noqa: E402
     breast_cancer,
@@ -37,7 +38,7 @@ from _posteriors import (  # noqa: E402
     eight_schools_exact,
     schools_observables,
 )
-from sampling_targets import two_modes  # noqa: E402
+from generators.targets import two_modes  # noqa: E402
 
 
 def timed(target, **options):
@@ -102,7 +103,7 @@ def path_alone(target, seed):
     points = start_points(None, counted, 1000, rng)
     task = Task(counted, 1000, 1000, points, None, 1, default_spread(target.dim), rng)
     cloud, _, _ = settle(counted, task.cloud(points), rng)
-    return right(search(task, cloud.x, 1000, Progress()).points)
+    return right(tempered_path(task, cloud.x, 1000, Progress()).points)
 
 
 def modes(seeds):

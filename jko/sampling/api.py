@@ -16,21 +16,24 @@ from jko.markov.scale import Scale
 from jko.measures.atoms import Particles
 from jko.sampling import evidence
 from jko.sampling.chains import choose
+from jko.sampling.counted import Counted
 from jko.sampling.diagnostics import MOST, stein_discrepancy
 from jko.sampling.flows import svgd, wfr
 from jko.sampling.history import History
 from jko.sampling.methods import langevin, tempered
 from jko.sampling.modes import find_modes
 from jko.sampling.moments import moment_weights
+from jko.sampling.opening import Opening, open_at_fit
 from jko.sampling.path import default_spread
 from jko.sampling.result import SampleResult
+from jko.sampling.second_look import TOLERABLE, second_look
 from jko.sampling.task import (
     SMALLEST,
-    Counted,
     Progress,
     Task,
     by_differences,
     check_target,
+    chosen_for,
     start_points,
     stated_density,
 )
@@ -43,6 +46,14 @@ METHODS: dict[str, Callable[[Task, Progress], None]] = {
     "wfr": wfr,
     "svgd": svgd,
 }
+
+
+INTERRUPTED = "interrupted: this is what there was when it was stopped"
+
+
+def interrupted(progress: Progress) -> bool:
+    """Whether Ctrl-C has ended the run."""
+    return INTERRUPTED in progress.failures
 
 
 def sample(
@@ -80,8 +91,9 @@ def sample(
     gradient : callable (m, d) -> (m, d)
         Of `log_density`, when that is a plain function. None: central differences, 2 d values of
         `log_density` for each gradient, with a `JkoWarning`; chains stay exact all the same.
-    start : Particles, Gaussian, GaussianMixture or (m, d) array, optional
-        Where the chains begin; standard normal by default.
+    start : "auto", Particles, Gaussian, GaussianMixture or (m, d) array
+        Where the chains begin. "auto", the default: at the Gaussian fit of the top that is climbed
+        to from the best of standard normal points, where it has mass, or at these points.
     observables : callable (m, d) -> (m,) or (m, k), optional
         Functions whose mean and variance the particles shall have too, besides the coordinates.
     moves : int
@@ -125,19 +137,22 @@ def sample(
     generator = rng_of(rng)
     size = max(n, SMALLEST, 4 * target.dim)
     began = time.perf_counter()
-    with limited():
+    # Densities are evaluated far out, where functions and what is made of them overflow.
+    with limited(), np.errstate(all="ignore"):
         points = start_points(start, target, size, generator)
         doubt = by_differences(target, points)
         check_target(target, points, check, generator)
+        opening = _opening(start, target, points, generator)
         task = Task(
             target,
             n,
             size,
-            points,
+            points if opening is None else opening.points,
             observables,
             positive_int(moves, "moves"),
             default_spread(target.dim) if spread is None else positive(spread, "spread"),
             generator,
+            opening,
         )
         progress = Progress(points=points)
         if doubt is not None:
@@ -147,8 +162,16 @@ def sample(
         try:
             METHODS[chosen](task, progress)
         except KeyboardInterrupt:
-            progress.failures.append("interrupted: this is what there was when it was stopped")
+            progress.failures.append(INTERRUPTED)
         return _result(task, progress, chosen, began)
+
+
+def _opening(start: Any, target: Counted, x: Array, rng: np.random.Generator) -> Opening | None:
+    """The Gaussian fit from the first points (m, d), where the start is left to the library."""
+    if not chosen_for(start):
+        return None
+    with target.search():
+        return open_at_fit(target, x, target.log_density_at(x), len(x), rng)
 
 
 def _result(task: Task, progress: Progress, method: str, began: float) -> SampleResult:
@@ -170,8 +193,12 @@ def _result(task: Task, progress: Progress, method: str, began: float) -> Sample
         progress.evidence |= dict(evidence.of_chains(chains, method))
         count = len(mean) - 1
         progress.evidence["matching"] = evidence.matching(matched, count, len(points))
-        if history.draws:
-            progress.evidence["tails"] = evidence.tails(np.concatenate(history.draws))
+        if history.draws and not interrupted(progress):
+            tops = [] if task.opening is None else [(task.opening.top, task.opening.height)]
+            found, more = second_look(task, chains, tops)
+            progress.evidence |= more
+            if found is not None and found.error <= TOLERABLE:
+                figures |= {"log_evidence": found.log_total, "log_evidence_error": found.error}
         d = task.target.dim
         figures |= {"rhat": history.rhat()[:d], "mcse": history.mcse[:d], "moves": history.total}
         figures |= {"history_mean": mean[:-1], "history_std": np.sqrt(variance[:-1])}

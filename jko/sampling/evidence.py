@@ -32,6 +32,8 @@ EDGE = 1e-3
 #: A Gaussian has .13 by this estimate, an exponential .22, Student's t with 5, 3, 2 degrees of
 #: freedom 1/5, 1/3, 1/2.
 TAIL = 0.4
+#: Standard errors that chance alone may explain.
+Z = 3.0
 #: Acceptance of jumps below which chains do not cross between modes.
 CROSSING = 0.005
 
@@ -138,10 +140,7 @@ def _drift(history: History) -> Evidence:
 
 
 def _chain_ess(history: History) -> Evidence:
-    spread = np.maximum(history.own_squares.var(axis=0), 1e-300)
-    second = np.where(history.variance > 0, history.variance_of_squares / spread, np.inf)
-    sizes = np.minimum(history.chain_ess, second)
-    sizes = np.where(history.moving, sizes, np.inf)[: history.start.shape[1] - 1]
+    sizes = history.sizes[:-1]
     worst = int(np.argmin(sizes))
     return Evidence(
         float(sizes[worst]),

@@ -14,7 +14,7 @@ GROUPS = 8
 #: Blocks of one round of moves; halves (for R-hat) and thirds (for the drift) are made of them.
 BLOCKS = 6
 #: Means shall be known to this many standard deviations, and these to this much of themselves.
-PRECISION = 0.01
+PRECISION = 0.015
 
 
 @dataclass
@@ -34,7 +34,8 @@ class History:
         Moves in each block.
     stein : (n, d) array
         Sums of (x_j - origin_j) d_j log pi.
-    draws : list of (n, d) arrays
+    draws, heights : lists of (n, d) and (n,) arrays
+        Positions at some of the kept times, and the log density there.
     fourth : (k,) array
         Sum of the fourth powers of the features less `origin`, and `third` of the third.
     """
@@ -45,6 +46,7 @@ class History:
     squares: list[Array] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
     draws: list[Array] = field(default_factory=list)
+    heights: list[Array] = field(default_factory=list)
     stein: Array = field(init=False)
     third: Array = field(init=False)
     fourth: Array = field(init=False)
@@ -148,6 +150,18 @@ class History:
         third, fourth = self.third / self.total, self.fourth / self.total
         central = fourth - 4 * m * third + 6 * m**2 * v - 3 * m**4
         return np.maximum(np.asarray(central - self.variance**2), 0.0)
+
+    @property
+    def sizes(self) -> Array:
+        """Effective size of one chain (k,) for each feature, the least of mean and square."""
+        spread = np.maximum(self.own_squares.var(axis=0), 1e-300)
+        second = np.where(self.variance > 0, self.variance_of_squares / spread, np.inf)
+        return np.where(self.moving, np.minimum(self.chain_ess, second), np.inf)
+
+    @property
+    def slowest(self) -> float:
+        """Least of `sizes`, without the last feature, the log density."""
+        return float(self.sizes[:-1].min(initial=np.inf))
 
     @property
     def moving(self) -> Array:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from jko.errors import InvalidMeasure
-from jko.markov.resampling import systematic
-from jko.markov.scale import Tuner
 from jko.sampling.chains import Chains
-from jko.sampling.diagnostics import far_points, unseen
-from jko.sampling.ensemble import settle, sweep
-from jko.sampling.evidence import PRECISION, RHAT
+from jko.sampling.diagnostics import unseen
+from jko.sampling.ensemble import settle
+from jko.sampling.evidence import PRECISION, RHAT, Evidence
 from jko.sampling.history import History
-from jko.sampling.modes import find_modes
-from jko.sampling.path import Path, wide
+from jko.sampling.modes import Modes
+from jko.sampling.search import MEETINGS, explore, scouts, tempered_path
 from jko.sampling.task import Progress, Task
 from jko.validation import Array
 
@@ -23,30 +20,27 @@ ROUGH = 0.02
 UNSEEN = 0.01
 #: A search may disagree with the sample by this many standard deviations in mean.
 DISAGREEMENT = 0.3
-#: Particles of a search that only checks.
+#: Particles of a search that checks a sample: its means are then known to .1 sd or better.
 SCOUTS = 500
-#: Further searches at most, and how wide they are in the scale of what was found.
-SEARCHES, AGAIN = 4, 3.0
-#: Chains that every mode found begins with, at least: this share, or so many per dimension, for
-#: the covariance inside the mode is learnt from them; at most half of the even share.
-FEW, FEW_PER_DIM = 0.04, 8
-#: Moves that lead points from far away into modes.
-CLIMB = 100
 
 
 def tempered(task: Task, progress: Progress) -> None:
-    """Settle; follow the path from a wide Gaussian to the target; then chains and their history."""
-    cloud, _, _ = settle(task.target, task.cloud(task.start), task.rng)
-    progress.points = cloud.x
-    path = search(task, cloud.x, task.size, progress)
-    start = cloud.x
-    if path is not None:
-        progress.points = path.points
-        start = search_again(task, path.points, progress)
-        progress.figures["temperatures"] = np.array(path.exponents)
-        progress.figures["path_ess"] = float(min(path.sizes))
-        progress.figures["log_evidence"] = path.log_mass
-    _chains(task, progress, start)
+    """Settle, search for modes, then chains and their history."""
+    sample = settled(task)
+    progress.points = sample
+    found = explore(task, sample, progress)
+    if found.path is not None:
+        progress.figures["temperatures"] = np.array(found.path.exponents)
+        progress.figures["path_ess"] = float(min(found.path.sizes))
+    met = 0 if found.unfinished else found.meetings
+    progress.evidence["search"] = Evidence(
+        float(met),
+        float(MEETINGS),
+        met >= MEETINGS,
+        "meetings of the search with the mode it met least (0: its last round found a new one)",
+        "there may be more modes: raise n, or pass start= where they are",
+    )
+    run_chains(task, progress, found.start, found.modes)
     assert progress.chains is not None
     modes = progress.chains.modes
     if modes is not None and modes.count > 1:
@@ -54,71 +48,28 @@ def tempered(task: Task, progress: Progress) -> None:
         progress.figures["jump_acceptance"] = jumps
 
 
-def search_again(task: Task, found: Array, progress: Progress) -> Array:
-    """Search around what a search found (m, d), until nothing new turns up; points to start from.
-
-    One run may lose a narrow mode on its way. The next one starts from a Gaussian in the scale of
-    the modes found; all that was found together is where the chains begin, as their jumps between
-    modes settle the weights.
-    """
-    share = 0.0
-    for _ in range(SEARCHES):
-        path = search(task, found, min(task.size, SCOUTS), progress, AGAIN)
-        if path is None:
-            return found
-        climbed = climb(task, found)
-        far = climbed[far_points(found, climbed, task.rng)]
-        new = np.concatenate([path.points, far])
-        share = unseen(found, new, task.rng)
-        found = np.concatenate([found, new])
-        if share <= UNSEEN:
-            break
-    else:
-        progress.failures.append(
-            f"the last of {SEARCHES} further searches still found {share:.0%} of the mass where the"
-            " others had none: there may be more; raise n, or pass start= where the modes are"
-        )
-    progress.figures["unseen"] = share
-    found = np.concatenate([found, climbed])
-    modes = find_modes(task.cloud(found), task.rng)
-    # A mode that few have reached gets enough chains to be told apart; jumps settle its weight.
-    share_of = np.bincount(modes.labels(found), minlength=modes.count) / len(found)
-    size = min(task.size, len(found))
-    few = min(max(FEW, FEW_PER_DIM * task.target.dim / size), 0.5 / modes.count)
-    even = np.maximum(1.0, few / np.maximum(share_of, 1e-9))[modes.labels(found)]
-    return found[systematic(even, size, task.rng)]
-
-
-def climb(task: Task, found: Array) -> Array:
-    """Where points from all around several modes (m, d) are led by Langevin moves; none for one.
-
-    Tempering loses modes that are much narrower than others: at high temperatures they hold next
-    to nothing. Moves at the target reach them from their basins.
-    """
-    modes = find_modes(task.cloud(found), task.rng)
-    if modes.count == 1:
-        return found[:0]
-    x = wide(found, task.start, AGAIN).sample(min(task.size, SCOUTS), task.rng)
-    cloud, tuner = task.cloud(x), Tuner.fresh(task.target.dim)
-    cloud = cloud.take(np.flatnonzero(cloud.log_p > -np.inf))
-    for _ in range(CLIMB if len(cloud.x) else 0):
-        cloud = sweep(task.target, cloud, modes.within, tuner, task.rng).after
-    return cloud.x
-
-
 def langevin(task: Task, progress: Progress) -> None:
     """Settle, then chains and their history; a tempered search looks for mass they do not see."""
-    cloud, _, _ = settle(task.target, task.cloud(task.start), task.rng)
-    progress.points = cloud.x
-    _chains(task, progress, cloud.x)
+    sample = settled(task)
+    progress.points = sample
+    run_chains(task, progress, sample)
     assert progress.points is not None
     compare_with_search(task, progress, progress.points)
 
 
-def _chains(task: Task, progress: Progress, start: Array) -> None:
+def settled(task: Task) -> Array:
+    """An ensemble (n, d) that has stopped spreading; a Gaussian fit that fits is one."""
+    if task.opening is not None and task.opening.settled:
+        return task.start
+    fits = task.opening is not None and task.opening.fit is not None
+    return settle(task.target, task.cloud(task.start), task.rng, least=1 if fits else 2)[0].x
+
+
+def run_chains(task: Task, progress: Progress, start: Array, modes: Modes | None = None) -> None:
     """Chains from a start; a longer run where they have not mixed."""
     for moves in (task.moves, 2 * task.moves):
-        chains = Chains(task.target, task.cloud(start), task.features, task.rng)
+        chains = Chains(task.target, task.cloud(start), task.features, task.rng, modes=modes)
+        modes = chains.modes
         progress.chains = chains
         chains.run(moves)
         start = progress.points = chains.cloud.x
@@ -141,44 +92,11 @@ def _note_errors(history: History, progress: Progress) -> None:
         )
 
 
-def search(
-    task: Task, around: Array, size: int, progress: Progress, spread: float | None = None
-) -> Path | None:
-    """A tempered run from a Gaussian `spread` times as wide as some points (m, d), and the start.
-
-    The Gaussian is narrowed where hardly any of it lies in the support of the target, or where a
-    density far from all mass overflows to NaN: no reason to give up, but to look nearer.
-    """
-    shrink, spread = 1.0, task.spread if spread is None else spread
-    while shrink * spread >= 1:
-        reference = wide(around, task.start, spread, shrink)
-        path, tuner = Path(reference.sample(size, task.rng)), Tuner.fresh(task.target.dim)
-        try:
-            inside = (task.target.log_density_at(path.points) > -np.inf).mean()
-            while inside >= 0.05 and not path.done:
-                path.advance(reference, task.target, tuner, task.rng)
-        except InvalidMeasure:
-            inside = 0.0
-        if path.done:
-            break
-        shrink /= 1.5
-    else:
-        progress.notes.append(
-            "no wide search: the density cannot be evaluated, or vanishes, not far from the sample,"
-            " so that other modes would not have been found"
-        )
-        return None
-    if shrink < 1:
-        progress.notes.append(
-            f"a search was only {shrink * spread:.2g} sd wide: further out the density"
-            " vanishes or cannot be evaluated"
-        )
-    return path
-
-
 def compare_with_search(task: Task, progress: Progress, sample: Array) -> None:
-    """Run a tempered search around a sample (m, d) and say where they disagree."""
-    path = search(task, sample, min(task.size, SCOUTS), progress)
+    """Run a tempered search around a sample (m, d); evidence of where they disagree."""
+    with task.target.search():
+        count = max(scouts(task), min(task.size, SCOUTS))
+        path = tempered_path(task, sample, count, progress)
     if path is None:
         return
     found = path.points
@@ -188,13 +106,18 @@ def compare_with_search(task: Task, progress: Progress, sample: Array) -> None:
     mean = sample.mean(axis=0) if weights is None else weights @ sample / weights.sum()
     spread = np.maximum(np.maximum(found.std(axis=0), sample.std(axis=0)), 1e-300)
     shift = np.abs(found.mean(axis=0) - mean) / spread
-    if share > UNSEEN:
-        progress.failures.append(
-            f"a tempered search found {share:.0%} of the mass where the sample has none: it misses"
-            " a mode; use method='tempered'"
-        )
-    elif shift.max() > DISAGREEMENT:
-        progress.failures.append(
-            f"the mean of coordinate {int(np.argmax(shift))} differs by {shift.max():.2g} sd from"
-            " that of a tempered search: modes may have wrong weights; use method='tempered'"
-        )
+    worst = int(np.argmax(shift))
+    progress.evidence["search"] = Evidence(
+        share,
+        UNSEEN,
+        share <= UNSEEN,
+        "share of the mass that a tempered search found where the sample has none",
+        "it misses a mode; use method='tempered'",
+    )
+    progress.evidence["agreement"] = Evidence(
+        float(shift[worst]),
+        DISAGREEMENT,
+        bool(shift[worst] <= DISAGREEMENT),
+        f"distance of the mean of coordinate {worst} from that of a tempered search, in sd",
+        "modes may have wrong weights; use method='tempered'",
+    )

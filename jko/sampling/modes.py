@@ -45,6 +45,11 @@ class Modes:
             scores[:, k] = np.log(self.shares[k]) - logdet - 0.5 * distance
         return np.asarray(np.argmax(scores, axis=1))
 
+    def some(self, chosen: Index) -> Modes:
+        """Some of the modes alone."""
+        shares = self.shares[chosen]
+        return Modes(shares / shares.sum(), self.means[chosen], self.roots[chosen])
+
     @property
     def within(self) -> Scale:
         """Root of the covariance inside the modes, averaged over them."""
@@ -84,7 +89,32 @@ class Modes:
         return cloud.where(accepted, proposed), float(np.exp(log_r).mean())
 
 
-def find_modes(cloud: Cloud, rng: np.random.Generator) -> Modes:
+def find_modes(cloud: Cloud, rng: np.random.Generator, known: Modes | None = None) -> Modes:
+    """The modes of an ensemble: by cuts, or by what is known of them, whichever tells more apart.
+
+    What is known are pictures of several modes; they are drawn anew from the points that belong to
+    each, and those that have too few are dropped.
+    """
+    cut = _by_cuts(cloud, rng)
+    if known is None or known.count < 2:
+        return cut
+    for _ in range(2):
+        labels = known.labels(cloud.x)
+        parts = [np.flatnonzero(labels == k) for k in range(known.count)]
+        parts = [p for p in parts if len(p) >= max(LEAST, int(SHARE * len(cloud.x)))]
+        known = _pictures(cloud.x, parts)
+    return known if known.count >= cut.count else cut
+
+
+def _pictures(x: Array, parts: list[Index]) -> Modes:
+    """Share, mean and root of the covariance of parts of points (n, d)."""
+    whole = sum(map(len, parts))
+    shares = np.array([len(p) / whole for p in parts])
+    means = np.stack([x[p].mean(axis=0) for p in parts])
+    return Modes(shares, means, np.stack([Scale.of_points(x[p]).root for p in parts]))
+
+
+def _by_cuts(cloud: Cloud, rng: np.random.Generator) -> Modes:
     """Cut an ensemble in two, again and again, where the halves are far apart for their spread.
 
     Distances are taken after whitening by the mean outer product of the scores, which measures the
@@ -101,10 +131,7 @@ def find_modes(cloud: Cloud, rng: np.random.Generator) -> Modes:
             parts.append(part)
         else:
             waiting += [part[halves], part[~halves]]
-    shares = np.array([len(p) / len(white) for p in parts])
-    means = np.stack([cloud.x[p].mean(axis=0) for p in parts])
-    roots = [Scale.of_points(cloud.x[p]).root for p in parts]
-    return Modes(shares, means, np.stack(roots))
+    return _pictures(cloud.x, parts)
 
 
 def _inside_root(score: Array) -> Array:

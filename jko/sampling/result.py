@@ -57,6 +57,16 @@ class SampleResult:
         return {k: v for k, v in self.diagnostics.items() if isinstance(v, Evidence)}
 
     @property
+    def log_evidence(self) -> float | None:
+        """Log of the integral of exp(log_density); None where it is not known or not converged."""
+        return self.diagnostics.get("log_evidence") if self.converged else None
+
+    @property
+    def log_evidence_error(self) -> float | None:
+        """Standard error of `log_evidence`."""
+        return self.diagnostics.get("log_evidence_error") if self.converged else None
+
+    @property
     def mean(self) -> Array:
         """Mean (d,) of the particles."""
         return self.measure.mean

@@ -15,42 +15,15 @@ from jko.measures.atoms import Particles
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity
 from jko.sampling.chains import Chains
+from jko.sampling.counted import Counted
 from jko.sampling.differences import Differences
 from jko.sampling.evidence import Evidence
 from jko.sampling.gradients import check_gradient
-from jko.validation import Array, finite_array, instance, positive_int
+from jko.sampling.opening import Opening
+from jko.validation import Array, finite_array, instance, one_of, positive_int
 
 #: An ensemble has at least this many chains, however few particles are asked for.
 SMALLEST = 400
-
-
-@dataclass
-class Counted:
-    """A target that counts how often it is evaluated, and refuses to overlook bad points."""
-
-    inner: Density
-    values: int = 0
-    gradients: int = 0
-
-    @property
-    def dim(self) -> int:
-        """Dimension d."""
-        return self.inner.dim
-
-    def log_density_at(self, x: Array) -> Array:
-        """Log density (n,)."""
-        self.values += len(x)
-        with np.errstate(all="ignore"):  # far out functions overflow; NaN is an error anyhow
-            return np.asarray(self.inner.log_density_at(x))
-
-    def score(self, x: Array) -> Array:
-        """Its gradient (n, d)."""
-        if isinstance(self.inner, Differences):
-            self.values += 2 * self.dim * len(x)
-        else:
-            self.gradients += len(x)
-        with np.errstate(all="ignore"):
-            return np.asarray(self.inner.score(x))
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +38,7 @@ class Task:
     moves: int
     spread: float
     rng: np.random.Generator
+    opening: Opening | None = None
 
     def features(self, x: Array) -> Array:
         """Coordinates and observables (n, d + k) of points (n, d)."""
@@ -144,10 +118,17 @@ def by_differences(target: Counted, x: Array) -> str | None:
     )
 
 
+def chosen_for(start: Any) -> bool:
+    """Whether the user leaves the start to the library."""
+    if isinstance(start, str):
+        one_of(start, ("auto",), "start")
+    return start is None or isinstance(start, str)
+
+
 def start_points(start: Any, target: Density, size: int, rng: np.random.Generator) -> Array:
     """The first ensemble (size, d), inside the support of the target."""
     d = target.dim
-    if start is None:
+    if chosen_for(start):
         x = rng.standard_normal((size, d))
     elif isinstance(start, (Gaussian, GaussianMixture)):
         x = start.sample(size, rng)
@@ -191,3 +172,4 @@ def check_target(target: Counted, x: Array, check: bool, rng: np.random.Generato
     if check and not isinstance(target.inner, Differences):
         inside = np.flatnonzero(cloud.log_p > -np.inf)
         check_gradient(target, x[inside[: min(3, len(inside))]], rng)
+    target.strict = False

@@ -69,7 +69,8 @@ def test_the_cost_is_counted():
     with pytest.warns(jko.JkoWarning, match="no gradient"):
         without = jko.sample(counting, 3, 50, moves=10, rng=0)
     assert sum(seen) == without.diagnostics["evaluations"]
-    assert sum(seen) > 5 * with_one.diagnostics["evaluations"]
+    # The search looks at many points without their gradients: fewer than 7 times as many.
+    assert sum(seen) > 4 * with_one.diagnostics["evaluations"]
 
 
 def test_nan_beside_a_particle_is_an_error():

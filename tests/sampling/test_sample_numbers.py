@@ -10,8 +10,9 @@ import pytest
 from generators.targets import gaussian, two_modes
 
 import jko
+from jko.sampling.counted import Counted
 from jko.sampling.methods import compare_with_search
-from jko.sampling.task import Counted, Progress, Task
+from jko.sampling.task import Progress, Task
 from jko.solvers import BirthDeath, Kernelised
 
 ROOT = Path(__file__).parents[2]
@@ -121,7 +122,10 @@ def test_wrong_weights_would_be_detected(rng):
     progress = Progress(points=sample)
     compare_with_search(task, progress, sample)
     assert progress.figures["unseen"] < 0.02
-    assert "wrong weights" in progress.failures[0]
+    found = progress.evidence["agreement"]
+    assert found.value > found.threshold
+    assert not found.passes
+    assert "wrong weights" in found.advice
 
 
 def _right(mu):
@@ -146,8 +150,12 @@ def test_a_narrow_mode_among_wide_ones_is_not_lost():
     means, weights = rng.uniform(-20, 20, (5, 10)), np.array([0.1, 0.15, 0.2, 0.25, 0.3])
     roots = 0.5 * rng.standard_normal((5, 10, 10))
     covs = roots @ roots.transpose(0, 2, 1) + 0.1 * np.eye(10)
-    out = jko.sample(jko.GaussianMixture(means, covs, weights), moves=100, rng=0)
-    assert out.converged
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", jko.JkoWarning)
+        out = jko.sample(jko.GaussianMixture(means, covs, weights), moves=100, rng=0)
+    assert out.diagnostics["modes"] == 5
+    # The search may say that it has met the narrowest mode too seldom to be sure of the rest.
+    assert {k for k, e in out.evidence.items() if not e.passes} <= {"search"}
     mu = out.measure
     nearest = np.argmin(((mu.points[:, None] - means) ** 2).sum(axis=2), axis=1)
     shares = np.bincount(nearest, mu.weights, minlength=5)

@@ -1,0 +1,146 @@
+r"""Hills that a search came upon: climbed, told apart, and weighed before they are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from jko.markov.mala import Cloud, Density
+from jko.markov.resampling import systematic
+from jko.markov.scale import Scale, Tuner
+from jko.sampling.ensemble import sweep
+from jko.sampling.laplace import Fit, ascend, fit_at
+from jko.sampling.modes import Modes
+from jko.sampling.path import longest_power
+from jko.validation import Array
+
+#: Moves of a batch of climbers, and the first of their steps in units of the sample's scale.
+CLIMB, FIRST = 40, 0.3
+#: A climber's step grows by this where the density rose, and shrinks by that where it fell.
+GROW, SHRINK = 1.5, 0.4
+#: No more hills than this are looked at in one round.
+HILLS = 20
+#: Stands for a number of meetings that is no concern.
+MANY = 1000
+#: Two tops are one hill where they are nearer than this, in standard deviations of the first.
+SAME = 3.0
+#: Log ratios of density and bump above this are cut when the bump is weighed.
+CUT = 4.0
+#: A hill is kept where its mass is at least this share of all.
+WORTH = 1e-3
+#: Points that fill a basin, and their moves in its own scale.
+FILL, FILLING = 60, 20
+
+
+@dataclass(frozen=True, eq=False)
+class Hill:
+    """A top with its curvature, points (n, d) spread over its basin, and the log of its mass."""
+
+    fit: Fit
+    points: Array
+    log_mass: float
+
+    def near(self, x: Array) -> Array:
+        """Distances (n,) of points from the top in standard deviations, per sqrt(d)."""
+        white = np.linalg.solve(self.fit.root, (x - self.fit.mean).T)
+        return np.asarray(np.sqrt((white**2).mean(axis=0)))
+
+
+def climb(target: Density, x: Array, root: Array, moves: int = CLIMB) -> Cloud:
+    """Gradient ascent of a batch (m, d), each point with a step of its own; never downhill."""
+    cloud = Cloud.at(target, x)
+    cloud = cloud.take(np.flatnonzero(cloud.log_p > -np.inf))
+    step = np.full(len(cloud.x), FIRST)
+    for _ in range(moves if len(cloud.x) else 0):
+        white = cloud.score @ root
+        # Far out the norm of a gradient may overflow: its largest entry is taken out first.
+        white = white / np.maximum(np.abs(white).max(axis=1, keepdims=True), 1e-300)
+        white = white / np.maximum(np.linalg.norm(white, axis=1, keepdims=True), 1e-300)
+        tried = Cloud.at(target, cloud.x + step[:, None] * (white @ root.T))
+        better = tried.log_p > cloud.log_p
+        cloud = cloud.where(better, tried)
+        step = step * np.where(better, GROW, SHRINK)
+    return cloud
+
+
+@dataclass
+class Chart:
+    """The hills known so far, and how many climbers met each."""
+
+    hills: list[Hill] = field(default_factory=list)
+    meetings: list[int] = field(default_factory=list)
+
+    def add(self, new: list[Hill], log_mass: float) -> None:
+        """Keep those of the new hills that have mass next to what is known (log) otherwise."""
+        known = max([log_mass, *(h.log_mass for h in [*self.hills, *new])])
+        for hill in new:
+            if hill.log_mass > known + np.log(WORTH):
+                self.hills.append(hill)
+                self.meetings.append(0)
+
+    def count(self, x: Array) -> None:
+        """Count climbers (m, d) on the hills they have come near to."""
+        for k, hill in enumerate(self.hills):
+            self.meetings[k] += int((hill.near(x) < SAME).sum())
+
+    @property
+    def fewest_meetings(self) -> int:
+        """Climbers that met the hill that was met by the fewest; many where there is one hill."""
+        return min(self.meetings) if len(self.hills) > 1 else MANY
+
+    def explained(self, x: Array) -> Array:
+        """Log (n,) of the sum of the Gaussian bumps of all hills."""
+        if not self.hills:
+            return np.zeros(len(x))
+        zero = np.zeros(len(x))
+        parts = [-h.fit.log_ratio(x, zero) for h in self.hills]
+        return np.asarray(np.logaddexp.reduce(parts, axis=0))
+
+    def modes(self) -> Modes:
+        """Pictures of the hills: shares by mass, means and covariances of their points."""
+        masses = np.array([h.log_mass for h in self.hills])
+        shares = np.exp(masses - np.logaddexp.reduce(masses))
+        means = np.stack([h.points.mean(axis=0) for h in self.hills])
+        roots = np.stack([Scale.of_points(h.points).root for h in self.hills])
+        return Modes(np.maximum(shares, 1e-3), means, roots)
+
+
+def hills(target: Density, climbed: Cloud, chart: Chart, rng: np.random.Generator) -> list[Hill]:
+    """The separate tops near climbers (m, d) that are not on the chart, each with a fit."""
+    out: list[Hill] = []
+    left = np.argsort(-climbed.log_p, kind="stable")
+    for hill in chart.hills:
+        left = left[hill.near(climbed.x[left]) > SAME]
+    for _ in range(HILLS):
+        if not len(left):
+            break
+        i, left = left[0], left[1:]
+        fit = fit_at(target, *ascend(target, climbed.x[i]))
+        if fit is None:
+            continue
+        top = fit.mean[None]
+        if any(other.near(top)[0] < SAME for other in [*chart.hills, *out]):
+            continue
+        hill = _filled(target, fit, rng)
+        out.append(hill)
+        left = left[hill.near(climbed.x[left]) > SAME]
+    return out
+
+
+def _filled(target: Density, fit: Fit, rng: np.random.Generator) -> Hill:
+    """Points of the basin of a top: of its Gaussian, weighted, and moved in its own scale."""
+    size = max(FILL, 2 * len(fit.mean))
+    x = fit.draw(size, rng)
+    ratio = fit.log_ratio(x, target.log_density_at(x))
+    top = float(ratio.max())
+    if top == -np.inf:
+        return Hill(fit, fit.mean[None], -np.inf)
+    # A bump that holds another hill in a corner is weighed as itself: ratios are cut.
+    mass = fit.log_mass + float(np.log(np.mean(np.exp(np.minimum(ratio, CUT)))))
+    weights = longest_power(ratio, 1.0, 0.5)[1]
+    cloud = Cloud.at(target, x[systematic(weights, size, rng)])
+    tuner, scale = Tuner.fresh(len(fit.mean)), Scale(fit.root)
+    for _ in range(FILLING):
+        cloud = sweep(target, cloud, scale, tuner, rng).after
+    return Hill(fit, cloud.x, mass)

@@ -1,0 +1,71 @@
+r"""Where chains begin when the user does not say: at a Gaussian fit of the top, if that fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jko.markov.mala import Density
+from jko.markov.resampling import effective_size, systematic
+from jko.sampling.laplace import Fit, ascend, fit_at
+from jko.sampling.path import longest_power
+from jko.validation import Array
+
+#: Share of the points of a fit that the weights towards the target must leave, to skip settling.
+GOOD = 0.3
+#: Weights are flattened until this share of the points is left.
+LEFT = 0.5
+#: A fit whose bump has less mass than this (log) next to what the first points already have is the
+#: tip of a spike, such as the neck of a funnel.
+SPIKE = -4.0
+
+
+@dataclass(frozen=True, eq=False)
+class Opening:
+    """First points (n, d) of the chains, whether they need no settling, and the top found."""
+
+    points: Array
+    settled: bool
+    top: Array
+    height: float
+    fit: Fit | None
+
+
+def open_at_fit(
+    target: Density, first: Array, log_p: Array, size: int, rng: np.random.Generator
+) -> Opening:
+    """Climb from the best of the first points (m, d), fit a Gaussian there, draw from it."""
+    best = int(np.argmax(log_p))
+    top, height = ascend(target, first[best])
+    unchanged = Opening(first, False, top, height, None)
+    fit = fit_at(target, top, height)
+    if fit is None:
+        return unchanged
+    x = fit.draw(size, rng)
+    ratio = fit.log_ratio(x, target.log_density_at(x))
+    if not (ratio > -np.inf).any():
+        return unchanged
+    mass = fit.log_mass + float(np.log(np.mean(np.exp(ratio - ratio.max())))) + float(ratio.max())
+    if mass < SPIKE + _mass_of_first(first, log_p):
+        return unchanged
+    whole = np.exp(ratio - ratio.max())
+    settled = effective_size(whole) >= GOOD * size
+    weights = whole if settled else longest_power(ratio, 1.0, LEFT)[1]
+    return Opening(x[systematic(weights, size, rng)], settled, top, height, fit)
+
+
+def _mass_of_first(first: Array, log_p: Array) -> float:
+    """Log of the mass that points (m, d) see, by importance weights from their own Gaussian.
+
+    An underestimate, mostly: it serves to recognise fits that are far worse.
+    """
+    inside = log_p > -np.inf
+    x, values = first[inside], log_p[inside]
+    spread = np.maximum(x.std(axis=0), 1e-300)
+    white = (x - x.mean(axis=0)) / spread
+    log_q = -0.5 * (white**2).sum(axis=1) - np.log(spread).sum()
+    log_q -= 0.5 * x.shape[1] * np.log(2 * np.pi)
+    ratio = values - log_q
+    top = float(ratio.max())
+    return top + float(np.log(np.mean(np.exp(ratio - top))))
