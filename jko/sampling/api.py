@@ -37,6 +37,7 @@ from jko.sampling.task import (
     start_points,
     stated_density,
 )
+from jko.sampling.watch import Watch
 from jko.threads import limited
 from jko.validation import Array, one_of, positive, positive_int, rng_of
 
@@ -68,6 +69,7 @@ def sample(
     moves: int = 200,
     spread: float | None = None,
     check: bool = True,
+    progress: bool | Callable[[str, int], None] = False,
     rng: Any = None,
 ) -> SampleResult:
     r"""Draw n weighted particles from a density known up to a constant.
@@ -80,11 +82,11 @@ def sample(
     n : int
         Number of particles.
     method : {"auto", "tempered", "langevin", "wfr", "svgd"}
-        "tempered" ("auto" too): chains settle near the start; the spherical-Hellinger path leads
-        from a Gaussian `spread` times as wide as they are to the target, without any density
-        estimate (formula H5); Langevin chains start from its end, and cross between separate modes.
-        "langevin": the chains alone (formula L1). "wfr": Langevin moves with births and deaths by
-        an estimated density, d <= 3. "svgd": a baseline.
+        "tempered" ("auto" too): chains settle near the start; a search looks for other modes, by
+        the spherical-Hellinger path from a Gaussian `spread` times as wide to the target (formula H5)
+        and along lines; then chains start from all that was found, and cross between modes.
+        "langevin": the chains alone (formula L1). "wfr": Langevin moves with births and deaths by an
+        estimated density, d <= 3. "svgd": a baseline.
 
     Other Parameters
     ----------------
@@ -97,13 +99,16 @@ def sample(
     observables : callable (m, d) -> (m,) or (m, k), optional
         Functions whose mean and variance the particles shall have too, besides the coordinates.
     moves : int
-        Kept moves of every chain; up to three times as many where the history is not yet precise.
+        Gradients of every chain in one round of kept moves; up to eight rounds where the history is
+        not yet precise.
     spread : float, optional
         How wide the search is, in standard deviations of the mass found first: by default 100 up to
         d = 13, less beyond, never under 6. It also covers twice the spread of `start`. Modes
         beyond are not found, and nothing will say so.
     check : bool
         Compare the gradient with finite differences at three points first.
+    progress : bool or callable (stage, evaluations)
+        Show a bar (needs tqdm), or call a function after every batch of evaluations.
     rng : seed or numpy Generator, optional
 
     Returns
@@ -121,9 +126,11 @@ def sample(
 
     Notes
     -----
-    Chains are preconditioned by the ensemble (covariance shrunk by d/(n+d), acceptance 0.574,
-    clipped whitened drift); scale, step and modes are frozen before anything is kept, so that the
-    kept moves leave the density invariant exactly. The particles are one of the last clouds of the
+    Chains are preconditioned by the covariance of the ensemble, mode by mode; they take Langevin
+    moves, or Hamiltonian ones of four leapfrog steps where the warm-up measured those to be better.
+    Scale, step, modes and kind of move are frozen before anything is kept, so that the kept moves
+    leave the density invariant exactly. The search for modes takes at most about .4 of the
+    evaluations that warm-up and first round of the chains take. The particles are one of the last clouds of the
     chains, weighted by minimum chi-square to the mean and variance of the whole kept history: the
     one whose weights are the most even.
 
@@ -133,7 +140,7 @@ def sample(
     """
     positive_int(n, "n")
     one_of(method, ("auto", *METHODS), "method")
-    target = Counted(stated_density(log_density, dim, gradient))
+    target = Counted(stated_density(log_density, dim, gradient), watch=Watch(progress))
     generator = rng_of(rng)
     size = max(n, SMALLEST, 4 * target.dim)
     began = time.perf_counter()
@@ -154,16 +161,19 @@ def sample(
             generator,
             opening,
         )
-        progress = Progress(points=points)
+        reached = Progress(points=points)
         if doubt is not None:
-            progress.notes.append(doubt)
+            reached.notes.append(doubt)
             warnings.warn(f"jko.sample: {doubt}", JkoWarning, stacklevel=2)
         chosen = "tempered" if method == "auto" else method
         try:
-            METHODS[chosen](task, progress)
+            METHODS[chosen](task, reached)
         except KeyboardInterrupt:
-            progress.failures.append(INTERRUPTED)
-        return _result(task, progress, chosen, began)
+            reached.failures.append(INTERRUPTED)
+        try:
+            return _result(task, reached, chosen, began)
+        finally:
+            target.watch.close()
 
 
 def _opening(start: Any, target: Counted, x: Array, rng: np.random.Generator) -> Opening | None:
@@ -193,6 +203,7 @@ def _result(task: Task, progress: Progress, method: str, began: float) -> Sample
         progress.evidence |= dict(evidence.of_chains(chains, method))
         count = len(mean) - 1
         progress.evidence["matching"] = evidence.matching(matched, count, len(points))
+        progress.evidence["defined"] = evidence.defined(task.target)
         if history.draws and not interrupted(progress):
             tops = [] if task.opening is None else [(task.opening.top, task.opening.height)]
             found, more = second_look(task, chains, tops)

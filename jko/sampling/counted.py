@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from jko.errors import InvalidMeasure, JkoError
 from jko.markov.mala import Density
 from jko.sampling.differences import Differences
+from jko.sampling.watch import Watch
 from jko.validation import Array
 
 #: What a function that is evaluated far from its mass may raise: overflow, division by zero, a
@@ -37,6 +38,7 @@ class Counted:
     searching: bool = False
     lost_values: int = 0
     lost_gradients: int = 0
+    watch: Watch = field(default_factory=Watch)
 
     @property
     def dim(self) -> int:
@@ -56,6 +58,7 @@ class Counted:
     def log_density_at(self, x: Array) -> Array:
         """Log density (n,)."""
         self.values += len(x)
+        self.watch.count(self.values)
         with quiet():
             if self.strict:
                 return np.asarray(self.inner.log_density_at(x))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jko.sampling.chains import Chains
+from jko.sampling.counted import Counted
 from jko.sampling.history import History
 from jko.validation import Array
 
@@ -32,6 +33,8 @@ EDGE = 1e-3
 #: A Gaussian has .13 by this estimate, an exponential .22, Student's t with 5, 3, 2 degrees of
 #: freedom 1/5, 1/3, 1/2.
 TAIL = 0.4
+#: Share of evaluations that may have no value or gradient.
+DEFINED = 0.01
 #: Standard errors that chance alone may explain.
 Z = 3.0
 #: Acceptance of jumps below which chains do not cross between modes.
@@ -176,6 +179,19 @@ def _crossing(chains: Chains) -> Evidence:
         f"acceptance of jumps between {chains.modes.count} modes",
         "the weights of the modes rest on where the chains began: compare several seeds, or raise"
         " n",
+    )
+
+
+def defined(target: Counted) -> Evidence:
+    """Share of the evaluations of the chains at which values or gradients were not defined."""
+    lost = target.lost_values / max(1, target.values)
+    lost += target.lost_gradients / max(1, target.gradients)
+    return Evidence(
+        lost,
+        DEFINED,
+        lost <= DEFINED,
+        "share of evaluations with NaN, an exception, or a gradient that is not finite",
+        "they count as outside the support: check the density there, or return -inf",
     )
 
 

@@ -10,7 +10,7 @@ from jko.sampling.ensemble import settle
 from jko.sampling.evidence import PRECISION, RHAT, Evidence
 from jko.sampling.history import History
 from jko.sampling.modes import Modes
-from jko.sampling.search import MEETINGS, explore, scouts, tempered_path
+from jko.sampling.search import MEETINGS, budget, explore, scouts, tempered_path
 from jko.sampling.task import Progress, Task
 from jko.validation import Array
 
@@ -22,12 +22,15 @@ UNSEEN = 0.01
 DISAGREEMENT = 0.3
 #: Particles of a search that checks a sample: its means are then known to .1 sd or better.
 SCOUTS = 500
+#: It may take so many times the share that a search before the chains may.
+MORE = 4.0
 
 
 def tempered(task: Task, progress: Progress) -> None:
     """Settle, search for modes, then chains and their history."""
     sample = settled(task)
     progress.points = sample
+    task.target.watch.enter("searching for modes")
     found = explore(task, sample, progress)
     if found.path is not None:
         progress.figures["temperatures"] = np.array(found.path.exponents)
@@ -59,6 +62,7 @@ def langevin(task: Task, progress: Progress) -> None:
 
 def settled(task: Task) -> Array:
     """An ensemble (n, d) that has stopped spreading; a Gaussian fit that fits is one."""
+    task.target.watch.enter("settling")
     if task.opening is not None and task.opening.settled:
         return task.start
     fits = task.opening is not None and task.opening.fit is not None
@@ -67,6 +71,7 @@ def settled(task: Task) -> Array:
 
 def run_chains(task: Task, progress: Progress, start: Array, modes: Modes | None = None) -> None:
     """Chains from a start; a longer run where they have not mixed."""
+    task.target.watch.enter("running chains")
     for moves in (task.moves, 2 * task.moves):
         chains = Chains(task.target, task.cloud(start), task.features, task.rng, modes=modes)
         modes = chains.modes
@@ -96,7 +101,7 @@ def compare_with_search(task: Task, progress: Progress, sample: Array) -> None:
     """Run a tempered search around a sample (m, d); evidence of where they disagree."""
     with task.target.search():
         count = max(scouts(task), min(task.size, SCOUTS))
-        path = tempered_path(task, sample, count, progress)
+        path = tempered_path(task, sample, count, progress, MORE * budget(task))
     if path is None:
         return
     found = path.points

@@ -6,14 +6,19 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from os import PathLike
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jko.errors import InvalidArgument, Unsupported
 from jko.measures.atoms import Particles
 from jko.sampling.evidence import Evidence
 from jko.validation import Array
+
+#: Groups of chains whose quantiles are compared.
+GROUPS = 20
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -32,12 +37,16 @@ class SampleResult:
     warnings : tuple of str
         What did not pass, and what else deserves attention; each a sentence with the remedy.
     diagnostics : dict
-        Evidence, each with value, threshold and whether it passes (`SampleResult.evidence` holds
-        these alone): "stein", Stein identity of the coordinates; "mixing", R-hat; "drift";
-        "chain_ess", effective size of one chain; "precision"; "crossing", jumps between modes;
-        "matching", the weights; "tails", tail index. Figures: ess: effective sample size of the
-        weights; ksd: kernel Stein discrepancy (V-statistic); acceptance and leapfrog_steps of the
-        kept moves; rhat, mcse: (d,) arrays, where chains exist; moves, modes, jump_acceptance,
+        Evidence, each with value, threshold, whether it passes and what it says (`evidence` holds
+        these alone): "mixing", R-hat; "stein", Stein identity of the coordinates; "drift";
+        "chain_ess", effective size of one chain; "precision", standard errors; "crossing", jumps
+        between modes; "masses" of modes by visits and by bridges; "search", how often it met the
+        mode it met least; "agreement" with a search (langevin, wfr, svgd); "energy", height of the
+        top above the chains; "tails", tail index; "unseen" and "far_variance", mass and variance
+        far out; "matching", the weights; "defined", evaluations that failed.
+        Figures: ess: effective sample size of the weights; ksd: kernel Stein discrepancy
+        (V-statistic); acceptance and leapfrog_steps of the kept moves; rhat, mcse: (d,) arrays,
+        where chains exist; log_evidence, log_evidence_error; moves, modes, hills, jump_acceptance,
         history_mean, history_std (with the observables), matched, unseen, temperatures, path_ess,
         evaluations (values of the log density), gradients, seconds.
     draws : (chains, m, d) array or None
@@ -90,6 +99,84 @@ class SampleResult:
             )
         return "\n".join([*lines, repr(self), *(f"  - {w}" for w in self.warnings)])
 
+    def quantile(self, q: ArrayLike) -> tuple[Array, Array]:
+        """Quantiles of every coordinate with their standard errors.
+
+        They come from the kept draws of all chains, which reach further into the tails than the
+        particles; the errors from the scatter between `GROUPS` groups of chains. Methods without
+        chains use the weighted particles, and know no errors (NaN).
+
+        Parameters
+        ----------
+        q : float or (k,) array
+            Levels between 0 and 1.
+
+        Returns
+        -------
+        values, errors : arrays (d,) or (k, d)
+        """
+        levels = np.asarray(q, dtype=float)
+        if levels.ndim > 1 or not ((levels >= 0) & (levels <= 1)).all():
+            raise InvalidArgument(f"q = {q!r}; give levels between 0 and 1")
+        if self.draws is None:
+            values = _weighted_quantile(self.measure, np.atleast_1d(levels))
+            values = values.reshape(*levels.shape, self.measure.dim)
+            return values, np.full(values.shape, np.nan)
+        flat = self.draws.reshape(-1, self.measure.dim)
+        values = np.quantile(flat, levels, axis=0)
+        parts = np.array_split(self.draws, min(GROUPS, len(self.draws)))
+        own = [np.quantile(p.reshape(-1, self.measure.dim), levels, axis=0) for p in parts]
+        errors = np.std(own, axis=0, ddof=1) / np.sqrt(len(own)) if len(own) > 1 else np.nan
+        return values, np.broadcast_to(errors, values.shape).copy()
+
+    def plot(
+        self,
+        kind: str = "pair",
+        *,
+        names: Sequence[str] | None = None,
+        chosen: Sequence[int] | None = None,
+        figure: Any = None,
+        axes: Any = None,
+    ) -> list[Any]:
+        """Draw the sample (needs matplotlib).
+
+        Parameters
+        ----------
+        kind : {"pair", "trace", "ess"}
+            Particles in every pair of coordinates; a few chains over the kept times; effective
+            draws behind each mean.
+        names : sequence of d str, optional
+        chosen : sequence of int, optional
+            Coordinates to draw: the first five by default.
+        figure : matplotlib Figure, optional
+            Where axes are made; a new figure by default.
+        axes : array of matplotlib Axes, optional
+            (k, k) for "pair", (k,) for "trace", one for "ess".
+
+        Returns
+        -------
+        list of matplotlib artists
+            `.figure` of the first is the figure.
+        """
+        from jko.sampling.figure import plot
+
+        labels = None if names is None else self._names(names)
+        rows = None if chosen is None else list(chosen)
+        return plot(self, kind, names=labels, chosen=rows, figure=figure, axes=axes)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write everything to one .npz file, atomically; `SampleResult.load` reads it."""
+        from jko.sampling.files import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> SampleResult:
+        """Read a file that `save` has written; nothing in it is executed."""
+        from jko.sampling.files import load
+
+        return load(path)
+
     def to_arviz(self, names: Sequence[str] | None = None) -> Any:
         """The kept draws of the chains as ArviZ inference data (needs arviz).
 
@@ -126,3 +213,13 @@ class SampleResult:
             f"SampleResult({verdict}: {self.measure.n} particles in dimension {self.measure.dim}"
             f" by {self.method}, ess={ess:.0f}, {len(self.warnings)} warnings)"
         )
+
+
+def _weighted_quantile(measure: Particles, levels: Array) -> Array:
+    """Quantiles (k, d) of weighted particles: where half of a particle's weight is passed."""
+    out = np.empty((len(levels), measure.dim))
+    for j in range(measure.dim):
+        order = np.argsort(measure.points[:, j], kind="stable")
+        w = measure.weights[order] / measure.mass
+        out[:, j] = np.interp(levels, np.cumsum(w) - 0.5 * w, measure.points[order, j])
+    return out

@@ -185,16 +185,16 @@ def _even(task: Task, points: Array, modes: Modes | None) -> tuple[Array, Modes 
 
 
 def tempered_path(
-    task: Task, around: Array, size: int, progress: Progress, spread: float | None = None
+    task: Task, around: Array, size: int, progress: Progress, values: float | None = None
 ) -> Path | None:
-    """A tempered run from a Gaussian `spread` times as wide as some points (m, d), and the start.
+    """A tempered run from a Gaussian far wider than some points (m, d), and than the start.
 
     The Gaussian is narrowed where hardly any of it lies in the support of the target, where a
     density far from all mass overflows, and where the path is longer than the budget: no reason to
     give up, but to look nearer.
     """
-    shrink, spread = 1.0, task.spread if spread is None else spread
-    left = budget(task)
+    shrink, spread = 1.0, task.spread
+    left = budget(task) if values is None else values
     while shrink * spread >= 1 and left > 0:
         reference = wide(around, task.start, spread, shrink)
         path, tuner = Path(reference.sample(size, task.rng)), Tuner.fresh(task.target.dim)

@@ -1,0 +1,118 @@
+"""Figures of a sample; needs matplotlib, which is imported here and nowhere above."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from jko.errors import InvalidArgument, Unsupported
+from jko.sampling.result import SampleResult
+from jko.validation import Array, one_of
+
+#: More coordinates than this are not drawn in pairs; more chains than that not as traces.
+PAIRS, TRACES = 5, 12
+#: Area of all particles together, in square points.
+INK = 6e3
+
+
+def plot(
+    out: SampleResult,
+    kind: str = "pair",
+    *,
+    names: list[str] | None = None,
+    chosen: list[int] | None = None,
+    figure: Any = None,
+    axes: Any = None,
+) -> list[Any]:
+    """Draw a sample: what `SampleResult.plot` says."""
+    one_of(kind, ("pair", "trace", "ess"), "kind")
+    rows = _coordinates(out, chosen)
+    labels = np.array(names if names is not None else [f"x{j}" for j in range(out.measure.dim)])
+    if len(labels) != out.measure.dim:
+        raise InvalidArgument(f"names has {len(labels)} entries; give {out.measure.dim}")
+    count = len(rows)
+    shape = {"pair": (count, count), "trace": (count, 1), "ess": (1, 1)}[kind]
+    grid = _axes(figure, axes, shape)
+    drawn: list[Any] = {"pair": _pairs, "trace": _traces, "ess": _ess}[kind](
+        out, rows, labels[rows], grid
+    )
+    return drawn
+
+
+def _coordinates(out: SampleResult, chosen: list[int] | None) -> list[int]:
+    d = out.measure.dim
+    if chosen is None:
+        return list(range(min(d, PAIRS)))
+    bad = [j for j in chosen if not 0 <= j < d]
+    if bad or not chosen:
+        raise InvalidArgument(f"chosen = {chosen}; give coordinates from 0 to {d - 1}")
+    return list(chosen)
+
+
+def _axes(figure: Any, axes: Any, shape: tuple[int, int]) -> Any:
+    """An array of axes of a shape: those given, or new ones in a figure given or new."""
+    if axes is not None:
+        grid = np.asarray(axes, dtype=object).reshape(-1)
+        if len(grid) != shape[0] * shape[1]:
+            raise InvalidArgument(f"axes has {len(grid)} entries; give {shape[0]} x {shape[1]}")
+        return grid.reshape(shape)
+    if figure is None:
+        try:
+            figure = import_module("matplotlib.figure").Figure(layout="constrained")
+        except ImportError:
+            raise Unsupported("plot needs matplotlib; pip install 'jko[demo]' brings it") from None
+    return figure.subplots(*shape, squeeze=False)
+
+
+def _pairs(out: SampleResult, rows: list[int], labels: Array, grid: Any) -> list[Any]:
+    """Particles in every pair of coordinates, their areas by weight; histograms on the diagonal."""
+    x, w = out.measure.points, out.measure.weights / out.measure.mass
+    bins = int(np.clip(np.sqrt(out.measure.n), 5, 40))
+    drawn: list[Any] = []
+    for a, i in enumerate(rows):
+        for b, j in enumerate(rows):
+            ax = grid[a, b]
+            if a == b:
+                drawn.append(ax.hist(x[:, i], bins=bins, weights=w)[2])
+                ax.set_yticks([])
+            elif a > b:
+                drawn.append(ax.scatter(x[:, j], x[:, i], s=INK * w, alpha=0.3, linewidths=0))
+            else:
+                ax.set_axis_off()
+            if a == len(rows) - 1:
+                ax.set_xlabel(labels[b])
+            if b == 0 and a > 0:
+                ax.set_ylabel(labels[a])
+    return drawn
+
+
+def _draws(out: SampleResult) -> Array:
+    if out.draws is None:
+        raise Unsupported(f"method {out.method!r} keeps no chains; use 'tempered' or 'langevin'")
+    return out.draws
+
+
+def _traces(out: SampleResult, rows: list[int], labels: Array, grid: Any) -> list[Any]:
+    """A few chains over the kept times, one coordinate an axis."""
+    draws = _draws(out)
+    some = np.linspace(0, len(draws) - 1, min(TRACES, len(draws))).round().astype(int)
+    drawn: list[Any] = []
+    for a, j in enumerate(rows):
+        drawn += grid[a, 0].plot(draws[some, :, j].T, linewidth=0.8)
+        grid[a, 0].set_ylabel(labels[a])
+    grid[-1, 0].set_xlabel("kept time")
+    return drawn
+
+
+def _ess(out: SampleResult, rows: list[int], labels: Array, grid: Any) -> list[Any]:
+    """Effective number of draws behind the mean of each coordinate, as bars."""
+    if "mcse" not in out.diagnostics:
+        _draws(out)
+    size = (out.std / np.maximum(out.diagnostics["mcse"], 1e-300)) ** 2
+    ax = grid[0, 0]
+    bars = ax.barh(np.arange(len(rows)), size[rows])
+    ax.set_yticks(np.arange(len(rows)), labels)
+    ax.set_xlabel("effective draws behind the mean")
+    return [bars]

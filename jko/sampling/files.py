@@ -1,0 +1,52 @@
+"""Files of samples: one .npz, read without executing anything."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from os import PathLike
+from typing import Any
+
+from jko.flows.archive import read, storable, write
+from jko.sampling.evidence import Evidence
+from jko.sampling.result import SampleResult
+
+KIND = "sample"
+
+
+def save(out: SampleResult, path: str | PathLike[str]) -> None:
+    """Write a result with its evidence and figures."""
+    figures = {k: v for k, v in out.diagnostics.items() if k not in out.evidence}
+    tree = {
+        "measure": out.measure,
+        "method": out.method,
+        "converged": out.converged,
+        "warnings": list(out.warnings),
+        "evidence": {k: asdict(e) for k, e in out.evidence.items()},
+        "figures": {k: v for k, v in figures.items() if storable(v)},
+        "draws": out.draws,
+    }
+    write(path, KIND, tree)
+
+
+def load(path: str | PathLike[str]) -> SampleResult:
+    """Read what `save` has written.
+
+    Raises
+    ------
+    InvalidArgument
+        The file is missing, damaged, or holds something else.
+    """
+    found: SampleResult = read(path, {KIND: _build})
+    return found
+
+
+def _build(tree: dict[str, Any]) -> SampleResult:
+    evidence = {k: Evidence(**e) for k, e in tree["evidence"].items()}
+    return SampleResult(
+        tree["measure"],
+        tree["method"],
+        tree["converged"],
+        tuple(tree["warnings"]),
+        {**tree["figures"], **evidence},
+        tree["draws"],
+    )
