@@ -83,10 +83,10 @@ def sample(
         Number of particles.
     method : {"auto", "tempered", "langevin", "wfr", "svgd"}
         "tempered" ("auto" too): chains settle near the start; a search looks for other modes, by
-        the spherical-Hellinger path from a Gaussian `spread` times as wide to the target (formula H5)
-        and along lines; then chains start from all that was found, and cross between modes.
-        "langevin": the chains alone (formula L1). "wfr": Langevin moves with births and deaths by an
-        estimated density, d <= 3. "svgd": a baseline.
+        the spherical-Hellinger path from a Gaussian `spread` times as wide to the target (formula
+        H5) and along lines; then chains start from all that was found, and cross between modes.
+        "langevin": the chains alone (formula L1). "wfr": Langevin moves with births and deaths by
+        an estimated density, d <= 3. "svgd": a baseline.
 
     Other Parameters
     ----------------
@@ -130,13 +130,9 @@ def sample(
     moves, or Hamiltonian ones of four leapfrog steps where the warm-up measured those to be better.
     Scale, step, modes and kind of move are frozen before anything is kept, so that the kept moves
     leave the density invariant exactly. The search for modes takes at most about .4 of the
-    evaluations that warm-up and first round of the chains take. The particles are one of the last clouds of the
-    chains, weighted by minimum chi-square to the mean and variance of the whole kept history: the
-    one whose weights are the most even.
-
-    References
-    ----------
-    Del Moral et al. (2006); Roberts and Tweedie (1996); Neal (2011); Vehtari et al. (2021).
+    evaluations that warm-up and first round of the chains take. The particles are one of the last
+    clouds of the chains, weighted by minimum chi-square to the mean and variance of the whole kept
+    history: the one whose weights are the most even.
     """
     positive_int(n, "n")
     one_of(method, ("auto", *METHODS), "method")

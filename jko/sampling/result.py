@@ -42,7 +42,7 @@ class SampleResult:
         "chain_ess", effective size of one chain; "precision", standard errors; "crossing", jumps
         between modes; "masses" of modes by visits and by bridges; "search", how often it met the
         mode it met least; "agreement" with a search (langevin, wfr, svgd); "energy", height of the
-        top above the chains; "tails", tail index; "unseen" and "far_variance", mass and variance
+        top above the chains; "tails", tail index; "far_mass" and "far_variance", mass and variance
         far out; "matching", the weights; "defined", evaluations that failed.
         Figures: ess: effective sample size of the weights; ksd: kernel Stein discrepancy
         (V-statistic); acceptance and leapfrog_steps of the kept moves; rhat, mcse: (d,) arrays,

@@ -87,7 +87,7 @@ def _far(task: Task, history: History, found: Masses | None) -> Iterator[tuple[s
     mass = "share of the mass far out where the sample has none"
     spread = "share of a coordinate's variance far out where the sample has none"
     if found is None or not history.draws:
-        yield "unseen", Evidence(0.0, UNSEEN, True, f"{mass}: not used, the mass is not known")
+        yield "far_mass", Evidence(0.0, UNSEEN, True, f"{mass}: not used, the mass is not known")
         return
     sample = np.concatenate(history.draws)
     shells = Shells.around(task.target, sample, SHELLS, max(task.spread, 2.0), task.rng)
@@ -96,7 +96,7 @@ def _far(task: Task, history: History, found: Masses | None) -> Iterator[tuple[s
     weights = np.where(far, np.exp(np.minimum(shells.log_weights - found.log_total, 50.0)), 0.0)
     share = _lower(weights[:, None])
     yield (
-        "unseen",
+        "far_mass",
         Evidence(
             float(share[0]),
             UNSEEN,
