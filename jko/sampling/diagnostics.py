@@ -45,16 +45,17 @@ def unseen(sample: Array, search: Array, rng: np.random.Generator) -> float:
     return float(far_points(sample, search, rng).mean())
 
 
-def far_points(sample: Array, search: Array, rng: np.random.Generator) -> Mask:
+def far_points(sample: Array, search: Array, rng: np.random.Generator, most: int = MOST) -> Mask:
     """Which points of `search` (m, d) lie far from every point of `sample` (n, d).
 
     Far: the nearest point of the sample is further than 1.5 times the largest distance, over the
-    sample, of a point from its nearest neighbour, in the scale of the sample.
+    sample, of a point from its nearest neighbour, in the scale of the sample. A sample of more than
+    `most` points is thinned.
     """
     from scipy.spatial import cKDTree
 
-    if len(sample) > MOST:
-        sample = sample[rng.choice(len(sample), MOST, replace=False)]
+    if len(sample) > most:
+        sample = sample[rng.choice(len(sample), most, replace=False)]
     root = Scale.of_points(sample).root
     if len(search) == 0:
         return np.zeros(0, dtype=bool)

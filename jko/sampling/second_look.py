@@ -9,7 +9,7 @@ import numpy as np
 from jko.markov.hamiltonian import Labels
 from jko.sampling.bridge import Masses, masses
 from jko.sampling.chains import Chains
-from jko.sampling.diagnostics import far_points
+from jko.sampling.diagnostics import MOST, far_points
 from jko.sampling.evidence import Evidence, Z, tails
 from jko.sampling.history import History
 from jko.sampling.laplace import ascend
@@ -23,6 +23,8 @@ SHARES = 0.03
 UNSEEN, FAR_VARIANCE = 0.005, 0.1
 #: Points of the Gaussians that look for it.
 SHELLS = 3000
+#: Draws that are looked up in up to so many dimensions.
+DENSE, FEW_DIM = 100_000, 3
 #: A log-concave density has its top at most d above its mean height; twice that and this much
 #: more is allowed.
 HEIGHT = 10.0
@@ -91,7 +93,9 @@ def _far(task: Task, history: History, found: Masses | None) -> Iterator[tuple[s
         return
     sample = np.concatenate(history.draws)
     shells = Shells.around(task.target, sample, SHELLS, max(task.spread, 2.0), task.rng)
-    far = far_points(sample, shells.x, task.rng) & (shells.log_weights > -np.inf)
+    # In few dimensions all draws are cheap to look up, and tails are what they alone have reached.
+    most = DENSE if task.target.dim <= FEW_DIM else MOST
+    far = far_points(sample, shells.x, task.rng, most) & (shells.log_weights > -np.inf)
     # Weighted points must not claim more than they can carry: two errors less.
     weights = np.where(far, np.exp(np.minimum(shells.log_weights - found.log_total, 50.0)), 0.0)
     share = _lower(weights[:, None])
