@@ -21,13 +21,15 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first problem")
     parser.add_argument("--units", type=int, default=1, help="other units for each problem")
     parser.add_argument("--rivals", type=float, default=1.0, help="share with an oracle")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="CPU time to stop at")
     args = parser.parse_args()
     began = time.process_time()
-    tallies, faults = run(range(args.first, args.first + args.problems), args.seed, args.units,
-                          args.rivals)  # fmt: skip
-    print(report(tallies, faults))
+    numbers = range(args.first, args.first + args.problems)
+    tallies, faults = run(numbers, args.seed, args.units, args.rivals, args.seconds, show=True)
+    print(report(tallies))
     spent = time.process_time() - began
-    print(f"{args.problems} problems from {args.first}, seed {args.seed}, {spent:.0f} CPU s")
+    done = sum(tally.problems for tally in tallies.values())
+    print(f"{done} problems from {args.first}, seed {args.seed}, {spent:.0f} CPU s")
     return int(any(f.kind != "uncertified" for f in faults))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -68,10 +69,12 @@ def draw_units(rng):
     return Units(*(10.0**logs))
 
 
-def run(numbers, seed, units=1, rivals=1.0):
-    """Tallies by geometry, and faults."""
-    tallies, faults = defaultdict(Tally), []
+def run(numbers, seed, units=1, rivals=1.0, seconds=np.inf, show=False):
+    """Tallies by geometry, and faults; `show` them as they come."""
+    tallies, faults, began = defaultdict(Tally), [], time.process_time()
     for k in numbers:
+        if time.process_time() - began > seconds:
+            break
         rng = np.random.default_rng([seed, k])
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
@@ -80,6 +83,8 @@ def run(numbers, seed, units=1, rivals=1.0):
 
             def fault(kind, text, case=case, k=k):
                 faults.append(Fault(kind, k, case.label, case.name, text))
+                if show:
+                    print(line(faults[-1]), flush=True)
 
             tally.problems += 1
             try:
@@ -182,7 +187,12 @@ def apart(case, home, there, u, room, tally, fault):
                   f" {float(one - two):.2e}, room {room:.1e}")  # fmt: skip
 
 
-def report(tallies, faults, most=60):
+def line(f):
+    """A fault in one line."""
+    return f"{f.kind}: {f.number} {f.label}, {f.name}: {f.text}"
+
+
+def report(tallies, faults=(), most=60):
     """A table of the geometries, then the faults."""
     names = ("problems", "refused", "unbounded", "uncertified", "rivals", "above", "units",
              "moved", "raised")  # fmt: skip
@@ -195,6 +205,5 @@ def report(tallies, faults, most=60):
                 setattr(total, n, getattr(total, n) + figure)
         share = 100 * tally.uncertified / max(tally.problems - tally.refused, 1)
         lines.append(f"{label:22s}" + "".join(f"{v:12d}" for v in figures) + f"{share:11.2f}")
-    for f in faults[:most]:
-        lines.append(f"{f.kind}: {f.number} {f.label}, {f.name}: {f.text}")
+    lines += [line(f) for f in faults[:most]]
     return "\n".join(lines)

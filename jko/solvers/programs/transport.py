@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jko.energies.form import Quadratic
 from jko.geometries.base import Geometry
@@ -23,8 +24,16 @@ from jko.solvers.hellinger.multiplier import rescale
 from jko.solvers.programs.conic import rescaled
 from jko.solvers.refusals import infeasible, not_transport
 from jko.status import Breakdown, Status
-from jko.validation import Array, deprecated, positive_int
+from jko.validation import Array, Index, deprecated, positive_int
 
+TOLERANCES = ("tol_gap_abs", "tol_gap_rel", "tol_feas")
+#: What Clarabel is asked for; where that misses, shorter steps, which cones of logarithms and
+#: powers need.
+BOLD: dict[str, float] = dict.fromkeys(TOLERANCES, 1e-11)
+CAREFUL: dict[str, float] = {**dict.fromkeys(TOLERANCES, 1e-13), "max_step_fraction": 0.9}
+STEADY: dict[str, float] = {**dict.fromkeys(TOLERANCES, 1e-10), "max_step_fraction": 0.7}
+#: Reduced costs of pairs that a second program leaves out, in units of its scale.
+FAR = 1e6
 #: Squared cells that a step on a grid should carry mass by (`jko.solvers.grids.resolution`).
 LEAST = 0.5
 
@@ -89,16 +98,15 @@ class TransportProgram(ProxSolver):
         fault = "between their centres next to nothing moves"
         warn_if_coarse(problem, LEAST, fault, "jko.solvers.Entropic()")
         stated = TransportStep(problem)
-        program = _Program(stated, controls.max_iter)
-        weights, slope = program.solve()
-        nu = stated.previous.with_weights(weights)
+        found = _best_answer(stated, controls)
+        weights, slope = found.weights, found.slope
         return Answer(
-            nu,
+            stated.previous.with_weights(weights),
             stated,
-            program.iterations,
+            found.iterations,
             dual={"slope": slope},
             baseline=problem.value(stated.previous),
-            info={"conic_status": program.status},
+            info={"conic_status": found.status},
         )
 
 
@@ -154,14 +162,64 @@ class TransportStep(Neighbour):
         return Certificate(gap if np.isfinite(gap) else np.inf, residual)
 
 
-class _Program:
-    """The program in scaled variables: rows of the plan sum to 1, weights are of order 1."""
+class _Found(NamedTuple):
+    """Weights (n,) of the exact mass, the slope (n,) of the transport term, and their gap."""
 
-    def __init__(self, stated: TransportStep, max_iter: int | None) -> None:
+    weights: Array
+    slope: Array
+    gap: float
+    iterations: int
+    status: str
+
+
+def _best_answer(stated: TransportStep, controls: Controls) -> _Found:
+    """The program in the scale of its largest term; where that misses, scaled by its answer.
+
+    Raises
+    ------
+    Breakdown
+        Clarabel fails in every scale.
+    """
+    problem, mass = stated.problem, stated.previous.mass
+    moving = mass * float(stated.cost().max(initial=0.0))
+    n, aim = problem.discrete.n, 0.5 * controls.tol * problem.unit
+    large = max(problem.unit, moving)
+    best: _Found | None = None
+    failure: Breakdown | None = None
+    iterations = 0
+    for size, settings in (
+        (large, BOLD),
+        (problem.unit, CAREFUL),
+        (large, CAREFUL),
+        (large, STEADY),
+    ):
+        try:
+            scale = size / n if size > 0 else mass / n  # nothing costs anything
+            found = _Program(stated, scale, best).solve(settings, controls.max_iter)
+        except Breakdown as trouble:
+            failure = trouble
+            continue
+        iterations += found.iterations
+        if best is None or found.gap < best.gap:
+            best = found
+        if best.gap <= aim or controls.max_iter is not None:
+            break
+    if best is None:
+        assert failure is not None
+        raise failure
+    return best._replace(iterations=iterations)
+
+
+class _Program:
+    """The program in scaled variables: rows of the plan sum to 1, weights are of order 1.
+
+    Pairs that the potentials of an answer `near` put out of reach are left out.
+    """
+
+    def __init__(self, stated: TransportStep, scale: float, near: _Found | None) -> None:
         import cvxpy as cp
 
-        self.stated, self.max_iter, self.cp = stated, max_iter, cp
-        self.status, self.iterations = "", 0
+        self.stated, self.cp, self.scale = stated, cp, scale
         form, previous = stated.problem.form, stated.previous
         self.open = np.flatnonzero(stated.open)
         self.part = form.separable.take(self.open)
@@ -169,17 +227,22 @@ class _Program:
         if float(self.part.ceiling.sum()) < previous.mass * (1 - 1e-12):
             raise Breakdown(Status.BROKEN, "the energy lets no weights carry the mass")
         self.unit = previous.mass / self.open.size
-        self.scale = self.unit * max(1.0, 1 / stated.problem.step)
-        reference = np.full(self.open.size, self.unit)
-        self.plan = cp.Variable((self.m.size, self.open.size), nonneg=True)
+        cost = stated.cost()
+        self.kept = np.nonzero(_in_reach(cost, self.open, self.m, scale, near))
+        pairs = np.arange(self.kept[0].size)
+        self.plan = cp.Variable(pairs.size, nonneg=True)
         self.u = cp.Variable(self.open.size)
-        energy, constraints = rescaled(self.part, reference, 1 / self.scale).conic(self.u)
+        reference = np.full(self.open.size, self.unit)
+        energy, constraints = rescaled(self.part, reference, 1 / scale).conic(self.u)
         for q in form.quadratics:
             energy = energy + self._quadratic(q)
-        moved = cp.sum(cp.multiply(stated.cost() * (self.m[:, None] / self.scale), self.plan))
-        self.marginal = self.u == (self.m / self.unit) @ self.plan
-        rows = cp.sum(self.plan, axis=1) == 1
-        self.program = cp.Problem(cp.Minimize(energy + moved), [*constraints, rows, self.marginal])
+        rows, columns = np.zeros((self.m.size, pairs.size)), np.zeros((self.open.size, pairs.size))
+        rows[self.kept[0], pairs] = 1.0
+        columns[self.kept[1], pairs] = self.m[self.kept[0]] / self.unit
+        moved = (cost[self.kept] * (self.m[self.kept[0]] / scale)) @ self.plan
+        self.marginal = self.u == columns @ self.plan
+        constraints = [*constraints, rows @ self.plan == 1, self.marginal]
+        self.program = cp.Problem(cp.Minimize(energy + moved), constraints)
 
     def _quadratic(self, q: Quadratic) -> Any:
         """scale/2 w'Kw; conditional kernels through K + d_i + d_j, which adds mass d.w."""
@@ -188,34 +251,36 @@ class _Program:
         if q.kernel.definiteness != "positive":
             lifted = q.kernel.positive_gram(previous.points)
             linear, gram = previous.mass * np.diag(lifted - gram) / 2, lifted
-        root = gram_root(gram)[:, self.open] * (self.unit / np.sqrt(self.scale))
-        pull = linear[self.open] * (self.unit / self.scale)
-        return q.scale * (0.5 * self.cp.sum_squares(root @ self.u) - pull @ self.u)
+        # The factor in the scale of the objective: squares of small numbers would be lost.
+        root = gram_root(gram)[:, self.open] * (self.unit * np.sqrt(q.scale / self.scale))
+        pull = linear[self.open] * (q.scale * self.unit / self.scale)
+        return 0.5 * self.cp.sum_squares(root @ self.u) - pull @ self.u
 
-    def solve(self) -> tuple[Array, Array]:
-        """Weights (n,) of the exact mass and the slope (n,) of the transport term."""
-        tight = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), 1e-11)
+    def solve(self, settings: dict[str, float], max_iter: int | None) -> _Found:
+        """The answer with its gap."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "may be inaccurate": the certificate will tell
             try:
-                self.program.solve(solver="CLARABEL", max_iter=self.max_iter or 200, **tight)
+                self.program.solve(solver="CLARABEL", max_iter=max_iter or 200, **settings)
             except (self.cp.error.SolverError, ValueError) as failure:
                 raise Breakdown(Status.BROKEN, f"CLARABEL failed: {failure}") from None
-        self.status = str(self.program.status)
-        stats = self.program.solver_stats
-        self.iterations = int(stats.num_iters or 0) if stats is not None else 0
-        plan, dual = self.plan.value, self.marginal.dual_value
+        status, stats = str(self.program.status), self.program.solver_stats
+        iterations = int(stats.num_iters or 0) if stats is not None else 0
+        values, dual = self.plan.value, self.marginal.dual_value
         if (
-            plan is None
+            values is None
             or dual is None
-            or not (np.isfinite(plan).all() and np.isfinite(dual).all())
+            or not (np.isfinite(values).all() and np.isfinite(dual).all())
         ):
-            raise Breakdown(Status.BROKEN, f"CLARABEL gave no plan: {self.status}")
+            raise Breakdown(Status.BROKEN, f"CLARABEL gave no plan: {status}")
+        plan = np.zeros((self.m.size, self.open.size))
+        plan[self.kept] = np.maximum(values, 0.0)
         n = self.stated.previous.n
         weights, slope = np.zeros(n), np.zeros(n)
-        weights[self.open] = self._repaired(np.maximum(plan, 0.0))
+        weights[self.open] = self._repaired(plan)
         slope[self.open] = dual * (self.scale / self.unit)
-        return weights, slope
+        found = self.stated.gap(self.stated.previous.with_weights(weights), slope).gap
+        return _Found(weights, slope, np.inf if found is None else found, iterations, status)
 
     def _repaired(self, plan: Array) -> Array:
         """The second marginal of the plan with its rows normalised, clipped to the bounds."""
@@ -225,3 +290,16 @@ class _Program:
                 w = np.where(c > 0, np.maximum(w, 1e-12 * self.unit), w)
         w = np.minimum(w, self.part.ceiling)
         return rescale(w, self.part.ceiling, float(self.m.sum()))
+
+
+def _in_reach(
+    cost: Array, opened: Index, m: Array, scale: float, near: _Found | None
+) -> NDArray[np.bool_]:
+    """Pairs whose reduced cost, by the potentials of `near`, an answer may be willing to pay."""
+    if near is None:
+        return np.ones(cost.shape, dtype=bool)
+    reduced = cost - near.slope[opened]
+    reduced -= reduced.min(axis=1, keepdims=True)
+    reach = m[:, None] * reduced <= FAR * scale
+    reach |= reduced <= reduced.min(axis=0)  # every atom keeps its best partner
+    return np.asarray(reach)

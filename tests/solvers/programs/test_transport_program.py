@@ -152,3 +152,39 @@ def test_refusals_name_the_remedy():
 def test_auto_prefers_entropic_and_lists_the_oracle():
     names = [s.name for s in jko.solvers_for(line(), jko.KL(line()), W)]
     assert names.index("Entropic") < names.index("TransportProgram")
+
+
+UNITS = [(1.0, 1.0, 1.0), (1e-9, 1.0, 1.0), (1e9, 1.0, 1.0), (1.0, 1e-4, 1.0), (1.0, 1e9, 1.0),
+         (1.0, 1.0, 1e-9), (1e-6, 1e-6, 1e6)]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["entropy", "chi2", "mmd", "ceiling"])
+@pytest.mark.parametrize("tau", [0.01, 0.5])
+def test_the_step_is_the_same_in_any_unit(name, tau):
+    """Masses M, lengths L, energies c (formula B2): certified, and as good in every unit."""
+    rng = np.random.default_rng(3)
+    x, m, v = (
+        rng.normal(size=(6, 2)),
+        np.array([0.3, 0.0, 0.2, 0.4, 1e-12, 0.1]),
+        rng.normal(size=6),
+    )
+    target = rng.uniform(1, 3, 6) / 12
+    steps = []
+    for M, L, c in UNITS:
+        mu, pi = jko.Histogram(L * x, M * m), jko.Histogram(L * x, M * target)
+        energy = {
+            "entropy": lambda mu, pi, M, L: jko.Entropy() + jko.Potential(v),
+            "chi2": lambda mu, pi, M, L: jko.PhiDivergence(pi, p=2),
+            "mmd": lambda mu, pi, M, L: 1 / M * jko.MMDEnergy(pi, jko.kernels.Gaussian(L)),
+            "ceiling": lambda mu, pi, M, L: jko.BoxConstraint(0.3 * M) + jko.Potential(v),
+        }[name](mu, pi, M, L)
+        step = jko.step(
+            mu, c * energy, jko.Wasserstein(), tau * L**2 / c, solver=TransportProgram()
+        )
+        unit = c * M
+        shift = np.log(M) if name == "entropy" else 0.0
+        gained = (step.baseline - step.objective) / unit
+        steps.append((step.objective / unit - shift * m.sum(), step.gap / unit, gained))
+    value, gap, gained = steps[0]
+    for other, its_gap, _ in steps[1:]:
+        assert abs(other - value) <= gap + its_gap + 1e-6 * gained
