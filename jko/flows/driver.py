@@ -5,22 +5,25 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
 from jko.energies.base import Energy
-from jko.errors import StepFailed, Unsupported
+from jko.errors import JkoWarning, StepFailed, Unsupported
 from jko.flows.callbacks import Callbacks, Event
 from jko.flows.checkpoint import Checkpoint, resumed
 from jko.flows.clock import AdaptiveStep, pace_of
 from jko.flows.container import InvalidFile
+from jko.flows.failure import explain
 from jko.flows.plan import Plan, Scheme
 from jko.flows.state import Options, Run, Saving
 from jko.flows.trajectory import Trajectory
 from jko.geometries.base import Geometry, GeometrySum
 from jko.measures.base import Measure
+from jko.solvers.rules import LONGEST, cut
 from jko.validation import instance, rng_of
+from jko.warned import Gathered, gathering
 
 
 def flow(
@@ -147,19 +150,24 @@ def drive(
 ) -> Trajectory:
     """The loop. Whatever ends it, the steps so far come back."""
     event: Event | None = None
+    said = Gathered()
     try:
         keeper.write(run)
         while not run.done:
-            result, tau, clock = run.next(plan)
+            with gathering(said):
+                result, tau, clock = run.next(plan)
             if not result.success:
                 raise StepFailed(result.message, result)
             event = run.propose(result, tau, clock)
             run = run.accept(event, stop=callbacks(event))
             keeper.after_step(run)
+        said.say(run.index)
     except (KeyboardInterrupt, Exception) as error:
         _save_what_there_is(run, error, keeper)
         if event is not None and event.index > run.index:  # its callbacks did not all run
             run = run.accept(event)
+        with suppress(JkoWarning):  # made an error by a filter, it must not hide this one
+            said.say(run.index + 1)
         return _cut_short(run, plan, error, throw)
     finally:
         callbacks.finish()
@@ -214,5 +222,16 @@ def _cut_short(
     trajectory = run.trajectory(" ".join(status.split()), plan)
     if failed and not throw:
         return trajectory
+    if isinstance(error, StepFailed):
+        error = _explained(run, plan, error)
     error.trajectory = trajectory  # type: ignore[union-attr]
     raise error
+
+
+def _explained(run: Run, plan: Plan, error: StepFailed) -> StepFailed:
+    """The error with where it happened, what was tried and what to change."""
+    if error.result is None or str(error) != error.result.message:  # it says itself what to change
+        kept = f"step {run.index + 1} failed: {error}; {run.index} good steps are in .trajectory"
+        return StepFailed(cut(kept, LONGEST), error.result)
+    with gathering(Gathered()):  # what remedies warn of is not the flow's
+        return StepFailed(explain(run, plan, error.result), error.result)

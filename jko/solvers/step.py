@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from jko.energies.base import Energy
-from jko.errors import JkoWarning, StepFailed
+from jko.errors import StepFailed
 from jko.geometries import Divergence, Hellinger, SphericalHellinger
 from jko.geometries.base import Geometry
 from jko.measures.atoms import Histogram, Particles
@@ -20,6 +19,7 @@ from jko.solvers.auto import rules_of
 from jko.solvers.base import ProxSolver
 from jko.solvers.rules import Asked, Rule, walk
 from jko.validation import Index, positive, positive_int, rng_of
+from jko.warned import caution
 
 
 def step(
@@ -133,9 +133,7 @@ def _warn_if_not_unique(problem: ProxProblem) -> None:
     """A step in a modulus-convex energy has one minimiser when 1/tau + modulus > 0."""
     modulus = problem.energy.convexity(problem.geometry)
     if modulus is not None and 1 / problem.tau + modulus <= 0:
-        warnings.warn(
+        caution(
             f"tau = {problem.tau:g} is too long for a unique step: the energy is {modulus:g}-convex"
             f" in {problem.geometry!r}; use tau < {-1 / modulus:g}",
-            JkoWarning,
-            stacklevel=3,
         )

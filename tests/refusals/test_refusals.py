@@ -15,7 +15,8 @@ TABLE = [*MEASURES, *KERNELS, *ENERGIES, *GEOMETRIES, *ARGUMENTS, *SETTINGS, *UN
 def check_sentence(message, fragments):
     for fragment in fragments:
         assert re.search(fragment, message), f"{fragment!r} is not in: {message}"
-    assert len(message) < 4000
+    assert len(message) <= 600
+    assert len(message.splitlines()) <= 3
     assert "<jko" not in message, f"a bare object address in: {message}"
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
-from jko.errors import JkoWarning
 from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
@@ -16,6 +13,7 @@ from jko.solvers.grids.resolution import (
     squared_drift,
     squared_widths,
 )
+from jko.warned import caution
 
 #: Largest eps of energies with sharp fronts, in squared cells.
 FRONT = 8.0
@@ -62,12 +60,10 @@ def choose_reg(problem: ProxProblem, debias: bool) -> float:
     elif grid and debias and not h.powers:
         natural = min(natural, ROUGH / 2 * needed)
     if not grid and needed > width > 0:
-        warnings.warn(
+        caution(
             f"reg = {needed:.3g}, needed by atoms this far apart, exceeds the variance {width:.3g}"
             " of the measure: the entropic step is far from the exact one, as its bias says;"
             " use jko.solvers.TransportProgram(max_atoms=...), or pass reg=",
-            JkoWarning,
-            stacklevel=2,
         )
     return max(needed, natural if debias else natural / 10)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from jko.energies.divergence import InclusiveKL
 from jko.energies.gaussian_form import GaussianForm
+from jko.geometries.base import Geometry
 from jko.geometries.divergence import Divergence
 from jko.geometries.gaussian import natural_update
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
@@ -59,6 +60,7 @@ class NaturalGradient(ProxSolver):
     Amari (1998); Khan and Rue (2023).
     """
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (Hellinger, SphericalHellinger)
     kinds: ClassVar[tuple[type[Measure], ...]] = (Gaussian,)
     claim: ClassVar[Claim] = Claim.FOLLOWS
     guarantee: ClassVar[str] = "explicit step of the Fisher-Rao flow, exact for its frozen moments"
@@ -112,6 +114,7 @@ class GaussianMirror(ProxSolver):
     Khan and Rue (2023).
     """
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (Divergence,)
     kinds: ClassVar[tuple[type[Measure], ...]] = (Gaussian,)
     guarantee: ClassVar[str] = "gap for Gaussian targets; else stationary in the Fisher metric"
     default_tol: ClassVar[float] = 1e-8
@@ -194,6 +197,7 @@ class MomentMatching(ProxSolver):
     Minka (2005).
     """
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = (Divergence,)
     kinds: ClassVar[tuple[type[Measure], ...]] = (Gaussian,)
     guarantee: ClassVar[str] = "exact: moments of a mixture; gap in closed form"
     default_tol: ClassVar[float] = 1e-9

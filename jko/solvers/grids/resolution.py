@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
-from jko.errors import JkoWarning
 from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.validation import Array
+from jko.warned import caution
 
 
 def spacing(support: Discrete) -> float:
@@ -33,12 +31,10 @@ def warn_if_unresolved(problem: ProxProblem, reg: float) -> None:
         return
     h = spacing(previous)
     if reg < 0.5 * h**2:
-        warnings.warn(
+        caution(
             f"reg = {reg:.3g} is below half the squared cell size (cells are {h:.3g} wide): the"
             " grid cannot resolve the kernel and pins mass to its cells;"
             f" use reg >= {2 * h**2:.3g}, or finer cells",
-            JkoWarning,
-            stacklevel=2,
         )
 
 
@@ -123,10 +119,8 @@ def warn_if_coarse(problem: ProxProblem, least: float, fault: str, instead: str)
         finer = spacing(problem.previous) * float(np.sqrt(reach / least))
         with np.errstate(divide="ignore"):
             longer = min(least / np.float64(diffusion), np.sqrt(least / np.float64(drift)))
-        warnings.warn(
+        caution(
             f"cells {spacing(problem.previous):.3g} wide are too coarse for tau ="
             f" {problem.tau:.3g}: {fault}; use cells of at most {finer:.2g}, tau >="
             f" {problem.tau * longer:.2g}, or {instead}",
-            JkoWarning,
-            stacklevel=2,
         )

@@ -9,8 +9,9 @@ import numpy as np
 
 from jko.geometries.base import Geometry
 from jko.geometries.wasserstein import MAX_PAIRS, Wasserstein
-from jko.measures.base import Discrete, Measure
-from jko.measures.grid import bent_paths
+from jko.measures.atoms import Histogram
+from jko.measures.base import Measure
+from jko.measures.grid import GridDensity, bent_paths
 from jko.numerics.partners import best_partners
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
@@ -38,7 +39,7 @@ class LinearTransport(ProxSolver):
     """
 
     geometries: ClassVar[tuple[type[Geometry], ...]] = (Wasserstein,)
-    kinds: ClassVar[tuple[type[Measure], ...]] = (Discrete,)
+    kinds: ClassVar[tuple[type[Measure], ...]] = (GridDensity, Histogram)
     guarantee: ClassVar[str] = "exact on the support: a c-transform"
     default_tol: ClassVar[float] = 1e-9
 

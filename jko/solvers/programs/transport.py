@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from jko.energies.form import Quadratic
 from jko.geometries.base import Geometry
 from jko.geometries.wasserstein import Wasserstein
+from jko.measures.atoms import Histogram
 from jko.measures.base import Discrete, Measure
-from jko.measures.grid import bent_paths
+from jko.measures.grid import GridDensity, bent_paths
 from jko.numerics.elementary import gram_root
 from jko.prox.duality.weights import fixed_gap, median_multiplier
 from jko.prox.problem import ProxProblem
@@ -66,7 +67,7 @@ class TransportProgram(ProxSolver):
     grids: bool = True
 
     geometries: ClassVar[tuple[type[Geometry], ...]] = (Wasserstein,)
-    kinds: ClassVar[tuple[type[Measure], ...]] = (Discrete,)
+    kinds: ClassVar[tuple[type[Measure], ...]] = (GridDensity, Histogram)
     guarantee: ClassVar[str] = (
         "exact on the support: a conic program with its transport duality gap; small supports"
     )

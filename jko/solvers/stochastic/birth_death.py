@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from jko.energies.divergence import KL
 from jko.energies.recorded import recorded
-from jko.errors import InvalidMeasure, JkoWarning
+from jko.errors import InvalidMeasure
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.markov.density_estimate import MOST_DIM, TOLERATED, estimate_density
 from jko.markov.resampling import effective_size, systematic
@@ -20,6 +19,7 @@ from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.stochastic.langevin import refusal, stated_target
 from jko.validation import Array
+from jko.warned import caution
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,10 @@ class Reweighting(ProxSolver):
         c, target = stated_target(problem)
         estimate = estimate_density(previous)
         if estimate.untrusted > TOLERATED:
-            warnings.warn(
+            caution(
                 f"the density estimate rests on fewer than 10 particles for"
                 f" {estimate.untrusted:.0%} of the mass: do not trust the weights of this step;"
                 " take more particles, or use jko.sample(method='tempered')",
-                JkoWarning,
-                stacklevel=2,
             )
         log_ratio = target.log_density_at(previous.points) - estimate.log_density
         answer = step_on_atoms(problem, c, log_ratio, controls)

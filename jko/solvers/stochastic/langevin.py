@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from jko.energies.recorded import density_target, recorded
-from jko.errors import InvalidMeasure, JkoWarning
+from jko.errors import InvalidMeasure
 from jko.geometries.wasserstein import Wasserstein
 from jko.markov.mala import Cloud, Density, Kernel, Move
 from jko.measures.atoms import Particles
@@ -19,6 +18,7 @@ from jko.prox.stated import Answer, Certificate, Claim, Controls, Neighbour
 from jko.solvers.base import ProxSolver
 from jko.status import Breakdown, Status
 from jko.validation import Array, positive_int
+from jko.warned import caution
 
 
 @dataclass(frozen=True)
@@ -112,11 +112,9 @@ class Langevin(ProxSolver):
             note = "unadjusted: the invariant law is not the target, at distance O(tau / moves)"
             return {"metropolis_defect": 1 - acceptance, "note": note}
         if acceptance < 0.05:
-            warnings.warn(
+            caution(
                 f"Langevin accepts {acceptance:.1%} of its moves: the particles hardly move;"
                 f" reduce tau, or raise moves = {self.moves}",
-                JkoWarning,
-                stacklevel=2,
             )
         return {"acceptance": acceptance}
 

@@ -1,0 +1,207 @@
+"""What a flow says when a step fails or no solver takes it; every advice is followed."""
+
+import re
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from generators import measures
+from refusals.table_steps import UNSERVED
+
+import jko
+from jko.flows.failure import _tolerance
+from jko.prox.stated import Answer
+from jko.solvers.base import ProxSolver
+from jko.solvers.rules import nearest
+from jko.status import Breakdown, Status
+from jko.warned import caution
+
+K = jko.kernels.Gaussian(1.0)
+CLOUD = jko.Histogram(np.linspace(-1, 1, 9)[:, None], np.arange(9.0) / 36)
+GOAL = jko.MMDEnergy(jko.Histogram(np.linspace(-1, 2, 7)[:, None], np.ones(7) / 7), K)
+
+GOAL_KL = jko.KL(CLOUD.with_weights(np.ones(9)))
+
+
+def failure(measure, energy, geometry, **options):
+    with pytest.raises(jko.StepFailed) as caught:
+        jko.flow(measure, energy, geometry, **{"steps": 4, **options})
+    said = str(caught.value)
+    assert len(said) <= 600
+    assert "\n" not in said
+    return said, caught.value
+
+
+def test_a_failed_step_says_where_what_is_kept_and_what_to_change():
+    energy = jko.Potential(lambda x: -4 * x[:, 0])
+    said, error = failure(CLOUD, energy, jko.Hellinger(), tau=0.7)
+    assert re.match(r"step 1 failed \(t = 0\.7, tau = 0\.7\): ", said)
+    assert "0 good steps are in .trajectory" in said
+    assert len(error.trajectory.steps) == 0
+    tau = float(re.search(r"use tau = ([\d.]+): this step then succeeds", said).group(1))
+    assert jko.flow(CLOUD, energy, jko.Hellinger(), tau=tau, steps=1).success
+
+
+def test_iterations_that_were_too_few():
+    said, error = failure(CLOUD, GOAL, jko.MMD(K), tau=0.5, max_iter=1)
+    assert "use a larger max_iter than 1, or None: this step then succeeds" in said
+    assert error.result.substeps[-1].status is jko.Status.MAX_ITERATIONS
+    assert jko.flow(CLOUD, GOAL, jko.MMD(K), tau=0.5, steps=1, max_iter=None).success
+
+
+class Tires(ProxSolver):
+    """Stays where it is, and gives up after some steps."""
+
+    guarantee = "none"
+    default_tol = 1e-9
+
+    def __init__(self, lasts=0):
+        self.lasts = lasts
+
+    def accepts(self, problem):
+        return None
+
+    def solve(self, problem, controls):
+        self.lasts -= 1
+        if self.lasts < 0:
+            raise Breakdown(Status.BROKEN, "worn out")
+        return Answer(problem.previous, problem, 1)
+
+
+def test_another_solver_is_named_when_it_works():
+    bell = jko.KL(CLOUD)
+    said, error = failure(CLOUD, bell, jko.Hellinger(), tau=0.5, solver=Tires(2))
+    assert said.startswith("step 3 failed (t = 1.5, tau = 0.5): Tires: ")
+    assert "2 good steps are in .trajectory; use solver='auto': this step then succeeds" in said
+    assert len(error.trajectory.steps) == 2
+    assert jko.flow(error.trajectory.final, bell, jko.Hellinger(), tau=0.5, steps=1).success
+
+
+def test_what_was_tried_is_listed():
+    said, _ = failure(CLOUD, jko.KL(CLOUD), jko.Hellinger(), tau=0.5, solver=[Tires(), Tires()])
+    assert "also tried: Tires (no answer)" in said
+
+
+class Rough(ProxSolver):
+    """The exact answer, but for a share of 1e-3 of every weight."""
+
+    guarantee = "none"
+    default_tol = 1e-9
+
+    def accepts(self, problem):
+        return None
+
+    def solve(self, problem, controls):
+        found = jko.solvers.ClosedForm().solve(problem, controls)
+        n = found.measure.n
+        weights = found.measure.weights * (1 + 1e-3 * np.cos(np.arange(n)))
+        return replace(found, measure=found.measure.with_weights(weights))
+
+
+def test_a_tolerance_that_is_named_is_met():
+    settings = {"solver": Rough(), "tau": 0.5}
+    result = jko.step(CLOUD, GOAL_KL, jko.Hellinger(), throw=False, **settings)
+    assert not result.success
+    tol = _tolerance(result)
+    assert 1e-9 < tol < 1e-2
+    assert jko.step(CLOUD, GOAL_KL, jko.Hellinger(), tol=tol, **settings).success
+    assert not jko.step(
+        CLOUD, GOAL_KL, jko.Hellinger(), tol=tol / 10, throw=False, **settings
+    ).success
+    assert _tolerance(replace(result, gap=np.inf)) is None
+    assert _tolerance(replace(result, gap=None, residual=3e-5)) == 1e-4
+    assert _tolerance(replace(result, gap=None, residual=None)) is None
+
+
+def test_a_step_that_was_slow_is_not_taken_again(monkeypatch):
+    monkeypatch.setattr("jko.flows.failure.CHEAP", 0.0)
+    solver = Tires(1)
+    said, _ = failure(CLOUD, jko.KL(CLOUD), jko.Hellinger(), tau=0.5, solver=solver)
+    assert said.endswith("try solver='auto'")
+    assert solver.lasts == -1
+
+
+def test_the_remedies_leave_the_random_numbers_alone():
+    rng = np.random.default_rng(3)
+    before = rng.bit_generator.state
+    energy = jko.Potential(lambda x: -4 * x[:, 0])
+    failure(CLOUD, energy, jko.Hellinger(), tau=0.7, rng=rng)
+    assert rng.bit_generator.state == before
+
+
+# -- refusals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", UNSERVED, ids=[c[0] for c in UNSERVED])
+def test_refusals_are_short(case):
+    with pytest.raises(jko.JkoError) as caught:
+        case[1]()
+    said = str(caught.value)
+    assert len(said) <= 600
+    assert len(said.splitlines()) <= 3
+
+
+def refused(measure, energy, geometry, nearest_is):
+    with pytest.raises(jko.Unsupported) as caught:
+        jko.step(measure, energy, geometry, 0.1)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert re.match(rf"nearest: {nearest_is}", lines[1]), lines[1]
+    assert lines[2] == "all reasons: jko.solvers_for(measure, energy, geometry, why=True)"
+    every = jko.solvers_for(measure, energy, geometry, why=True)
+    assert len(every) > 15
+    assert all(isinstance(why, str) for _, why in every)
+
+
+def test_the_nearest_miss_is_a_solver_of_the_geometry_and_its_remedy_works():
+    cloud = jko.Particles(np.random.default_rng(0).normal(size=(6, 1)))
+    deep = jko.Potential(lambda x: x[:, 0])
+    refused(cloud, deep, jko.Wasserstein(), r".*Potential has no gradient .* gradient=")
+    slope = jko.Potential(lambda x: x[:, 0], gradient=lambda x: np.ones_like(x))
+    assert jko.step(cloud, slope, jko.Wasserstein(), 0.1).success
+    atoms = measures.histogram(5, 1)
+    refused(atoms, jko.MMDEnergy(atoms, K, "U"), jko.MMD(K), r".*use MMDEnergy\(.*'V'\)")
+    assert jko.step(atoms, jko.MMDEnergy(atoms, K, statistic="V"), jko.MMD(K), 0.1).success
+
+
+def test_kinds_that_the_geometry_knows():
+    bell, energy = jko.Gaussian([0.0], [[1.0]]), jko.KL(jko.Gaussian([1.0], [[1.0]]))
+    problem = jko.ProxProblem(energy, jko.MMD(K), bell, 0.1)
+    rules = [jko.solvers.Rule(s) for s in (jko.solvers.SimplexQP(), jko.solvers.Mixture())]
+    said = nearest(problem, rules)
+    assert said == "nearest: solvers of this geometry take GridDensity, Histogram, Particles"
+    line = jko.ProxProblem(energy, jko.Wasserstein(), bell, 0.1)
+    assert nearest(line, rules) == "no solver knows this geometry"
+
+
+# -- warnings ------------------------------------------------------------------------------------
+
+
+class Warns(Tires):
+    """Stays where it is, and warns of it."""
+
+    def solve(self, problem, controls):
+        caution(f"stays at {problem.tau + np.random.default_rng().uniform():.3g}")
+        return super().solve(problem, controls)
+
+
+def test_warnings_come_once_per_flow_and_point_here():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        jko.flow(CLOUD, jko.KL(CLOUD), jko.Hellinger(), tau=1, steps=3, solver=Warns(9))
+    (one,) = caught
+    assert re.fullmatch(r"stays at [\d.]+ \(said 3 times in 3 steps\)", str(one.message))
+    assert one.category is jko.JkoWarning
+    assert one.filename == __file__
+    with pytest.warns(jko.JkoWarning, match="^stays at") as caught:
+        jko.step(CLOUD, jko.KL(CLOUD), jko.Hellinger(), 1, solver=Warns(9))
+    assert caught[0].filename == __file__
+
+
+def test_a_warning_made_an_error_keeps_the_flow_and_hides_no_other():
+    with pytest.raises(jko.JkoWarning) as caught:  # pytest turns warnings into errors here
+        jko.flow(CLOUD, jko.KL(CLOUD), jko.Hellinger(), tau=1, steps=3, solver=Warns(9))
+    assert len(caught.value.trajectory.steps) == 3
+    with pytest.raises(jko.StepFailed, match="worn out"):
+        jko.flow(CLOUD, jko.KL(CLOUD), jko.Hellinger(), tau=1, steps=3, solver=Warns(1))
