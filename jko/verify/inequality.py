@@ -59,14 +59,14 @@ def regularised_dissipation(
 ) -> Identity:
     """The same for debiased entropic steps, which state a regularised problem.
 
-    With the Sinkhorn divergence S (what such a step reports as `sqdistance`) in place of D^2,
-    staying put costs nothing, so that F(mu_+) + S/(2 tau) <= F(mu) up to the gap of the step.
+    Their `bias` bounds the excess of the objective over its minimum, which is no more than what
+    staying put costs: F(mu_+) + W2^2/(2 tau) <= F(mu) + bias, the distance computed afresh.
     """
 
-    def price(after: Any, _: Measure) -> float:
-        return float(after.sqdistance) / (2 * tau)
+    def price(after: Any, current: Measure) -> float:
+        return geometry.penalty(after.measure, current, tau) - float(after.bias)
 
-    statement = "F(mu_+) + S/(2 tau) <= F(mu): entropic steps, S the Sinkhorn divergence"
+    statement = "F(mu_+) + W2^2/(2 tau) <= F(mu) + bias: entropic steps"
     call = {"energy": energy, "geometry": geometry, "tau": tau, "solver": solver}
     return _along(measure, call, price, steps, take, statement, tol)
 

@@ -109,6 +109,13 @@ def test_interactions(kind, case):
     assert set(check_energy(0.7 * make(), mu)) == promised(names | MOVING, mu)
 
 
+@pytest.mark.parametrize("curvature", [lambda r: r, None])
+def test_local_energies(curvature):
+    energy = jko.LocalEnergy(lambda r: r**3 / 6, lambda r: r**2 / 2, curvature)
+    for mu in (measures.grid_density(seed=3), measures.histogram(seed=3)):
+        assert check_energy(energy, mu) == ["value", "algebra", "first_variation"]
+
+
 def test_the_u_statistic_is_only_a_value():
     mu = measures.particles(seed=3)
     energy = jko.MMDEnergy(measures.particles(9, seed=5), jko.kernels.Gaussian(0.9), statistic="U")
@@ -156,5 +163,6 @@ def test_every_public_energy_is_covered():
         "Potential",
         "Interaction",
         "MMDEnergy",
+        "LocalEnergy",
     }
-    assert public == covered, "a new energy needs a case in this file"
+    assert public - {"Energy"} == covered, "a new energy needs a case in this file"

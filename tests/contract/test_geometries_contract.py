@@ -85,4 +85,5 @@ def test_every_public_geometry_is_covered():
         if isinstance(getattr(jko, name), type) and issubclass(getattr(jko, name), Geometry)
     }
     covered = {type(geometry).__name__ for geometry, *_ in CASES.values()}
-    assert public == covered | {"Divergence"}, "a new geometry needs a case in this file"
+    missing = (public - {"Geometry"}) ^ (covered | {"Divergence"})
+    assert not missing, "a new geometry needs a case in this file"

@@ -302,14 +302,6 @@ PROBLEMS["MixtureWeights"] = {
     "fixed": on_mixture(jko.KL(smooth_target()), 2.0 * FIXED),
 }
 
-#: Cases whose energy is not known to be convex where the geometry needs it: a residual, no gap.
-RESIDUAL_ONLY = {
-    ("GaussianMirror", "smooth"),
-    ("GaussianMirror", "bent"),
-    ("GaussianImplicit", "bent"),
-    ("GaussianImplicit", "well"),
-}
-
 
 def rippled(energy_of, tau, shape=(24,)) -> ProxProblem:
     """A density that is positive everywhere, in steps far below a cell."""
@@ -317,6 +309,32 @@ def rippled(energy_of, tau, shape=(24,)) -> ProxProblem:
     mu = jko.GridDensity.from_function(lambda x: 1.5 + np.cos(3 * x).prod(axis=1), grid, mass=1.5)
     pi = jko.GridDensity.from_function(lambda x: np.exp(-(x**2).sum(axis=1)), grid, mass=1.5)
     return ProxProblem(energy_of(pi), 0.5 * jko.Wasserstein(), mu, tau)
+
+
+CUBIC = jko.LocalEnergy(lambda r: r**3 / 6, lambda r: r**2 / 2, lambda r: r)
+PROBLEMS["ProximalNewton"] = {
+    "hellinger": ProxProblem(CUBIC, jko.Hellinger(), measures.grid_density((12,), seed=1), 0.5),
+    "fixed": ProxProblem(CUBIC, FIXED, measures.grid_density((4, 5), seed=2), 0.5),
+    "mmd": ProxProblem(CUBIC, jko.MMD(GAUSS), measures.grid_density((12,), seed=3, zeros=0), 0.5),
+}
+
+PROBLEMS["Dynamic"] = {
+    "porous": rippled(lambda pi: jko.PorousMedium(2.0), 5e-2, (16,)),
+    "wfr": ProxProblem(
+        jko.PorousMedium(2.0), jko.WassersteinFisherRao(), measures.grid_density((16,), seed=1), 0.1
+    ),
+}
+
+#: Cases whose energy is not known to be convex where the geometry needs it: a residual, no gap.
+RESIDUAL_ONLY = {
+    ("ProximalNewton", "hellinger"),
+    ("ProximalNewton", "fixed"),
+    ("ProximalNewton", "mmd"),
+    ("GaussianMirror", "smooth"),
+    ("GaussianMirror", "bent"),
+    ("GaussianImplicit", "bent"),
+    ("GaussianImplicit", "well"),
+}
 
 
 PROBLEMS["FiniteVolume"] = {

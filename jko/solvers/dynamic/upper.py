@@ -8,6 +8,7 @@ such a flux, which only has to make up for the clipped densities.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from jko.validation import Array
 
 #: Share of a uniform density mixed in, so that no mobility vanishes.
 MIXED = 1e-7
+#: Share of what a path moves that may appear in cells cut off, by rounding.
+UNSEEN = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,15 +110,32 @@ def best_fluxes(
         density, wanted = r[k].ravel()[opened], change[k].ravel()[opened]
         theta = harmonic(density[a], density[b]) * metric.alpha
         matrix = graph_laplacian(a, b, theta * inverse**2, opened.size)
-        diagonal = metric.beta * density
-        if problem.balanced:  # the constant is not determined
-            diagonal = np.zeros(opened.size)
-            diagonal[int(density.argmax())] = float(matrix.diagonal().max()) or 1.0
+        diagonal = np.zeros(opened.size) if problem.balanced else metric.beta * density
+        diagonal, possible = grounded(matrix, diagonal, wanted)
         p = factored(matrix + sp.diags_array(diagonal))(wanted)
-        flat[k] = theta * (p[b] - p[a]) * inverse
+        flat[k] = theta * (p[b] - p[a]) * inverse if possible else np.inf
         if source is not None:
             source[k].ravel()[opened] = metric.beta * density * p
     return _on_faces(problem, flat), source
+
+
+def grounded(matrix: Any, diagonal: Array, wanted: Array) -> tuple[Array, bool]:
+    """A diagonal that makes the system definite, and whether the system has a solution at all.
+
+    Cells that no mass connects, and that have no source of their own, are determined up to a
+    constant each, and only if they want no mass from outside.
+    """
+    from scipy.sparse.csgraph import connected_components
+
+    joined = matrix.copy()
+    joined.eliminate_zeros()  # stored zeros would count as ways
+    count, label = connected_components(joined, directed=False)
+    alone = np.bincount(label, diagonal, count) == 0
+    out, scale = diagonal.copy(), float(matrix.diagonal().max(initial=0.0)) or 1.0
+    _, first = np.unique(label, return_index=True)
+    out[first[alone]] = scale
+    missing = np.abs(np.bincount(label, wanted, count))[alone]
+    return out, bool((missing <= UNSEEN * float(np.abs(wanted).sum())).all())
 
 
 def harmonic(a: Array, b: Array) -> Array:
