@@ -24,7 +24,7 @@ from jko.sampling.counted import Counted
 from jko.sampling.ensemble import settle
 from jko.sampling.path import default_spread
 from jko.sampling.search import tempered_path
-from jko.sampling.task import Progress, Task, start_points
+from jko.sampling.task import SampleProgress, Task, start_points
 
 #: What `python -m benchmarks` passes: sizes fit for a minute.
 QUICK = ["--seeds", "1", "--only", "modes"]
@@ -103,7 +103,7 @@ def path_alone(target, seed):
     points = start_points(None, counted, 1000, rng)
     task = Task(counted, 1000, 1000, points, None, 1, default_spread(target.dim), rng)
     cloud, _, _ = settle(counted, task.cloud(points), rng)
-    return right(tempered_path(task, cloud.x, 1000, Progress()).points)
+    return right(tempered_path(task, cloud.x, 1000, SampleProgress()).points)
 
 
 def modes(seeds):

@@ -1,4 +1,4 @@
-"""Aggregation: particles that attract from afar and repel nearby gather in a disc, or a ring.
+"""Aggregation: long-range attraction and short-range repulsion make a disc, or a ring.
 
 The Wasserstein flow of F = 1/2 int int W(x - y). With W = |x|^2/2 - ln|x| any cloud becomes a
 uniform disc of radius 1 (formula W7), and whatever its shape on the way, its second moment M obeys

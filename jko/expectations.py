@@ -44,20 +44,20 @@ class Nodes:
         return np.asarray(np.einsum("bs,bs...->b...", weights, values.reshape(shape)))
 
 
-class Rule(ABC):
+class ExpectationRule(ABC):
     """Settings of an expectation rule; `nodes(dim)` are its nodes, the same at every call."""
 
     @abstractmethod
     def nodes(self, dim: int) -> Nodes:
         """Nodes in dimension `dim`."""
 
-    def coarser(self) -> Rule | None:
+    def coarser(self) -> ExpectationRule | None:
         """A cheaper rule whose difference to this one estimates the error; None: use blocks."""
         return None
 
 
 @dataclass(frozen=True)
-class GaussHermite(Rule):
+class GaussHermite(ExpectationRule):
     """Tensor product of Gauss-Hermite rules: exact up to degree 2 order - 1 per coordinate.
 
     Parameters
@@ -79,12 +79,12 @@ class GaussHermite(Rule):
             )
         return _gauss_hermite(self.order, dim)
 
-    def coarser(self) -> Rule | None:
+    def coarser(self) -> ExpectationRule | None:
         return replace(self, order=self.order - 4) if self.order > 6 else None
 
 
 @dataclass(frozen=True)
-class Cubature(Rule):
+class Cubature(ExpectationRule):
     r"""Randomised spherical-radial cubature: exact to degree 3 in every block, and unbiased.
 
     A block is the origin and the points +-rho_j q_j for a random orthonormal basis q and radii
@@ -117,7 +117,7 @@ class Cubature(Rule):
 
 
 @dataclass(frozen=True)
-class MonteCarlo(Rule):
+class MonteCarlo(ExpectationRule):
     """Antithetic normal draws whose mean and covariance are matched to N(0, I) exactly.
 
     Matching the first two moments is a regression on all quadratic functions: the control variate
@@ -140,7 +140,7 @@ class MonteCarlo(Rule):
         return _monte_carlo(max(self.samples, 4 * dim), self.seed, dim)
 
 
-def default_rule(dim: int, seed: int = 0) -> Rule:
+def default_rule(dim: int, seed: int = 0) -> ExpectationRule:
     """Gauss-Hermite for dim <= 3, randomised cubature beyond."""
     orders = {1: 40, 2: 24, 3: 14}
     return GaussHermite(orders[dim]) if dim in orders else Cubature(seed=seed)

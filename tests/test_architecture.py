@@ -34,6 +34,42 @@ def test_the_readme_names_rooms_that_exist():
 # -- import circles ------------------------------------------------------------------------------
 
 
+#: Public names of two rooms, told apart by the room: `kernels.Gaussian` and `jko.Gaussian`.
+TWO_ROOMS = {"Energy", "Gaussian", "Quadratic"}
+
+
+def classes(package):
+    """Class names of a package with the files that define them."""
+    found = {}
+    for path in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(path.name)
+    return found
+
+
+def test_class_names_are_unique():
+    """One name, one thing: who reads of a `Plan` knows which."""
+    twice = {name for name, files in classes(ROOT / "jko").items() if len(files) > 1}
+    assert twice == TWO_ROOMS
+
+
+def test_the_search_finds_classes_named_twice(tmp_path):
+    (tmp_path / "a.py").write_text("class Run: ...")
+    (tmp_path / "b.py").write_text("def f():\n    class Run: ...")
+    assert classes(tmp_path) == {"Run": ["a.py", "b.py"]}
+
+
+#: Words that named an idea before it had its term in the field.
+RIDDLES = r"dear|dearer|rash|stern|sterner|afar|astray|bent_paths|vouch(?:es)?|whisper|gossip"
+
+
+def test_prose_uses_terms_of_the_field():
+    for path in [*(ROOT / "jko").rglob("*.py"), *(ROOT / "docs").glob("*.md")]:
+        found = re.search(rf"(?i)\b(?:{RIDDLES})\b", path.read_text(encoding="utf-8"))
+        assert not found, f"{path}: {found[0]!r}"
+
+
 def names_of(package):
     """Module name -> path, of every module below a folder."""
     found = {}

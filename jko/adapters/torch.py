@@ -40,7 +40,7 @@ def from_function(
     entry, returned, batched = _kind(torch, f, dim, device)
     if returned != torch.float64:
         warn_single("the PyTorch function", DOUBLE)
-    run = _Run(torch, f if batched else torch.func.vmap(f), entry, device)
+    run = _TensorFunction(torch, f if batched else torch.func.vmap(f), entry, device)
     return Adapted(run.values, run.pairs, dim, tuple(names or default_names(dim)), None, run.faults)
 
 
@@ -90,7 +90,7 @@ def _same(torch: Any, many: Any, alone: Any) -> bool:
     return bool(torch.allclose(many, one, rtol=1e-3, atol=1e-5, equal_nan=True))
 
 
-class _Run:
+class _TensorFunction:
     """A batched function of tensors, on NumPy arrays."""
 
     def __init__(self, torch: Any, f: Callable[..., Any], entry: Any, device: Any) -> None:

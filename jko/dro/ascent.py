@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jko.dro.ambiguity import loss_values
-from jko.dro.ball import Response
+from jko.dro.ball import PenalisedResponse
 from jko.energies.potential import Potential
 from jko.errors import InvalidArgument
 from jko.geometries.wasserstein import Wasserstein
@@ -25,7 +25,7 @@ FAR, FARTHER = 1e4, 1e6
 
 
 @dataclass(eq=False)
-class Ascent:
+class LossAscent:
     """The particles' problem; `respond` solves it at a multiplier.
 
     Attributes
@@ -106,7 +106,7 @@ class Ascent:
             return np.inf
         return fastest if fastest > 0.7 * before else 0.0
 
-    def respond(self, gamma: float) -> Response:
+    def respond(self, gamma: float) -> PenalisedResponse:
         """The best stationary displacements at gamma; `weights` holds them, (n, d)."""
         self.count += 1
         price = gamma / self.rate
@@ -124,7 +124,7 @@ class Ascent:
         w = self.origin.weights
         cost = float(w @ (shift**2).sum(axis=1)) / self.rate
         expectation = float(w @ self.values(self.origin.points + shift))
-        return Response(shift, expectation, cost, 0.0)
+        return PenalisedResponse(shift, expectation, cost, 0.0)
 
     def _gain(self, shift: Array, price: float) -> Array:
         """w (loss - price |d|^2) per particle."""

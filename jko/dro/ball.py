@@ -26,7 +26,7 @@ LARGEST = 1e18
 PATIENCE = 8
 
 
-class Response(NamedTuple):
+class PenalisedResponse(NamedTuple):
     """The penalised solution at a multiplier.
 
     Attributes
@@ -44,7 +44,7 @@ class Response(NamedTuple):
     slack: float
 
 
-Respond = Callable[[float], Response]
+Respond = Callable[[float], PenalisedResponse]
 
 
 class EmptyBall(Exception):
@@ -93,7 +93,7 @@ def solve_ball(
     ------
     EmptyBall
     """
-    search = _Search(respond, budget, kinked)
+    search = _RadiusSearch(respond, budget, kinked)
     gamma = start
     while search.count < max_iter:
         search.evaluate(gamma)
@@ -119,14 +119,14 @@ def solve_ball(
 
 
 @dataclass(eq=False)
-class _Search:
+class _RadiusSearch:
     """The bracket: `lo` spends too much, `hi` does not."""
 
     respond: Respond
     budget: float
     kinked: bool
-    lo: tuple[float, Response] | None = None
-    hi: tuple[float, Response] | None = None
+    lo: tuple[float, PenalisedResponse] | None = None
+    hi: tuple[float, PenalisedResponse] | None = None
     lower: float = -np.inf
     upper: float = np.inf
     multiplier: float = np.inf

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from jko.dro.ball import Response, solve_ball
+from jko.dro.ball import PenalisedResponse, solve_ball
 from jko.dro.predictions import SQUARED, PredictionLoss, evaluate
 from jko.dro.scenarios import Scenario
 from jko.dro.training import INNER_TOL, Attack
@@ -148,7 +148,7 @@ class FeatureAdversary:
         gamma = self.rate * size * (size + rms / length)
         return Split([(1.0, s)]), gamma, mass * (rms + length * size) ** 2
 
-    def _respond(self, z: Array, size: float, gamma: float) -> Response:
+    def _respond(self, z: Array, size: float, gamma: float) -> PenalisedResponse:
         price = gamma / self.rate
         if self.loss is SQUARED:
             s = size * (z - self.y) / (price - size**2)
@@ -158,7 +158,7 @@ class FeatureAdversary:
         # `solve_ball` adds the price above the floor only: the floor's part goes into the loss.
         spent = float(self.weights @ s**2) / self.rate
         expectation = float(self.weights @ value) - self._offset(size) * spent
-        return Response(Split([(1.0, s)]), expectation, spent, 0.0)  # type: ignore[arg-type]
+        return PenalisedResponse(Split([(1.0, s)]), expectation, spent, 0.0)  # type: ignore[arg-type]
 
     def _offset(self, size: float) -> float:
         return self._floor(size) if self.radius is not None else 0.0

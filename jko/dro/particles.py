@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from jko.dro.ambiguity import check_geometry, check_measure, loss_values
-from jko.dro.ascent import Ascent
-from jko.dro.ball import Response
+from jko.dro.ascent import LossAscent
+from jko.dro.ball import PenalisedResponse
 from jko.dro.losses import Quadratic
 from jko.dro.result import WorstCase, WorstCaseStatus
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
@@ -80,7 +80,7 @@ def solve_particles(
     else:
         known = curvature if curvature is not None else getattr(loss, "curvature", None)
         bend = None if known is None else real(known, "curvature")
-        ascent = Ascent(loss, gradient, origin, metric.rate, starts, rng_of(rng), tol)
+        ascent = LossAscent(loss, gradient, origin, metric.rate, starts, rng_of(rng), tol)
         moved, slope = _ascended(ascent, radius, tau, bend, max_iter), ascent.slope
     return _result(loss, slope, origin, metric, tau, moved, tol, started)
 
@@ -194,7 +194,7 @@ def _too_curved(tau: float, curvature: float) -> str:
 
 
 def _ascended(
-    ascent: Ascent, radius: float | None, tau: float | None, bend: float | None, max_iter: int
+    ascent: LossAscent, radius: float | None, tau: float | None, bend: float | None, max_iter: int
 ) -> Moved:
     rate = ascent.rate
     growth = ascent.growth()
@@ -217,8 +217,8 @@ def _ascended(
 
 
 def _price_of_ball(
-    ascent: Ascent, floor: float, budget: float, max_iter: int
-) -> tuple[Response, float]:
+    ascent: LossAscent, floor: float, budget: float, max_iter: int
+) -> tuple[PenalisedResponse, float]:
     """The response that spends the budget, and its price above the floor.
 
     Where the particles jump as the price varies it is the last one inside the ball.
@@ -226,7 +226,7 @@ def _price_of_ball(
     w, rate = ascent.origin.weights, ascent.rate
     force = float(np.sqrt(w @ (ascent.slope(ascent.origin.points) ** 2).sum(axis=1) * rate))
     price = 0.5 * force / np.sqrt(budget) or 1.0
-    inside: tuple[float, Response] | None = None
+    inside: tuple[float, PenalisedResponse] | None = None
     low, high, damp = None, None, [1.0, 1.0]
     for _ in range(max_iter):
         found = ascent.respond(floor + price)
@@ -251,7 +251,7 @@ def _price_of_ball(
 
 
 def _upper(
-    ascent: Ascent, shift: Array, gamma: float, budget: float, bend: float | None
+    ascent: LossAscent, shift: Array, gamma: float, budget: float, bend: float | None
 ) -> float | None:
     """A bound from strong concavity, where 2 gamma/rate exceeds the curvature of the loss."""
     price, w = gamma / ascent.rate, ascent.origin.weights

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jko.dro.ambiguity import Ambiguity
-from jko.dro.ball import Respond, Response
+from jko.dro.ball import PenalisedResponse, Respond
 from jko.energies.potential import Potential
 from jko.errors import Unsupported
 from jko.geometries.divergence import Divergence
@@ -48,7 +48,7 @@ class StepResponse:
         stated = self.stated
         self.energy = Potential(np.where(stated.opened, -stated.loss, np.inf))
 
-    def __call__(self, gamma: float) -> Response:
+    def __call__(self, gamma: float) -> PenalisedResponse:
         geometry = self.stated.geometry
         divergence = isinstance(geometry, Divergence)
         tau = (1.0 if divergence else 0.5) / gamma
@@ -58,7 +58,7 @@ class StepResponse:
         assert isinstance(found.measure, Discrete)
         weights = found.measure.weights
         slack = np.inf if found.gap is None else max(found.gap, 0.0)
-        return Response(weights, float(weights @ self.stated.loss), cost, slack)
+        return PenalisedResponse(weights, float(weights @ self.stated.loss), cost, slack)
 
     def _step(self, tau: float) -> StepResult:
         """The step; where a quadratic program stalls, again from other starts or as a cone."""
@@ -105,10 +105,10 @@ class TransportResponse:
         x, y = nominal.points[self.charged], nominal.points[self.targets]
         self.cost = square_costs(x, y) / self.stated.geometry.rate
 
-    def __call__(self, gamma: float) -> Response:
+    def __call__(self, gamma: float) -> PenalisedResponse:
         m = self.stated.nominal.weights[self.charged]
         partner, _ = best_partners(self.stated.loss[self.targets], self.cost, gamma)
         arrived = self.targets[partner]
         weights = np.bincount(arrived, m, self.stated.nominal.n).astype(float)
         spent = float(m @ self.cost[np.arange(m.size), partner])
-        return Response(weights, float(m @ self.stated.loss[arrived]), spent, 0.0)
+        return PenalisedResponse(weights, float(m @ self.stated.loss[arrived]), spent, 0.0)

@@ -11,7 +11,7 @@ from jko.energies.form import WeightForm
 from jko.energies.gaussian_form import Field, GaussianForm
 from jko.energies.separable import Separable
 from jko.errors import InvalidMeasure, Unsupported
-from jko.expectations import Rule
+from jko.expectations import ExpectationRule
 from jko.geometries.gaussian import gaussian_kl
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
@@ -80,11 +80,11 @@ class KL(PhiDivergence):
     Jordan et al. (1998) for its Wasserstein flow; Mielke and Zhu (2025) for the Hellinger ones.
     """
 
-    def __init__(self, target: Target, rule: Rule | None = None) -> None:
+    def __init__(self, target: Target, rule: ExpectationRule | None = None) -> None:
         super().__init__(target, 1.0)
-        kinds: tuple[type, ...] = (Rule, type(None))
+        kinds: tuple[type, ...] = (ExpectationRule, type(None))
         remedy = "pass a rule such as jko.expectations.Cubature()"
-        self.rule: Rule | None = instance(rule, kinds, "rule", remedy)
+        self.rule: ExpectationRule | None = instance(rule, kinds, "rule", remedy)
 
     def value(self, mu: Measure) -> float:
         if isinstance(mu, Gaussian) and isinstance(self.target, Gaussian):

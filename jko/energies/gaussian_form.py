@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
-from jko.expectations import Nodes, Rule, default_rule
+from jko.expectations import ExpectationRule, Nodes, default_rule
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.validation import Array
 
@@ -34,11 +34,11 @@ class Field:
 
     value: Callable[[Array], Array]
     gradient: Callable[[Array], Array] | None = None
-    rule: Rule | None = None
+    rule: ExpectationRule | None = None
     scale: float = 1.0
     dim: int | None = None
 
-    def rule_in(self, dim: int) -> Rule:
+    def rule_in(self, dim: int) -> ExpectationRule:
         """The rule in dimension `dim`."""
         if self.dim is not None and self.dim != dim:
             raise InvalidArgument(
@@ -226,7 +226,7 @@ class GaussianForm:
         return replace(self, entropy=0.0, fields=fields, convex=False, _memo=[])
 
     @cached_property
-    def _shared_rule(self) -> Rule | None:
+    def _shared_rule(self) -> ExpectationRule | None:
         return self.fields[0].rule if self.fields else None
 
     def stationarity(self, g: Gaussian) -> tuple[Array, Array]:

@@ -1,6 +1,6 @@
 """What rounding leaves undecided: the digits of an energy's value and of its gradient.
 
-Near a minimum every figure that a step is judged by drowns in rounding. These are the sizes below
+Near a minimum rounding dominates every figure that a step is judged by. These are the sizes below
 which a difference of values, or a force on particles, says nothing; they scale with the units.
 """
 
@@ -20,10 +20,10 @@ from jko.validation import Array
 
 #: Roundings of its terms that a sum of them may be off by: a few in each kernel or user function.
 VALUE_ROUNDINGS = 64.0
-#: Units in the last place by which coordinates are shaken to see what rounding does to a force.
-SHAKES = 4.0
-#: The share of a change under shaking by sqrt(EPS) that one by `SHAKES` roundings may have at a
-#: point of smoothness, where it is about 6e-8.
+#: Units in the last place by which coordinates are perturbed to measure the rounding of a force.
+ULPS = 4.0
+#: Largest ratio of the changes under a perturbation by `ULPS` roundings and by sqrt(EPS) where the
+#: force is smooth: there it is about 6e-8.
 SMOOTH = 1e-4
 
 
@@ -57,8 +57,8 @@ def term_size(term: Energy, mu: Discrete) -> float:
 
 
 def position_rounding(mu: Discrete) -> float:
-    """Root of int |u|^2 dmu for a rounding u of the points: `SHAKES` units in the last place."""
-    return SHAKES * EPS * mean_size(mu.weights, mu.points)
+    """Root of int |u|^2 dmu for a rounding u of the points: `ULPS` units in the last place."""
+    return ULPS * EPS * mean_size(mu.weights, mu.points)
 
 
 def force_rounding(energy: Energy, mu: Discrete) -> float:
@@ -66,14 +66,14 @@ def force_rounding(energy: Energy, mu: Discrete) -> float:
 
     A coordinate counts as large as itself, the usual one along its axis and that of a target,
     since sums over a target cancel at the size of their terms. Across a kink the change does not
-    fall with the shaking: only `SMOOTH` of that under a much wider one is forgiven.
+    fall with the perturbation: only `SMOOTH` of that under a much wider one is forgiven.
     """
     way = (np.abs(mu.points) + usual_size(energy, mu)) * _signs(mu.points.shape)
     try:
         with np.errstate(all="ignore"):
             here, fine, wide = (
                 energy.wasserstein_gradient(mu.with_points(mu.points + t * way))
-                for t in (0.0, SHAKES * EPS, np.sqrt(EPS))
+                for t in (0.0, ULPS * EPS, np.sqrt(EPS))
             )
     except InvalidMeasure:
         return 0.0  # the points touch the edge of the domain: nothing is forgiven there

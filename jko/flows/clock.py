@@ -17,7 +17,7 @@ from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
 from jko.validation import one_of, positive, positive_int, real
 
-#: Beyond this many steps t1/tau is a slip of the pen.
+#: Beyond this many steps t1/tau is taken for a mistake in the units.
 MAX_STEPS = 1e12
 #: A new step length is this share of the one the error estimate asks for.
 SAFETY = 0.9

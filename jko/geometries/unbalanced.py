@@ -12,7 +12,7 @@ from jko.geometries.base import Geometry, check_pair, check_time, show
 from jko.geometries.unbalanced_transport import UnbalancedPlan, unbalanced_plan
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
-from jko.measures.grid import bent_paths
+from jko.measures.grid import not_straight
 from jko.numerics.elementary import EPS
 from jko.validation import Array, Index, positive
 
@@ -84,9 +84,9 @@ class WassersteinFisherRao(Geometry):
                 f"no Wasserstein-Fisher-Rao distance between {type(a).__name__} and"
                 f" {type(b).__name__}; discretise them on a jko.Grid or sample them"
             )
-        bent = bent_paths(a, b)
-        if bent is not None:
-            raise Unsupported(bent)
+        curved = not_straight(a, b)
+        if curved is not None:
+            raise Unsupported(curved)
         left, right = np.flatnonzero(a.weights), np.flatnonzero(b.weights)
         if left.size * right.size > MAX_PAIRS:
             raise Unsupported(

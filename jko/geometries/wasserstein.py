@@ -12,7 +12,7 @@ from jko.geometries.base import Geometry, check_masses, check_pair, check_time, 
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
-from jko.measures.grid import bent_paths
+from jko.measures.grid import not_straight
 from jko.numerics.exact_transport import exact_plan, quantile_plan, square_costs
 from jko.validation import Array, Index
 
@@ -92,7 +92,8 @@ class Wasserstein(Geometry):
         Raises
         ------
         Unsupported
-            Gaussians (see `geodesic`), bent grids, or more pairs than `MAX_PAIRS`.
+            Gaussians (see `geodesic`), grids with obstacles or periodic axes, or more
+            pairs than `MAX_PAIRS`.
         """
         from scipy.sparse import csr_array
 
@@ -171,9 +172,9 @@ def _gaussian_geodesic(a: Gaussian, b: Gaussian, t: float) -> Gaussian:
 
 def _charged(a: Measure, b: Measure) -> tuple[Array, Array, Array, Array]:
     """Atoms with positive weight, the second mass rescaled to the first to the last digit."""
-    bent = bent_paths(a, b)
-    if bent is not None:
-        raise Unsupported(bent)
+    curved = not_straight(a, b)
+    if curved is not None:
+        raise Unsupported(curved)
     if not isinstance(a, Discrete) or not isinstance(b, Discrete):
         raise Unsupported(
             f"no exact Wasserstein distance between {type(a).__name__} and {type(b).__name__};"

@@ -63,7 +63,7 @@ def gaussian_convolution_gradient(bandwidth: float, cov: Array, shift: Array) ->
 
 
 @dataclass(frozen=True)
-class Parts:
+class SignedParts:
     """A signed measure: atoms plus Gaussian components, either of which may be empty.
 
     Attributes
@@ -84,13 +84,13 @@ class Parts:
         return fsum(self.weights) + fsum(self.coefficients)
 
 
-def parts(mu: Any, name: str = "mu") -> Parts:
+def parts(mu: Any, name: str = "mu") -> SignedParts:
     """Read a measure; atoms and components of weight 0 are dropped."""
     if hasattr(mu, "components"):
         c, m, s = (np.asarray(a, dtype=np.float64) for a in mu.components)
         d = m.shape[1]
         keep = c != 0.0
-        return Parts(np.zeros((0, d)), np.zeros(0), c[keep], m[keep], s[keep])
+        return SignedParts(np.zeros((0, d)), np.zeros(0), c[keep], m[keep], s[keep])
     if not (hasattr(mu, "points") and hasattr(mu, "weights")):
         raise InvalidType(
             f"{name} is a {type(mu).__name__}, which has neither points and weights nor Gaussian"
@@ -102,7 +102,7 @@ def parts(mu: Any, name: str = "mu") -> Parts:
     if not keep.all():  # else the points stay the same object: sums over pairs take one triangle
         x, w = x[keep], w[keep]
     d = x.shape[1]
-    return Parts(x, w, np.zeros(0), np.zeros((0, d)), np.zeros((0, d, d)))
+    return SignedParts(x, w, np.zeros(0), np.zeros((0, d)), np.zeros((0, d, d)))
 
 
 def _merge(rows: Array, weights: Array) -> tuple[Array, Array]:
@@ -117,7 +117,7 @@ def _merge(rows: Array, weights: Array) -> tuple[Array, Array]:
     return ordered[first][total != 0.0], total[total != 0.0]
 
 
-def difference(a: Parts, b: Parts) -> Parts:
+def difference(a: SignedParts, b: SignedParts) -> SignedParts:
     """The signed measure a - b, with common atoms and components cancelled exactly.
 
     Measures on one support, or that share atoms, then lose no digits: the kernel only sees the
@@ -131,10 +131,10 @@ def difference(a: Parts, b: Parts) -> Parts:
     both, coefficients = _merge(
         np.concatenate(rows), np.concatenate([a.coefficients, -b.coefficients])
     )
-    return Parts(points, weights, coefficients, both[:, :d], both[:, d:].reshape(-1, d, d))
+    return SignedParts(points, weights, coefficients, both[:, :d], both[:, d:].reshape(-1, d, d))
 
 
-def _embed_parts(kernel: Kernel, mu: Parts, x: Array, sums: FastSums | None = None) -> Array:
+def _embed_parts(kernel: Kernel, mu: SignedParts, x: Array, sums: FastSums | None = None) -> Array:
     if not len(mu.weights):
         out = np.zeros(len(x))
     elif sums is None:
@@ -146,11 +146,11 @@ def _embed_parts(kernel: Kernel, mu: Parts, x: Array, sums: FastSums | None = No
     return out
 
 
-def _bilinear(kernel: Kernel, a: Parts, b: Parts) -> float:
+def _bilinear(kernel: Kernel, a: SignedParts, b: SignedParts) -> float:
     """Double integral of k(x, y) da(x) db(y)."""
     terms = [fsum(a.weights * _embed_parts(kernel, b, a.points))] if len(a.weights) else []
     if len(b.weights) and len(a.coefficients):
-        gaussians = Parts(a.points[:0], a.weights[:0], a.coefficients, a.means, a.covs)
+        gaussians = SignedParts(a.points[:0], a.weights[:0], a.coefficients, a.means, a.covs)
         terms.append(fsum(b.weights * _embed_parts(kernel, gaussians, b.points)))
     for c1, m1, s1 in zip(a.coefficients, a.means, a.covs, strict=True):
         for c2, m2, s2 in zip(b.coefficients, b.means, b.covs, strict=True):
@@ -159,7 +159,7 @@ def _bilinear(kernel: Kernel, a: Parts, b: Parts) -> float:
     return fsum(terms)
 
 
-def _check_dimensions(a: Parts, b: Parts) -> None:
+def _check_dimensions(a: SignedParts, b: SignedParts) -> None:
     if a.points.shape[1] != b.points.shape[1]:
         raise InvalidMeasure(
             f"nu has dimension {b.points.shape[1]} but mu has dimension {a.points.shape[1]};"
@@ -167,7 +167,7 @@ def _check_dimensions(a: Parts, b: Parts) -> None:
         )
 
 
-def _evaluation_points(mu: Parts, x: ArrayLike) -> Array:
+def _evaluation_points(mu: SignedParts, x: ArrayLike) -> Array:
     points = check_points(x)
     if points.shape[1] != mu.points.shape[1]:
         raise InvalidMeasure(
@@ -272,7 +272,7 @@ def mmd2(kernel: Kernel, mu: Any, nu: Any, *, statistic: str = "V") -> float:
     return value + _unbias(kernel, a, "mu") + _unbias(kernel, b, "nu")
 
 
-def _balanced(kernel: Kernel, a: Parts, b: Parts) -> Parts:
+def _balanced(kernel: Kernel, a: SignedParts, b: SignedParts) -> SignedParts:
     """`b`, with the mass of `a` where the kernel compares measures of equal mass only."""
     if kernel.definiteness == "positive" or a.mass == b.mass:
         return b
@@ -285,7 +285,7 @@ def _balanced(kernel: Kernel, a: Parts, b: Parts) -> Parts:
     return replace(b, weights=b.weights * factor, coefficients=b.coefficients * factor)
 
 
-def _unbias(kernel: Kernel, mu: Parts, name: str) -> float:
+def _unbias(kernel: Kernel, mu: SignedParts, name: str) -> float:
     """U-statistic minus V-statistic of one measure's own term.
 
     With V = w'Kw, D = sum w_i^2 k_ii and S = sum w_i^2 it is (S V - m^2 D)/(m^2 - S): a term of

@@ -24,7 +24,7 @@ from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
 from jko.validation import Array, one_of, positive, positive_int
 
 from .base import Kernel
-from .embedding import Parts, parts
+from .embedding import SignedParts, parts
 from .nonuniform import Complex, Finufft, Spread, Transform
 from .pairwise import check_coefficients, check_pair
 
@@ -269,7 +269,7 @@ def _extent(x: Array) -> tuple[Array, Array]:
     return np.array([c.min() for c in columns]), np.array([c.max() for c in columns])
 
 
-def _corners(target: Parts, sums: FastSums) -> tuple[Array, Array]:
+def _corners(target: SignedParts, sums: FastSums) -> tuple[Array, Array]:
     """A box around the atoms, and around the Gaussians as far as they weigh anything."""
     rows = [target.points]
     reach = sums.reach(target.points.shape[1])

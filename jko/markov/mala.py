@@ -96,7 +96,7 @@ class Cloud:
 
 
 @dataclass(frozen=True, eq=False)
-class Kernel:
+class LangevinKernel:
     """The proposal: step `h`, root R (d, d) of the preconditioner (None: identity), `clip`."""
 
     h: float
@@ -163,5 +163,5 @@ class Outcome:
 class Move(Outcome):
     """One Langevin proposal, with the kernel and the noise that made it."""
 
-    kernel: Kernel
+    kernel: LangevinKernel
     noise: Array

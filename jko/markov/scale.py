@@ -22,13 +22,13 @@ ENOUGH = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Scale:
+class Preconditioner:
     """Root R (d, d) of a preconditioner R R'."""
 
     root: Array
 
     @classmethod
-    def of_points(cls, x: Array) -> Scale:
+    def of_points(cls, x: Array) -> Preconditioner:
         """From the covariance of points (n, d): as it is from `ENOUGH` d points on.
 
         With fewer points it is a low rank plus a diagonal: the directions of the correlation that

@@ -287,7 +287,7 @@ class GridDensity(Discrete):
         return f"GridDensity({self.grid!r}, mass={self.mass:.6g})"
 
 
-def bent_paths(*measures: object) -> str | None:
+def not_straight(*measures: object) -> str | None:
     """Why |x - y|^2 is not the cost of transport between these measures, if it is not."""
     for mu in measures:
         if isinstance(mu, GridDensity) and not mu.grid.straight:

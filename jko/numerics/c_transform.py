@@ -39,7 +39,7 @@ class Carried:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class CellPlan:
     """Where every cell takes its mass from, and how it is shared there.
 
     Attributes
@@ -103,7 +103,7 @@ class CTransform:
     """phi^c, of the grid's shape, and the plan of the places where its minima are attained."""
 
     values: Array
-    plan: Plan
+    plan: CellPlan
 
 
 def c_transform(
@@ -125,7 +125,7 @@ def c_transform(
             lines = transform_lines(rows, scales[axis], compiled, circular[axis])
             moves.append((axis, lines))
             values = back(lines.values, axis, shape)
-    return CTransform(values, Plan(scales, tuple(reversed(moves))))
+    return CTransform(values, CellPlan(scales, tuple(reversed(moves))))
 
 
 def along(values: Array, axis: int) -> tuple[Array, tuple[int, ...]]:

@@ -72,7 +72,7 @@ def exact_plan(a: Array, b: Array, cost: Array) -> ExactPlan:
 
     The second weights are rescaled to the mass of the first. Costs and masses are brought to
     order one before they are handed over, since the tolerances of the solver are absolute. Where
-    a few costs are so large that the others drown in their rounding (an outlier that stays where
+    a few costs are so large that the others are below their rounding (an outlier that stays where
     it is), the problem is solved again with the costs clipped beyond what the plan uses: the
     potentials of a smaller cost are feasible, and a plan that uses no clipped way is optimal.
 

@@ -39,10 +39,10 @@ class Smooth(Protocol):
 
 
 @dataclass
-class Run:
+class QuasiNewtonRun:
     """Where the descent stands.
 
-    `doubts` are what the last changes of the objective differ by from what its slopes say: near the
+    `errors` are what the last changes of the objective differ by from what its slopes say: near the
     end, where steps are tiny, nothing but the rounding of the objective.
     """
 
@@ -52,19 +52,19 @@ class Run:
     iterations: int = 0
     evaluations: int = 1
     pairs: list[tuple[Array, Array]] = field(default_factory=list)
-    doubts: deque[float] = field(default_factory=lambda: deque([0.0] * 3, maxlen=3))
+    errors: deque[float] = field(default_factory=lambda: deque([0.0] * 3, maxlen=3))
 
 
 def descend(
     problem: Smooth, start: Array, tol: float, limit: int, memory: int, by_slope: bool = False
-) -> Run:
+) -> QuasiNewtonRun:
     """L-BFGS until the residual is met, no step is found, it stalls, or the limit is reached.
 
     Once rounding hides the decrease of the objective, the line search looks at slopes alone;
     `by_slope` says that there are no values to look at from the start.
     """
     has_values = not by_slope
-    run = Run(start, safe_value(problem, start), problem.slope(start))
+    run = QuasiNewtonRun(start, safe_value(problem, start), problem.slope(start))
     checkpoint, best = (np.inf, np.inf), replace(run)
     while run.iterations < limit and problem.residual(run.point, run.slope) > tol:
         if run.iterations % STALL == STALL - 1 and run.pairs:
@@ -82,23 +82,23 @@ def descend(
             break
         else:
             by_slope, best = True, replace(run)
-            run.doubts.extend([0.0] * 3)
+            run.errors.extend([0.0] * 3)
     if has_values and run.objective > best.objective + _rounding(problem, run, best, tol):
         best.iterations, best.evaluations = run.iterations, run.evaluations
         return best  # slopes, or rounding errors added up, led uphill
     return run
 
 
-def _rounding(problem: Smooth, run: Run, best: Run, tol: float) -> float:
+def _rounding(problem: Smooth, run: QuasiNewtonRun, best: QuasiNewtonRun, tol: float) -> float:
     """How far two objectives may differ by rounding alone.
 
     Near 0 that is no small part of the objective, which is what large terms leave over. The median
-    of the last doubts tells it from a lie of the slopes, which the longest step shows alone.
+    of the last `errors` is rounding; an error of the slopes shows in the longest step alone.
     """
     known = ROUNDING * abs(best.objective)
     if problem.residual(run.point, run.slope) > tol:
         return known
-    return max(known, 10 * median(run.doubts))
+    return max(known, 10 * median(run.errors))
 
 
 def _stalled(old_value: float, old_residual: float, value: float, residual: float) -> bool:
@@ -106,12 +106,14 @@ def _stalled(old_value: float, old_residual: float, value: float, residual: floa
     return value > old_value - ROUNDING * abs(value) and residual > 0.5 * old_residual
 
 
-def _advance(run: Run, point: Array, objective: float, slope: Array, memory: int) -> None:
+def _advance(
+    run: QuasiNewtonRun, point: Array, objective: float, slope: Array, memory: int
+) -> None:
     step, change = point - run.point, slope - run.slope
     if step @ change > 1e-12 * np.linalg.norm(step) * np.linalg.norm(change):
         run.pairs.append((step, change))
         del run.pairs[:-memory]
-    run.doubts.append(abs(objective - run.objective - 0.5 * float((run.slope + slope) @ step)))
+    run.errors.append(abs(objective - run.objective - 0.5 * float((run.slope + slope) @ step)))
     run.point, run.objective, run.slope = point, objective, slope
     run.iterations += 1
 
@@ -133,7 +135,7 @@ def _two_loop(slope: Array, pairs: list[tuple[Array, Array]]) -> Array:
 
 
 def _line_search(
-    problem: Smooth, run: Run, direction: Array, by_slope: bool
+    problem: Smooth, run: QuasiNewtonRun, direction: Array, by_slope: bool
 ) -> tuple[Array, float, Array] | None:
     """A point that meets the weak Wolfe conditions, by doubling and bisection."""
     down = float(run.slope @ direction)

@@ -19,7 +19,7 @@ _BLOCK = 1024  # atoms per rank-k update: the scaled block stays in cache
 
 
 @dataclass(frozen=True)
-class Quadratic:
+class ScaledQuadratic:
     """The scaled problem: Hessian diagonal at most 2; if the mass is fixed it is 1 and max c 0."""
 
     rows: Array  # (r, n) C-ordered: sqrt(scale / unit) L'
@@ -46,7 +46,7 @@ class Quadratic:
 
 def prepare(
     factor: Array, linear: Array, scale: float, diagonal: Array | None, mass: float | None
-) -> Quadratic:
+) -> ScaledQuadratic:
     c = np.asarray(linear, float)
     n = c.size
     c = checked(c, (n,), "linear")
@@ -72,7 +72,7 @@ def prepare(
     size = mass if mass else 1.0
     shift = 0.0 if mass is None or n == 0 else float(c.max())
     scaled = (c - shift) / (unit * size)
-    return Quadratic(rows, scaled, d / unit, _tails(rows), unit, mass, shift, c, scale / unit)
+    return ScaledQuadratic(rows, scaled, d / unit, _tails(rows), unit, mass, shift, c, scale / unit)
 
 
 def checked(a: Array, shape: tuple[int, ...], name: str, sign: bool = False) -> Array:
@@ -100,10 +100,10 @@ def _expand(rows: Array, z: Array) -> Array:
     return blas.dgemv(1.0, rows.T, z) if rows.size else np.zeros(rows.shape[1])
 
 
-class Newton:
+class BorderedSystem:
     """Solves with ``D + R'R``, R the leading `k` rows, bordered by the mass constraint."""
 
-    def __init__(self, p: Quadratic, w: Array, s: Array, k: int) -> None:
+    def __init__(self, p: ScaledQuadratic, w: Array, s: Array, k: int) -> None:
         self.p, self.k = p, k
         self.d = s / w + p.d
         self.theta = 1.0 / self.d

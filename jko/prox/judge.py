@@ -113,7 +113,7 @@ class _Verdict:
         return self.objective - (self.objective if self.baseline is None else self.baseline)
 
     def _above(self, scale: Scale) -> bool:
-        """Whether a step that no gap vouches for ends above its start by more than rounding."""
+        """Whether a step without a gap ends above its start by more than rounding."""
         if self.certificate.gap is not None or self.claim not in (
             Claim.STATIONARY,
             Claim.DECREASES,

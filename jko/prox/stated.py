@@ -183,7 +183,7 @@ class Answer:
     energy : float or None
         F at the measure, where the solver knows it (a large step within its error bound).
     bias : float or None
-        How far the stated problem is from the step, in objective; None where nobody knows. A
+        How far the stated problem is from the step, in objective; None where it is not known. A
         problem that is the step itself has none to report.
     certified : Measure or None
         The measure the certificate speaks of when it is not the returned one (a recombined

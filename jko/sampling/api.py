@@ -12,7 +12,7 @@ import numpy as np
 from jko.errors import JkoWarning
 from jko.markov.mala import Cloud
 from jko.markov.resampling import effective_size
-from jko.markov.scale import Scale
+from jko.markov.scale import Preconditioner
 from jko.measures.atoms import Particles
 from jko.sampling import evidence
 from jko.sampling.chains import choose
@@ -29,7 +29,7 @@ from jko.sampling.result import SampleResult
 from jko.sampling.second_look import TOLERABLE, second_look
 from jko.sampling.task import (
     SMALLEST,
-    Progress,
+    SampleProgress,
     Task,
     by_differences,
     check_target,
@@ -41,7 +41,7 @@ from jko.sampling.watch import Watch
 from jko.threads import limited
 from jko.validation import Array, one_of, positive, positive_int, rng_of
 
-METHODS: dict[str, Callable[[Task, Progress], None]] = {
+METHODS: dict[str, Callable[[Task, SampleProgress], None]] = {
     "tempered": tempered,
     "langevin": langevin,
     "wfr": wfr,
@@ -52,7 +52,7 @@ METHODS: dict[str, Callable[[Task, Progress], None]] = {
 INTERRUPTED = "interrupted: this is what there was when it was stopped"
 
 
-def interrupted(progress: Progress) -> bool:
+def interrupted(progress: SampleProgress) -> bool:
     """Whether Ctrl-C has ended the run."""
     return INTERRUPTED in progress.failures
 
@@ -157,7 +157,7 @@ def sample(
             generator,
             opening,
         )
-        reached = Progress(points=points)
+        reached = SampleProgress(points=points)
         if doubt is not None:
             reached.notes.append(doubt)
             warnings.warn(f"jko.sample: {doubt}", JkoWarning, stacklevel=2)
@@ -180,7 +180,7 @@ def _opening(start: Any, target: Counted, x: Array, rng: np.random.Generator) ->
         return open_at_fit(target, x, target.log_density_at(x), len(x), rng)
 
 
-def _result(task: Task, progress: Progress, method: str, began: float) -> SampleResult:
+def _result(task: Task, progress: SampleProgress, method: str, began: float) -> SampleResult:
     """Weights, diagnostics and the verdict."""
     assert progress.points is not None
     chains = progress.chains
@@ -241,7 +241,7 @@ def _ksd(task: Task, measure: Particles) -> float:
     """Kernel Stein discrepancy of the particles, thinned to `MOST`, in the scale inside modes."""
     kept = np.flatnonzero(measure.weights > 0)[:MOST]
     cloud = Cloud.at(task.target, measure.points[kept])
-    scale = Scale.of_points(task.start)
+    scale = Preconditioner.of_points(task.start)
     if len(kept) > 1:
         scale = find_modes(cloud, task.rng).within
     return stein_discrepancy(cloud.x, measure.weights[kept], cloud.score, scale)

@@ -8,9 +8,9 @@ import numpy as np
 
 from jko.markov.mala import Cloud, Density
 from jko.markov.resampling import systematic
-from jko.markov.scale import Scale, Tuner
+from jko.markov.scale import Preconditioner, Tuner
 from jko.sampling.ensemble import sweep
-from jko.sampling.laplace import Fit, ascend, fit_at
+from jko.sampling.laplace import LaplaceFit, ascend, fit_at
 from jko.sampling.modes import Modes
 from jko.sampling.path import longest_power
 from jko.validation import Array
@@ -37,7 +37,7 @@ FILL, FILLING = 60, 20
 class Hill:
     """A top with its curvature, points (n, d) spread over its basin, and the log of its mass."""
 
-    fit: Fit
+    fit: LaplaceFit
     points: Array
     log_mass: float
 
@@ -102,7 +102,7 @@ class Chart:
         masses = np.array([h.log_mass for h in self.hills])
         shares = np.exp(masses - np.logaddexp.reduce(masses))
         means = np.stack([h.points.mean(axis=0) for h in self.hills])
-        roots = np.stack([Scale.of_points(h.points).root for h in self.hills])
+        roots = np.stack([Preconditioner.of_points(h.points).root for h in self.hills])
         return Modes(np.maximum(shares, 1e-3), means, roots)
 
 
@@ -128,7 +128,7 @@ def hills(target: Density, climbed: Cloud, chart: Chart, rng: np.random.Generato
     return out
 
 
-def _filled(target: Density, fit: Fit, rng: np.random.Generator) -> Hill:
+def _filled(target: Density, fit: LaplaceFit, rng: np.random.Generator) -> Hill:
     """Points of the basin of a top: of its Gaussian, weighted, and moved in its own scale."""
     size = max(FILL, 2 * len(fit.mean))
     x = fit.draw(size, rng)
@@ -140,7 +140,7 @@ def _filled(target: Density, fit: Fit, rng: np.random.Generator) -> Hill:
     mass = fit.log_mass + float(np.log(np.mean(np.exp(np.minimum(ratio, CUT)))))
     weights = longest_power(ratio, 1.0, 0.5)[1]
     cloud = Cloud.at(target, x[systematic(weights, size, rng)])
-    tuner, scale = Tuner.fresh(len(fit.mean)), Scale(fit.root)
+    tuner, scale = Tuner.fresh(len(fit.mean)), Preconditioner(fit.root)
     for _ in range(FILLING):
         cloud = sweep(target, cloud, scale, tuner, rng).after
     return Hill(fit, cloud.x, mass)

@@ -16,7 +16,7 @@ import numpy as np
 from jko.markov.hamiltonian import Labels
 from jko.markov.mala import Density
 from jko.markov.resampling import effective_size
-from jko.markov.scale import Scale
+from jko.markov.scale import Preconditioner
 from jko.validation import Array, Mask
 
 #: Gaussian draws of one mode, and times of the chains used.
@@ -94,7 +94,7 @@ def _bridge(
     rng: np.random.Generator,
 ) -> tuple[float, float] | None:
     """Log mass of mode k and its relative error, from draws x (t, n, d) inside it where masked."""
-    mean, root = known.mean(axis=0), Scale.of_points(known).root
+    mean, root = known.mean(axis=0), Preconditioner.of_points(known).root
     fresh = mean + rng.standard_normal((DRAWS, target.dim)) @ root.T
     there = labels(fresh) == k
     with np.errstate(invalid="ignore"):

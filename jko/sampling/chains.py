@@ -9,7 +9,7 @@ import numpy as np
 
 from jko.markov.hamiltonian import Frames
 from jko.markov.mala import Cloud, Density
-from jko.markov.scale import Scale, Tuner
+from jko.markov.scale import Preconditioner, Tuner
 from jko.sampling.ensemble import sweep
 from jko.sampling.history import BLOCKS, History
 from jko.sampling.modes import Modes, find_modes
@@ -81,7 +81,7 @@ class Chains:
     def _learn(self) -> None:
         self.modes = find_modes(self.cloud, self.rng, self.modes)
         several = self.modes.count > 1
-        scale = self.modes.within if several else Scale.of_points(self.cloud.x)
+        scale = self.modes.within if several else Preconditioner.of_points(self.cloud.x)
         self.pooled = Frames(scale.root[None])
         self.frames = Frames(self.modes.roots, self.modes.labels) if several else self.pooled
 

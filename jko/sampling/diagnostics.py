@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jko.markov.scale import Scale
+from jko.markov.scale import Preconditioner
 from jko.validation import Array, Mask
 
 #: Rows of a block of pairs.
@@ -13,7 +13,7 @@ BLOCK = 512
 MOST = 4000
 
 
-def stein_discrepancy(x: Array, weights: Array, score: Array, scale: Scale) -> float:
+def stein_discrepancy(x: Array, weights: Array, score: Array, scale: Preconditioner) -> float:
     r"""Kernel Stein discrepancy of weighted points (n, d) from the density with this score (n, d).
 
     The kernel is k(u, v) = (1 + |u - v|^2 / d)^{-1/2} in the coordinates u = R^{-1} x, and
@@ -56,7 +56,7 @@ def far_points(sample: Array, search: Array, rng: np.random.Generator, most: int
 
     if len(sample) > most:
         sample = sample[rng.choice(len(sample), most, replace=False)]
-    root = Scale.of_points(sample).root
+    root = Preconditioner.of_points(sample).root
     if len(search) == 0:
         return np.zeros(0, dtype=bool)
     known = np.linalg.solve(root, sample.T).T

@@ -7,14 +7,14 @@ import numpy as np
 from jko.errors import InvalidMeasure
 from jko.markov.hamiltonian import Frames, Hamiltonian
 from jko.markov.mala import Cloud, Density, Outcome
-from jko.markov.scale import Scale, Tuner, clip_of
+from jko.markov.scale import Preconditioner, Tuner, clip_of
 from jko.validation import Array
 
 
 def sweep(
     target: Density,
     cloud: Cloud,
-    scale: Scale | Frames,
+    scale: Preconditioner | Frames,
     tuner: Tuner,
     rng: np.random.Generator,
     *,
@@ -30,7 +30,7 @@ def sweep(
 
 def settle(
     target: Density, cloud: Cloud, rng: np.random.Generator, *, least: int = 2, most: int = 12
-) -> tuple[Cloud, Scale, Tuner]:
+) -> tuple[Cloud, Preconditioner, Tuner]:
     """Move an ensemble until its mean and spread stop changing: rounds of 40 adapted moves.
 
     Raises
@@ -39,13 +39,13 @@ def settle(
         Mean or spread still grow after the last round: the target is improper, or the start is
         absurdly far from its mass.
     """
-    scale, tuner = Scale.of_points(cloud.x), Tuner.fresh(cloud.x.shape[1])
+    scale, tuner = Preconditioner.of_points(cloud.x), Tuner.fresh(cloud.x.shape[1])
     mean, spread = cloud.x.mean(axis=0), cloud.x.std(axis=0)
     for k in range(most):
         for i in range(40):
             cloud = sweep(target, cloud, scale, tuner, rng).after
             if i % 8 == 7:
-                scale = Scale.of_points(_within_range(cloud.x))
+                scale = Preconditioner.of_points(_within_range(cloud.x))
         now, size = cloud.x.mean(axis=0), cloud.x.std(axis=0)
         tiny = 1e-12 * (1 + np.abs(now))
         growth = np.max((size + tiny) / (spread + tiny))

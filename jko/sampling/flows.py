@@ -16,13 +16,13 @@ from jko.geometries import SphericalHellinger, Wasserstein
 from jko.geometries.base import Geometry, GeometrySum
 from jko.markov.density_estimate import MOST_DIM
 from jko.markov.mala import Density
-from jko.markov.scale import Scale
+from jko.markov.scale import Preconditioner
 from jko.measures.atoms import Particles
 from jko.measures.target import LogDensity
 from jko.sampling.ensemble import settle
 from jko.sampling.methods import compare_with_search
 from jko.sampling.path import wide
-from jko.sampling.task import Progress, Task
+from jko.sampling.task import SampleProgress, Task
 from jko.solvers import BirthDeath, Kernelised, Langevin
 from jko.validation import Array
 
@@ -44,7 +44,7 @@ def whitened(target: Density, mean: Array, root: Array) -> LogDensity:
     return LogDensity(log_density, gradient, target.dim)
 
 
-def wfr(task: Task, progress: Progress) -> None:
+def wfr(task: Task, progress: SampleProgress) -> None:
     """Langevin moves and births and deaths by an estimated density, from a wide start."""
     if task.target.dim > MOST_DIM:
         raise Unsupported(
@@ -52,7 +52,7 @@ def wfr(task: Task, progress: Progress) -> None:
             f" {MOST_DIM} dimensions, not {task.target.dim}; use method='tempered'"
         )
     cloud, _, _ = settle(task.target, task.cloud(task.start), task.rng)
-    scale = Scale.of_points(cloud.x)
+    scale = Preconditioner.of_points(cloud.x)
     first = wide(cloud.x, task.start, min(task.spread, WFR_SPREAD)).sample(task.size, task.rng)
     inside = task.target.log_density_at(first) > -np.inf
     first = first[inside] if inside.any() else cloud.x.mean(axis=0, keepdims=True)
@@ -80,10 +80,10 @@ def wfr(task: Task, progress: Progress) -> None:
     compare_with_search(task, progress, progress.points)
 
 
-def svgd(task: Task, progress: Progress) -> None:
+def svgd(task: Task, progress: SampleProgress) -> None:
     """Stein variational gradient descent, a deterministic baseline, in whitened coordinates."""
     cloud, _, _ = settle(task.target, task.cloud(task.start), task.rng)
-    where = cloud.x.mean(axis=0), Scale.of_points(cloud.x).root
+    where = cloud.x.mean(axis=0), Preconditioner.of_points(cloud.x).root
     solver = Kernelised(adaptive=True)
     geometry = Wasserstein()
     _flow(task, progress, where, cloud.x, geometry, tau=SVGD_TAU, steps=SVGD_STEPS, solver=solver)
@@ -97,7 +97,7 @@ def svgd(task: Task, progress: Progress) -> None:
 
 def _flow(
     task: Task,
-    progress: Progress,
+    progress: SampleProgress,
     where: tuple[Array, Array],
     points: Array,
     geometry: Geometry | GeometrySum,

@@ -19,7 +19,7 @@ FIRST = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
+class LaplaceFit:
     """N(mean, R R') with the height and the curvature of a density at its top.
 
     Attributes
@@ -78,7 +78,7 @@ def ascend(target: Density, x: Array, root: Array | None = None) -> tuple[Array,
     return tops[-1], heights[-1]
 
 
-def fit_at(target: Density, top: Array, height: float) -> Fit | None:
+def fit_at(target: Density, top: Array, height: float) -> LaplaceFit | None:
     """The Gaussian with the curvature at a top (d,); None where it is no maximum.
 
     Differences of gradients, twice: the second time over a tenth of a standard deviation, where
@@ -104,7 +104,7 @@ def fit_at(target: Density, top: Array, height: float) -> Fit | None:
         root = scale[:, None] * np.linalg.cholesky((covariance + covariance.T) / 2)
     except np.linalg.LinAlgError:
         return None
-    return Fit(top, np.asarray(root), height)
+    return LaplaceFit(top, np.asarray(root), height)
 
 
 def _hessian(target: Density, top: Array, size: Array) -> Array | None:

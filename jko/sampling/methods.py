@@ -11,7 +11,7 @@ from jko.sampling.evidence import PRECISION, RHAT, Evidence
 from jko.sampling.history import History
 from jko.sampling.modes import Modes
 from jko.sampling.search import MEETINGS, budget, explore, scouts, tempered_path
-from jko.sampling.task import Progress, Task
+from jko.sampling.task import SampleProgress, Task
 from jko.validation import Array
 
 #: Errors beyond this, in standard deviations or relative to them, are worth a note.
@@ -26,7 +26,7 @@ SCOUTS = 500
 MORE = 4.0
 
 
-def tempered(task: Task, progress: Progress) -> None:
+def tempered(task: Task, progress: SampleProgress) -> None:
     """Settle, search for modes, then chains and their history."""
     sample = settled(task)
     progress.points = sample
@@ -51,7 +51,7 @@ def tempered(task: Task, progress: Progress) -> None:
         progress.figures["jump_acceptance"] = jumps
 
 
-def langevin(task: Task, progress: Progress) -> None:
+def langevin(task: Task, progress: SampleProgress) -> None:
     """Settle, then chains and their history; a tempered search looks for mass they do not see."""
     sample = settled(task)
     progress.points = sample
@@ -69,7 +69,9 @@ def settled(task: Task) -> Array:
     return settle(task.target, task.cloud(task.start), task.rng, least=1 if fits else 2)[0].x
 
 
-def run_chains(task: Task, progress: Progress, start: Array, modes: Modes | None = None) -> None:
+def run_chains(
+    task: Task, progress: SampleProgress, start: Array, modes: Modes | None = None
+) -> None:
     """Chains from a start; a longer run where they have not mixed."""
     task.target.watch.enter("running chains")
     for moves in (task.moves, 2 * task.moves):
@@ -85,7 +87,7 @@ def run_chains(task: Task, progress: Progress, start: Array, modes: Modes | None
     _note_errors(chains.history, progress)
 
 
-def _note_errors(history: History, progress: Progress) -> None:
+def _note_errors(history: History, progress: SampleProgress) -> None:
     """A note where the history ended before it was precise."""
     spread = np.sqrt(np.maximum(history.variance, 1e-300))
     k = len(spread) - 1  # the last feature is the log density
@@ -97,7 +99,7 @@ def _note_errors(history: History, progress: Progress) -> None:
         )
 
 
-def compare_with_search(task: Task, progress: Progress, sample: Array) -> None:
+def compare_with_search(task: Task, progress: SampleProgress, sample: Array) -> None:
     """Run a tempered search around a sample (m, d); evidence of where they disagree."""
     with task.target.search():
         count = max(scouts(task), min(task.size, SCOUTS))

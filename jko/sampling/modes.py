@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jko.markov.mala import Cloud, Density
-from jko.markov.scale import Scale
+from jko.markov.scale import Preconditioner
 from jko.validation import Array, Index, Mask
 
 #: Distance of two means over the sum of the spreads along the line between them. A Gaussian cut in
@@ -51,10 +51,10 @@ class Modes:
         return Modes(shares / shares.sum(), self.means[chosen], self.roots[chosen])
 
     @property
-    def within(self) -> Scale:
+    def within(self) -> Preconditioner:
         """Root of the covariance inside the modes, averaged over them."""
         cov = sum(p * r @ r.T for p, r in zip(self.shares, self.roots, strict=True))
-        return Scale(np.linalg.cholesky(np.asarray(cov)))
+        return Preconditioner(np.linalg.cholesky(np.asarray(cov)))
 
     def jump(self, target: Density, cloud: Cloud, rng: np.random.Generator) -> tuple[Cloud, float]:
         r"""Carry every chain to another mode: y = m_l + R_l R_k^{-1} (x - m_k), and test it.
@@ -111,7 +111,7 @@ def _pictures(x: Array, parts: list[Index]) -> Modes:
     whole = sum(map(len, parts))
     shares = np.array([len(p) / whole for p in parts])
     means = np.stack([x[p].mean(axis=0) for p in parts])
-    return Modes(shares, means, np.stack([Scale.of_points(x[p]).root for p in parts]))
+    return Modes(shares, means, np.stack([Preconditioner.of_points(x[p]).root for p in parts]))
 
 
 def _by_cuts(cloud: Cloud, rng: np.random.Generator) -> Modes:

@@ -8,7 +8,7 @@ import numpy as np
 
 from jko.markov.mala import Density
 from jko.markov.resampling import effective_size, systematic
-from jko.sampling.laplace import Fit, ascend, fit_at
+from jko.sampling.laplace import LaplaceFit, ascend, fit_at
 from jko.sampling.path import longest_power
 from jko.validation import Array
 
@@ -29,7 +29,7 @@ class Opening:
     settled: bool
     top: Array
     height: float
-    fit: Fit | None
+    fit: LaplaceFit | None
 
 
 def open_at_fit(

@@ -14,7 +14,7 @@ import numpy as np
 from jko.errors import InvalidMeasure
 from jko.markov.mala import Between, Cloud, Density
 from jko.markov.resampling import effective_size, systematic
-from jko.markov.scale import Scale, Tuner
+from jko.markov.scale import Preconditioner, Tuner
 from jko.measures.gaussian import Gaussian
 from jko.sampling.ensemble import sweep
 from jko.validation import Array
@@ -28,7 +28,7 @@ MOST = 400
 
 
 @dataclass
-class Path:
+class TemperedPath:
     """A tempered run and its record.
 
     Attributes
@@ -72,7 +72,7 @@ class Path:
         index = systematic(weights, len(weights), rng)
         between = Between(reference, target, self.exponent)
         cloud = Cloud.at(between, self.points[index])
-        scale = Scale.of_points(cloud.x)
+        scale = Preconditioner.of_points(cloud.x)
         for _ in range(MOVES):
             move = sweep(between, cloud, scale, tuner, rng)
             cloud = move.after
@@ -118,7 +118,7 @@ def wide(points: Array, start: Array, spread: float, shrink: float = 1.0) -> Gau
     Its covariance is spread^2 C + 4 C_0 + (m - m_0)(m - m_0)', C and m of the points, C_0 and m_0
     of the start, all times shrink^2; its mean is m.
     """
-    root = spread * Scale.of_points(points).root
+    root = spread * Preconditioner.of_points(points).root
     mean = points.mean(axis=0)
     shift = start.mean(axis=0) - mean
     cov = root @ root.T + 4 * np.cov(start.T, bias=True).reshape(root.shape)

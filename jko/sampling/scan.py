@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jko.markov.mala import Density
-from jko.markov.scale import Scale
+from jko.markov.scale import Preconditioner
 from jko.validation import Array
 
 #: Points on each side of a line, at distances from NEAREST to the width of the search.
@@ -75,7 +75,7 @@ class Shells:
         cls, target: Density, sample: Array, count: int, reach: float, rng: np.random.Generator
     ) -> Shells:
         """`count` points around a sample (m, d)."""
-        mean, root, d = sample.mean(axis=0), Scale.of_points(sample).root, sample.shape[1]
+        mean, root, d = sample.mean(axis=0), Preconditioner.of_points(sample).root, sample.shape[1]
         widths = WIDER ** np.arange(1 + max(1, int(np.ceil(np.log2(reach)))))
         per = max(1, count // len(widths))
         chosen = np.repeat(widths, per)

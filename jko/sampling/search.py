@@ -14,12 +14,12 @@ import numpy as np
 
 from jko.errors import InvalidMeasure
 from jko.markov.resampling import systematic
-from jko.markov.scale import Scale, Tuner
+from jko.markov.scale import Preconditioner, Tuner
 from jko.sampling.basins import WORTH, Chart, climb, hills
 from jko.sampling.modes import Modes, find_modes
-from jko.sampling.path import KEPT, MOVES, Path, wide
+from jko.sampling.path import KEPT, MOVES, TemperedPath, wide
 from jko.sampling.scan import ON_SIDE, Shells, rises
-from jko.sampling.task import Progress, Task
+from jko.sampling.task import SampleProgress, Task
 from jko.validation import Array
 
 #: The search may take this share of the gradients that warm-up and first round of chains take.
@@ -47,7 +47,7 @@ FEW, FEW_PER_DIM = 0.04, 8
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class SearchOutcome:
     """What a search hands to the chains.
 
     Attributes
@@ -64,7 +64,7 @@ class Found:
     """
 
     start: Array
-    path: Path | None
+    path: TemperedPath | None
     modes: Modes | None
     unfinished: bool
     meetings: int
@@ -75,7 +75,7 @@ def budget(task: Task) -> int:
     return int(SHARE * task.size * (60 + max(task.moves, 200)))
 
 
-def explore(task: Task, sample: Array, progress: Progress) -> Found:
+def explore(task: Task, sample: Array, progress: SampleProgress) -> SearchOutcome:
     """Search around a sample (m, d) of what is known so far."""
     with task.target.search():
         path = tempered_path(task, sample, scouts(task), progress)
@@ -96,7 +96,7 @@ def explore(task: Task, sample: Array, progress: Progress) -> Found:
         points = np.concatenate([known, *(h.points for h in chart.hills)])
         modes = chart.modes() if len(chart.hills) > 1 else None
         start, modes = _even(task, points, modes)
-        return Found(start, path, modes, bool(new), chart.fewest_meetings)
+        return SearchOutcome(start, path, modes, bool(new), chart.fewest_meetings)
 
 
 def scouts(task: Task) -> int:
@@ -120,7 +120,7 @@ def _round(task: Task, known: Array, chart: Chart, values: float, *, first: bool
         modes = chart.modes()
         root, centre = modes.within.root, modes.means[modes.labels(base)]
     else:
-        root, centre = Scale.of_points(where).root, where.mean(axis=0)
+        root, centre = Preconditioner.of_points(where).root, where.mean(axis=0)
         centre = np.broadcast_to(centre, base.shape)
     rows = systematic(np.ones(len(base)), max(10, int(values / (2 * ON_SIDE + 1))), rng)
     # Lines through points nearer the middle meet more of the modes that differ in one coordinate.
@@ -185,8 +185,8 @@ def _even(task: Task, points: Array, modes: Modes | None) -> tuple[Array, Modes 
 
 
 def tempered_path(
-    task: Task, around: Array, size: int, progress: Progress, values: float | None = None
-) -> Path | None:
+    task: Task, around: Array, size: int, progress: SampleProgress, values: float | None = None
+) -> TemperedPath | None:
     """A tempered run from a Gaussian far wider than some points (m, d), and than the start.
 
     The Gaussian is narrowed where hardly any of it lies in the support of the target, where a
@@ -197,7 +197,7 @@ def tempered_path(
     left = budget(task) if values is None else values
     while shrink * spread >= 1 and left > 0:
         reference = wide(around, task.start, spread, shrink)
-        path, tuner = Path(reference.sample(size, task.rng)), Tuner.fresh(task.target.dim)
+        path, tuner = TemperedPath(reference.sample(size, task.rng)), Tuner.fresh(task.target.dim)
         before = task.target.values
         try:
             inside = (task.target.log_density_at(path.points) > -np.inf).mean()

@@ -60,7 +60,7 @@ class Task:
 
 
 @dataclass
-class Progress:
+class SampleProgress:
     """What a method has reached; it is read even when the method is interrupted.
 
     Attributes

@@ -8,7 +8,7 @@ from jko.energies.base import Energy
 from jko.errors import InvalidType
 from jko.geometries.base import Geometry
 from jko.measures.base import Measure
-from jko.measures.grid import GridDensity, bent_paths
+from jko.measures.grid import GridDensity, not_straight
 from jko.prox.problem import ProxProblem
 from jko.solvers.back_and_forth.solver import BackAndForth
 from jko.solvers.back_and_forth.worth import moving_front
@@ -57,7 +57,7 @@ def bent_with_sources(problem: ProxProblem) -> str | None:
     """Steps with sources round obstacles or on periodic axes, which no other solver has."""
     if problem.geometry.conserves_mass:
         return "leaves steps that conserve mass to others; ask for it with Dynamic()"
-    if bent_paths(problem.previous) is None:
+    if not_straight(problem.previous) is None:
         return "leaves boxes without obstacles and periodic axes to others; ask for it"
     return None
 

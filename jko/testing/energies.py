@@ -50,7 +50,7 @@ def check_energy(
     AssertionError
         With a sentence that says which promise is broken.
     """
-    job = _Check(energy, measure, not energy.needs_fixed_mass if free is None else free, tol)
+    job = _EnergyCheck(energy, measure, not energy.needs_fixed_mass if free is None else free, tol)
     generator = rng_of(rng)
     checks = {"value": job.value, "algebra": job.algebra}
     if isinstance(measure, Discrete):
@@ -62,7 +62,7 @@ def check_energy(
     return ran(checks)
 
 
-class _Check:
+class _EnergyCheck:
     def __init__(self, energy: Energy, measure: Measure, free: bool, tol: float) -> None:
         self.energy, self.mu, self.free, self.tol = energy, measure, free, tol
 

@@ -48,7 +48,7 @@ def check_geometry(
     AssertionError
         With a sentence that says which promise is broken.
     """
-    job = _Check(geometry, a, b, tol)
+    job = _GeometryCheck(geometry, a, b, tol)
     generator = rng_of(rng)
     checks = {"axioms": lambda: job.axioms(metric), "rate": job.rate}
     if metric and c is not None:
@@ -60,7 +60,7 @@ def check_geometry(
     return ran(checks)
 
 
-class _Check:
+class _GeometryCheck:
     def __init__(self, geometry: Geometry, a: Measure, b: Measure, tol: float) -> None:
         self.geometry, self.a, self.b, self.tol = geometry, a, b, tol
 

@@ -35,7 +35,7 @@ def check_kernel(
     AssertionError
         With a sentence that says which promise is broken.
     """
-    job = _Check(kernel, np.asarray(points_array(points)), tol, rng_of(rng))
+    job = _KernelCheck(kernel, np.asarray(points_array(points)), tol, rng_of(rng))
     return ran(
         {
             "gram": job.gram,
@@ -47,7 +47,7 @@ def check_kernel(
     )
 
 
-class _Check:
+class _KernelCheck:
     def __init__(self, kernel: Kernel, x: Any, tol: float, rng: np.random.Generator) -> None:
         self.kernel, self.x, self.tol, self.rng = kernel, x, tol, rng
         self.k = kernel(x)

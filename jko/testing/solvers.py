@@ -62,11 +62,13 @@ def check_solver(
     except Breakdown as broken:
         raise AssertionError(f"{solver.name} broke down: {broken}") from None
     require(result.success, f"not certified: {result.message}")
-    job = _Check(problem, answer, result, [*_competitors(problem, answer, rivals, controls.rng)])
+    job = _SolverCheck(
+        problem, answer, result, [*_competitors(problem, answer, rivals, controls.rng)]
+    )
     return ["certified", *ran({"result": job.result, "rivals": job.rivals, "gap": job.gap})]
 
 
-class _Check:
+class _SolverCheck:
     def __init__(
         self, problem: ProxProblem, answer: Answer, result: StepResult, rivals: list[Measure]
     ) -> None:

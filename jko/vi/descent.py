@@ -10,7 +10,7 @@ import numpy as np
 from jko.energies.divergence import KL
 from jko.energies.gaussian_form import fisher_norm
 from jko.errors import InvalidMeasure, StepFailed
-from jko.expectations import Cubature, Rule
+from jko.expectations import Cubature, ExpectationRule
 from jko.flows.splitting import SplitResult, split_step
 from jko.geometries.base import Geometry, GeometrySum
 from jko.geometries.gaussian import natural_update
@@ -103,11 +103,11 @@ def converge(
 class Rules:
     """A first rule, and how many nodes of its kind a later one may have (0: only the first)."""
 
-    first: Rule
+    first: ExpectationRule
     most: int = 0
     accuracy: float = 0.03
 
-    def enough(self, error: float, dim: int) -> Rule:
+    def enough(self, error: float, dim: int) -> ExpectationRule:
         """The nodes that bring the standard error down to the accuracy, the first if they do.
 
         Blocks are few in the first rule and their spread a rough figure: twice the nodes are taken.

@@ -10,7 +10,7 @@ import numpy as np
 
 from jko.energies.divergence import KL
 from jko.energies.gaussian_form import fisher_norm
-from jko.expectations import Cubature, Rule
+from jko.expectations import Cubature, ExpectationRule
 from jko.markov.resampling import systematic
 from jko.measures.fused import Fused
 from jko.measures.gaussian import Gaussian
@@ -37,7 +37,7 @@ MOVED, MOVES = 500, 40
 LENGTHS = (1.0, 0.3, 0.1, 0.03)
 
 
-class Evidence(NamedTuple):
+class FitCheck(NamedTuple):
     """One figure and the value it must not exceed; `at_least` turns the comparison over."""
 
     value: float
@@ -84,16 +84,16 @@ def counted(target: LogDensity) -> tuple[LogDensity, Counts]:
     return LogDensity(value, slope, **more), counts
 
 
-def by_other_nodes(mu: Gaussian, error: float, energy: KL) -> Evidence:
+def by_other_nodes(mu: Gaussian, error: float, energy: KL) -> FitCheck:
     """Length of the gradient on nodes that the fit has not seen, in its standard errors."""
     form = energy.gaussian_form()
     found = fisher_norm(*form.stationarity(mu))
     spread = float(np.hypot(form.moments(mu).error, error))
     # Rounding: a quadratic has no spread at all.
-    return Evidence(found / max(spread, 1e-3), SEEN)
+    return FitCheck(found / max(spread, 1e-3), SEEN)
 
 
-def fresh_rule(rule: Rule, dim: int, seed: int) -> Rule:
+def fresh_rule(rule: ExpectationRule, dim: int, seed: int) -> ExpectationRule:
     """Nodes of about the number of `rule`, drawn elsewhere."""
     count = len(rule.nodes(dim).weights)
     return Cubature(max(count, 16 * (2 * dim + 1), 1000 if dim <= 3 else 0), seed)
@@ -101,17 +101,17 @@ def fresh_rule(rule: Rule, dim: int, seed: int) -> Rule:
 
 def of_sample(
     sample: ImportanceSample, target: LogDensity, rng: np.random.Generator
-) -> dict[str, Evidence]:
+) -> dict[str, FitCheck]:
     """Whether weighted draws can stand for the target."""
     sd = np.sqrt(np.diag(sample.particles.cov))
     mean = float((sample.mean_error / sd).max())
     variance = float((np.diag(sample.cov_error) / sd**2).max())
     return {
-        "effective size": Evidence(sample.ess, LEAST_SIZE, at_least=True),
-        "tail index": Evidence(sample.tail, HEAVY),
-        "error of the mean": Evidence(mean, MEAN_ERROR),
-        "error of the variance": Evidence(variance, VARIANCE_ERROR),
-        "drift": Evidence(drift(sample, target, rng), DRIFT),
+        "effective size": FitCheck(sample.ess, LEAST_SIZE, at_least=True),
+        "tail index": FitCheck(sample.tail, HEAVY),
+        "error of the mean": FitCheck(mean, MEAN_ERROR),
+        "error of the variance": FitCheck(variance, VARIANCE_ERROR),
+        "drift": FitCheck(drift(sample, target, rng), DRIFT),
     }
 
 
@@ -143,7 +143,7 @@ def drift(sample: ImportanceSample, target: LogDensity, rng: np.random.Generator
     return float(ratio.max())
 
 
-def bound_of(mu: Gaussian, target: LogDensity, rule: Rule) -> tuple[float, float]:
+def bound_of(mu: Gaussian, target: LogDensity, rule: ExpectationRule) -> tuple[float, float]:
     """E_q log p - E_q log q and its standard error from values alone; -inf where p vanishes."""
     nodes = rule.nodes(mu.dim)
     root = np.linalg.cholesky(mu.cov)
@@ -156,7 +156,7 @@ def bound_of(mu: Gaussian, target: LogDensity, rule: Rule) -> tuple[float, float
     return float(nodes.mean(values)) + entropy, error
 
 
-def failures(evidence: dict[str, Evidence]) -> tuple[str, ...]:
+def failures(evidence: dict[str, FitCheck]) -> tuple[str, ...]:
     """A sentence for each figure on the wrong side."""
     return tuple(
         f"{name} {e.value:.3g}, {'at least' if e.at_least else 'at most'} {e.bound:g} is needed"

@@ -11,7 +11,7 @@ import numpy as np
 
 from jko.energies.divergence import KL
 from jko.errors import StepFailed, Unsupported
-from jko.expectations import Cubature, GaussHermite, MonteCarlo, Rule, default_rule
+from jko.expectations import Cubature, ExpectationRule, GaussHermite, MonteCarlo, default_rule
 from jko.geometries.base import Geometry, GeometrySum
 from jko.geometries.divergence import Divergence
 from jko.geometries.hellinger import SphericalHellinger
@@ -49,7 +49,7 @@ def fit(
     family: str = "gaussian",
     components: int = 5,
     start: Gaussian | GaussianMixture | None = None,
-    rule: Rule | None = None,
+    rule: ExpectationRule | None = None,
     samples: int = 20_000,
     minibatch: Minibatch | None = None,
     tau: float = 1.0,
@@ -176,7 +176,7 @@ class Wish:
     family: str
     components: int
     start: Gaussian | GaussianMixture | None
-    rule: Rule | None
+    rule: ExpectationRule | None
     samples: int
     minibatch: Minibatch | None
     accuracy: float

@@ -15,7 +15,7 @@ from jko.geometries.gaussian import gaussian_kl
 from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity
-from jko.vi.evidence import Evidence, of_sample
+from jko.vi.evidence import FitCheck, of_sample
 from jko.vi.importance import ImportanceSample, importance_sample
 from jko.vi.result import TraceRow
 from jko.vi.search import modes_of
@@ -102,7 +102,7 @@ def _adapt(
 
 def _last(
     target: LogDensity, proposal: GaussianMixture, samples: int, rng: np.random.Generator
-) -> tuple[ImportanceSample, dict[str, Evidence]]:
+) -> tuple[ImportanceSample, dict[str, FitCheck]]:
     """The sample the fit is read from: fresh, since the rule that stopped has seen the others."""
     large = FINAL[-1] * samples * target.dim > MOST_NUMBERS
     for factor in FINAL[:1] if large else FINAL:

@@ -77,8 +77,8 @@ class Controlled:
         shift = x - self.mode.mean
         near = np.concatenate([x, self.mode.mean + LINEAR * shift, self.mode.mean[None]])
         found = checked_gradients(self.batch.gradient(near, self.rows), near)
-        here, bent, centre = found[: len(x)], found[len(x) : -1], found[-1]
-        return np.asarray(here - centre - (bent - centre) / LINEAR - shift @ self.precision)
+        here, moved, centre = found[: len(x)], found[len(x) : -1], found[-1]
+        return np.asarray(here - centre - (moved - centre) / LINEAR - shift @ self.precision)
 
 
 def descend(

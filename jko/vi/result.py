@@ -9,7 +9,7 @@ import numpy as np
 
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.validation import Array
-from jko.vi.evidence import Counts, Evidence, failures
+from jko.vi.evidence import Counts, FitCheck, failures
 from jko.vi.importance import ImportanceSample
 
 
@@ -77,7 +77,7 @@ class Fit:
     status: str
     seconds: float
     importance: ImportanceSample | None = field(default=None)
-    diagnostics: dict[str, Evidence] = field(default_factory=dict)
+    diagnostics: dict[str, FitCheck] = field(default_factory=dict)
     evaluations: Counts = field(default_factory=Counts)
 
     @property

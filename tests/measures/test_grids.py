@@ -5,7 +5,7 @@ import pytest
 
 import jko
 from jko.geometries import MMD, Hellinger
-from jko.measures.grid import bent_paths
+from jko.measures.grid import not_straight
 
 K = jko.kernels.Gaussian(0.5)
 
@@ -112,7 +112,7 @@ def test_saved_and_loaded(tmp_path):
 
 def test_straight_line_costs_refuse_bent_grids():
     mu = left_half(walled())
-    assert bent_paths(left_half(jko.Grid([0, 0], [4, 3], [8, 6]))) is None
+    assert not_straight(left_half(jko.Grid([0, 0], [4, 3], [8, 6]))) is None
     nu = jko.GridDensity.from_function(lambda x: np.exp(-x[:, 1]), walled(), mass=1.0)
     for geometry in (jko.Wasserstein(), jko.WassersteinFisherRao(1.0, 1.0)):
         with pytest.raises(jko.Unsupported, match="obstacles"):

@@ -5,7 +5,7 @@ import pytest
 
 from jko.numerics import c_lines
 from jko.numerics.c_lines import Lines, transform_lines
-from jko.numerics.c_transform import Plan, c_transform
+from jko.numerics.c_transform import CellPlan, c_transform
 from jko.solvers.grids.coupling import Sent, couple
 
 BACKENDS = [False, pytest.param(True, marks=pytest.mark.skipif(
@@ -110,7 +110,7 @@ def test_mended_plans_bound_the_transport_cost(shape):
 def test_mass_sent_on_pays_for_the_place_it_leaves(share):
     """Mass of the middle cell, placed between the first two, is sent to the last: one cell away."""
     at = np.full((1, 3), 0)
-    plan = Plan((1.0,), ((0, Lines(np.zeros((1, 3)), at, np.full((1, 3), share))),))
+    plan = CellPlan((1.0,), ((0, Lines(np.zeros((1, 3)), at, np.full((1, 3), share))),))
     w, q = np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0])
     for send in (Sent.to_neighbours, Sent.along_curve):
         sent = Sent(plan, w, plan.push(w))

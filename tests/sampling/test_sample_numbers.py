@@ -12,7 +12,7 @@ from generators.targets import gaussian, two_modes
 import jko
 from jko.sampling.counted import Counted
 from jko.sampling.methods import compare_with_search
-from jko.sampling.task import Progress, Task
+from jko.sampling.task import SampleProgress, Task
 from jko.solvers import BirthDeath, Kernelised
 
 ROOT = Path(__file__).parents[2]
@@ -119,7 +119,7 @@ def test_wrong_weights_would_be_detected(rng):
     sample = rng.standard_normal((400, 2))
     sample[:200, 0] += 8
     task = Task(Counted(two_modes(2)), 400, 400, sample, None, 10, 6.0, rng)
-    progress = Progress(points=sample)
+    progress = SampleProgress(points=sample)
     compare_with_search(task, progress, sample)
     assert progress.figures["unseen"] < 0.02
     found = progress.evidence["agreement"]

@@ -7,12 +7,12 @@ from generators.targets import gaussian, two_modes
 import jko
 from jko.markov.mala import Cloud
 from jko.markov.resampling import effective_size
-from jko.markov.scale import Scale, Tuner
+from jko.markov.scale import Preconditioner, Tuner
 from jko.sampling.diagnostics import stein_discrepancy, unseen
 from jko.sampling.history import History
 from jko.sampling.modes import find_modes
 from jko.sampling.moments import moment_weights, project
-from jko.sampling.path import Path, longest_power, wide
+from jko.sampling.path import TemperedPath, longest_power, wide
 
 
 def test_moment_weights_are_the_nearest_ones(rng):
@@ -121,15 +121,15 @@ def test_stein_discrepancy_formula(rng):
             )  # fmt: skip
             stein = score[i] @ score[j] * kernel(u, v) + score[i] @ dv + score[j] @ du + trace
             total += w[i] * w[j] * stein
-    found = stein_discrepancy(x, w, score, Scale(np.eye(2)))
+    found = stein_discrepancy(x, w, score, Preconditioner(np.eye(2)))
     assert found**2 == pytest.approx(total, rel=1e-6)
 
 
 def test_stein_discrepancy_sees_a_wrong_mean_and_spread(rng):
     x, w = rng.standard_normal((500, 3)), np.full(500, 1 / 500)
-    good = stein_discrepancy(x, w, -x, Scale(np.eye(3)))
+    good = stein_discrepancy(x, w, -x, Preconditioner(np.eye(3)))
     for wrong in (x + 0.5, 0.6 * x):
-        assert stein_discrepancy(wrong, w, -wrong, Scale(np.eye(3))) > 2 * good
+        assert stein_discrepancy(wrong, w, -wrong, Preconditioner(np.eye(3))) > 2 * good
 
 
 def test_unseen_mass(rng):
@@ -182,7 +182,7 @@ def test_the_path_estimates_the_evidence(rng):
     """log int exp(-|x|^2/2) = (d/2) log(2 pi): the normalised weights of the stages add up."""
     target = gaussian(5)
     reference = wide(rng.standard_normal((500, 5)), np.zeros((1, 5)), 5.0)
-    path, tuner = Path(reference.sample(2000, rng)), Tuner.fresh(5)
+    path, tuner = TemperedPath(reference.sample(2000, rng)), Tuner.fresh(5)
     while not path.done:
         path.advance(reference, target, tuner, rng)
     assert path.log_mass == pytest.approx(2.5 * np.log(2 * np.pi), abs=0.2)

@@ -40,7 +40,7 @@ SHARE, VISIBLE = 0.03, 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class DualState:
     """Potentials with what they lead to, all of the grid's shape.
 
     Attributes
@@ -86,7 +86,7 @@ class Ascent:
         self.slope = np.zeros_like(stated.m)
         self.linear = (stated.m, np.zeros_like(stated.m))
 
-    def state(self, g: Array) -> State:
+    def state(self, g: Array) -> DualState:
         """Evaluate potentials."""
         found = self.stated.transform(g)
         phi, psi = self.stated.potentials(g, found)
@@ -99,9 +99,9 @@ class Ascent:
         grid_w = w.reshape(g.shape)
         value = float((phi * self.stated.m).sum()) + float((psi * grid_w).sum()) + rest
         p = found.plan.push(self.stated.ends(grid_w)[0])
-        return State(g, found, psi, grid_w, p, self.level, value)
+        return DualState(g, found, psi, grid_w, p, self.level, value)
 
-    def step(self, now: State) -> State:
+    def step(self, now: DualState) -> DualState:
         """g^{cc} while that helps, then one step along the metric's gradient."""
         if self.project:
             there_and_back = self.state(self.stated.transform(now.found.values).values)
@@ -129,7 +129,7 @@ class Ascent:
         wider = min(max(2 * self.width, 0.5 * t * change), 10 * change)
         self.width = 0.5 * change if t == 1 else wider
 
-    def metric(self, now: State) -> Balance:
+    def metric(self, now: DualState) -> Balance:
         """diag(response) - div(step p grad), p divided by the dilation 1 - step D^2 g."""
         m, ahead = self.stated.m, []
         mass = 0.5 * (now.p + self.stated.ends(now.w)[1])
@@ -153,7 +153,7 @@ class Ascent:
             diagonal += shared
         return Balance(diagonal, tuple(ahead), tuple(-k for k in ahead))
 
-    def linearised(self, now: State, change: Array) -> tuple[Array, Array]:
+    def linearised(self, now: DualState, change: Array) -> tuple[Array, Array]:
         """`linear` of a change of g."""
         if isinstance(self.response, Fixed):
             return now.w, now.g
@@ -164,21 +164,21 @@ class Ascent:
         w = np.maximum(w, 0.0)
         return w * (self.mass / float(w.sum())), now.g
 
-    def settled(self, now: State) -> bool:
+    def settled(self, now: DualState) -> bool:
         """Whether the ascent has come as far as its proximal centre is from the answer."""
         assert isinstance(self.response, Response)
         assert self.response.centre is not None
         away = now.w.ravel() - self.response.centre
         return self.expected <= self.response.kappa * float(away @ away)
 
-    def recentred(self, now: State) -> State:
+    def recentred(self, now: DualState) -> DualState:
         """The same potentials with the proximal centre at the measure found."""
         assert isinstance(self.response, Response)
         self.response = replace(self.response, centre=now.w.ravel())
         self.stalled = 0
         return self.state(now.g)
 
-    def slack(self, now: State) -> float:
+    def slack(self, now: DualState) -> float:
         """F(w) + F*(y) - <y, w> at the level found, without the proximal term."""
         assert isinstance(self.response, Response)
         h, w = self.response.h, now.w.ravel()
@@ -243,7 +243,7 @@ def ascend(
     return replace(best, iterations=count, exhausted=count >= limit)
 
 
-def judged(ascent: Ascent, now: State, count: int) -> Iterator[Found]:
+def judged(ascent: Ascent, now: DualState, count: int) -> Iterator[Found]:
     """The measure of the last linear system, and the one of the potentials, with their bounds.
 
     One after the other, because a bound costs as much as several steps.

@@ -26,8 +26,8 @@ class Response:
         """h with the proximal term (up to a constant)."""
         if self.centre is None:
             return self.h
-        bent = {2.0: np.full(self.h.n, self.kappa)}
-        return self.h + Separable(-self.kappa * self.centre, bent)
+        curved = {2.0: np.full(self.h.n, self.kappa)}
+        return self.h + Separable(-self.kappa * self.centre, curved)
 
     def weights(self, y: Array) -> Array:
         """w(y) (n,)."""

@@ -11,7 +11,7 @@ import numpy as np
 from jko.geometries.base import Geometry
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Measure
-from jko.measures.grid import GridDensity, bent_paths
+from jko.measures.grid import GridDensity, not_straight
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls, Scale
 from jko.solvers.back_and_forth.ascent import Found, ascend
@@ -143,7 +143,7 @@ class BackAndForth(ProxSolver):
         deprecated(self.patience is not None, "patience", "the rule of auto has a budget instead")
 
     def accepts(self, problem: ProxProblem) -> str | None:
-        why = not_on_cells(problem) or bent_paths(problem.previous)
+        why = not_on_cells(problem) or not_straight(problem.previous)
         if why is not None:
             return why
         if problem.form.quadratics:

@@ -23,10 +23,10 @@ ROUGH, FEW = 3e-6, 20
 
 def flat(h: Separable) -> bool:
     """Whether some cell that may be charged has no strictly convex energy."""
-    bent = h.ceiling == 0
+    curved = h.ceiling == 0
     for c in h.powers.values():
-        bent = bent | (c > 0)
-    return not bool(bent.all())
+        curved = curved | (c > 0)
+    return not bool(curved.all())
 
 
 def response(stated: CellStep) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jko.prox.problem import ProxProblem
 from jko.solvers.finite_volume.length import displacement
-from jko.solvers.finite_volume.scheme import Scheme
+from jko.solvers.finite_volume.scheme import CellScheme
 from jko.solvers.grids.levels import grid_of
 
 #: Cells of a grid from which on the ascent costs less than scaling.
@@ -23,7 +23,7 @@ def moving_front(problem: ProxProblem) -> str | None:
             "under an entropy densities are smooth, and the entropic step is the closer one;"
             " ask for it with BackAndForth()"
         )
-    cells = displacement(Scheme(problem.form, grid), problem.discrete.weights, problem.step)
+    cells = displacement(CellScheme(problem.form, grid), problem.discrete.weights, problem.step)
     if cells < FAR:
         return (
             f"mass moves by {cells:.2g} cells at most, and shares of places between cells blur;"

@@ -34,7 +34,7 @@ JITTER = 1e-14
 
 
 @dataclass(eq=False)
-class Point:
+class DualPoint:
     """A dual point (x, z) at a tilt: the plan it stands for, its value and its gradient.
 
     `flux` is the column mass of the plan, `w` the weights that answer the potential; they agree
@@ -93,7 +93,7 @@ class TiltedDual:
         out /= self.stated.eps
         return out
 
-    def plan(self, p: Point, rows: Mask, columns: Mask, left: Array, right: Array) -> Array:
+    def plan(self, p: DualPoint, rows: Mask, columns: Mask, left: Array, right: Array) -> Array:
         """diag(a) K diag(b) divided by exp(left/2) and exp(right/2)."""
         out = self.log_kernel(rows, columns)
         out += (p.log_a - 0.5 * left)[rows][:, None]
@@ -104,7 +104,7 @@ class TiltedDual:
         """Columns that take part in the Newton systems."""
         return self.open & (w > self.negligible * self.mass / w.size)
 
-    def stiffness(self, p: Point, columns: Mask, scale: Array) -> Array:
+    def stiffness(self, p: DualPoint, columns: Mask, scale: Array) -> Array:
         """N = r t (h'' + Q) t on some columns, t = sqrt(scale)."""
         with np.errstate(all="ignore"):
             local = self.r * self.h.hessian(p.w)[columns] * scale[columns]
@@ -116,10 +116,10 @@ class TiltedDual:
         out[np.diag_indices_from(out)] += local
         return np.asarray(out)
 
-    def search(self, p: Point, dx: Array, dz: Array | None, gain: float) -> Point | None:
+    def search(self, p: DualPoint, dx: Array, dz: Array | None, gain: float) -> DualPoint | None:
         """A point along the direction where the slope has at least halved; concave, so robust."""
         low, high, t = 0.0, np.inf, 1.0
-        best: Point | None = None
+        best: DualPoint | None = None
         for _ in range(40):
             q = self.at(p.x + t * dx, p.tilt, None if dz is None or p.z is None else p.z + t * dz)
             slope = float(q.slope_x[self.unknowns] @ dx[self.unknowns])
@@ -141,16 +141,16 @@ class TiltedDual:
     def unknowns(self) -> Mask:
         raise NotImplementedError
 
-    def at(self, x: Array, tilt: Array, z: Array | None) -> Point:
+    def at(self, x: Array, tilt: Array, z: Array | None) -> DualPoint:
         raise NotImplementedError
 
-    def sweep(self, p: Point) -> Point:
+    def sweep(self, p: DualPoint) -> DualPoint:
         raise NotImplementedError
 
-    def start(self, log_b: Array, tilt: Array, z: Array | None) -> Point:
+    def start(self, log_b: Array, tilt: Array, z: Array | None) -> DualPoint:
         raise NotImplementedError
 
-    def newton(self, p: Point) -> NewtonStep:
+    def newton(self, p: DualPoint) -> NewtonStep:
         raise NotImplementedError
 
 
@@ -173,7 +173,7 @@ class RowDual(TiltedDual):
     def unknowns(self) -> Mask:
         return self.rows
 
-    def at(self, x: Array, tilt: Array, z: Array | None) -> Point:
+    def at(self, x: Array, tilt: Array, z: Array | None) -> DualPoint:
         log_s = self.kernel.log_apply(x, "a") + tilt
         h, value, slope_z = self.h, 0.0, None
         if z is not None:
@@ -189,18 +189,18 @@ class RowDual(TiltedDual):
         log_b = np.where(self.open, log_w - log_s + tilt, -np.inf)
         log_mass = x + self.kernel.log_apply(log_b, "b")
         mass = np.where(self.rows, np.exp(log_mass), 0.0)
-        return Point(x, tilt, z, log_b, log_w, log_w, mass, value, self.m - mass, slope_z, x)
+        return DualPoint(x, tilt, z, log_b, log_w, log_w, mass, value, self.m - mass, slope_z, x)
 
-    def sweep(self, p: Point) -> Point:
+    def sweep(self, p: DualPoint) -> DualPoint:
         log_a = np.where(self.rows, self.log_m - self.kernel.log_apply(p.log_b, "b"), -np.inf)
         return self.at(log_a, p.tilt, p.z)
 
-    def start(self, log_b: Array, tilt: Array, z: Array | None) -> Point:
+    def start(self, log_b: Array, tilt: Array, z: Array | None) -> DualPoint:
         """The point whose rows answer a potential b."""
         log_a = np.where(self.rows, self.log_m - self.kernel.log_apply(log_b, "b"), -np.inf)
         return self.at(log_a, tilt, z)
 
-    def newton(self, p: Point) -> NewtonStep:
+    def newton(self, p: DualPoint) -> NewtonStep:
         small = self.negligible * self.mass / self.m.size
         rows = self.rows & (np.maximum(p.mass, self.m) > small) & (p.mass > 0)
         columns = self.active(p.w)
@@ -249,7 +249,7 @@ class RowDual(TiltedDual):
 
         return NewtonStep(dx, dz, gain, columns, respond, follow)
 
-    def _compliance(self, p: Point, columns: Mask) -> Array:
+    def _compliance(self, p: DualPoint, columns: Mask) -> Array:
         """(I + N)^{-1} on free columns, 0 at ceilings; its diagonal when it is diagonal."""
         free = (p.w < self.h.ceiling * (1 - 1e-13))[columns]
         if not self.quadratic:
@@ -269,7 +269,7 @@ class ColumnDual(TiltedDual):
     def unknowns(self) -> Mask:
         return self.open
 
-    def at(self, x: Array, tilt: Array, z: Array | None) -> Point:
+    def at(self, x: Array, tilt: Array, z: Array | None) -> DualPoint:
         log_b = np.where(self.open, x + tilt, -np.inf)
         log_a = self.log_m - self.kernel.log_apply(log_b, "b")
         log_s = self.kernel.log_apply(log_a, "a")
@@ -286,9 +286,9 @@ class ColumnDual(TiltedDual):
             slope = np.where(self.open, w - np.exp(log_flux), 0.0)
         if z is not None:
             slope_z = self.r * self.stated.form.quadratic_gradient(w - z)
-        return Point(x, tilt, z, log_b, log_w, log_flux, self.m, value, slope, slope_z, log_a)
+        return DualPoint(x, tilt, z, log_b, log_w, log_flux, self.m, value, slope, slope_z, log_a)
 
-    def sweep(self, p: Point) -> Point:
+    def sweep(self, p: DualPoint) -> DualPoint:
         log_s = p.log_flux - p.log_b + p.tilt
         h = self.h
         if p.z is not None:
@@ -296,7 +296,7 @@ class ColumnDual(TiltedDual):
         log_w = log_prox_separable(h, log_s, self.r)
         return self.at(np.where(self.open, log_w - log_s, 0.0), p.tilt, p.z)
 
-    def start(self, log_b: Array, tilt: Array, z: Array | None) -> Point:
+    def start(self, log_b: Array, tilt: Array, z: Array | None) -> DualPoint:
         """The point reached by one sweep from a potential b: inside the barrier."""
         log_a = self.log_m - self.kernel.log_apply(log_b, "b")
         log_s = self.kernel.log_apply(log_a, "a") + tilt
@@ -304,7 +304,7 @@ class ColumnDual(TiltedDual):
         log_w = log_prox_separable(h, log_s, self.r)
         return self.at(np.where(self.open, log_w - log_s, 0.0), tilt, z)
 
-    def newton(self, p: Point) -> NewtonStep:
+    def newton(self, p: DualPoint) -> NewtonStep:
         rows = self.m > 1e-3 * self.negligible * self.mass / self.m.size
         columns = self.active(np.maximum(p.flux, p.w))
         plan = self.plan(p, rows, columns, self.log_m, p.log_flux)
@@ -345,7 +345,7 @@ class ColumnDual(TiltedDual):
 
         return NewtonStep(dx, dz, gain, columns, respond, follow)
 
-    def _compliance(self, p: Point, columns: Mask) -> Array:
+    def _compliance(self, p: DualPoint, columns: Mask) -> Array:
         """N^{-1}."""
         if not self.quadratic:
             with np.errstate(all="ignore"):

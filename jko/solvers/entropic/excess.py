@@ -26,7 +26,7 @@ import numpy as np
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.grid import GridDensity
 from jko.solvers.entropic.gibbs import DenseGibbs
-from jko.solvers.entropic.stated import EntropicStep, Plan
+from jko.solvers.entropic.stated import EntropicPlan, EntropicStep
 from jko.solvers.grids.cell_bound import CellTransport, Judged, fenchel_bound
 from jko.solvers.grids.levels import (
     Level,
@@ -119,7 +119,7 @@ class AtomTransport:
         Its coupling, whose marginals are those of the returned weights and the previous measure.
     """
 
-    def __init__(self, stated: EntropicStep, plan: Plan) -> None:
+    def __init__(self, stated: EntropicStep, plan: EntropicPlan) -> None:
         kernel = stated.kernel
         assert isinstance(kernel, DenseGibbs)
         self.problem, self.transforms = stated.problem, 0
@@ -148,7 +148,7 @@ class AtomTransport:
         return fenchel_bound(self.problem, w, phi, self.transform(phi), self.cost)
 
 
-def excess(stated: EntropicStep, plan: Plan, scale: float) -> Excess:
+def excess(stated: EntropicStep, plan: EntropicPlan, scale: float) -> Excess:
     """The bound for the marginal of a plan.
 
     Parameters
@@ -184,7 +184,7 @@ def excess(stated: EntropicStep, plan: Plan, scale: float) -> Excess:
     )
 
 
-def entropic_potential(stated: EntropicStep, plan: Plan) -> Array:
+def entropic_potential(stated: EntropicStep, plan: EntropicPlan) -> Array:
     """eps log(K e / K b) / (2 step), smooth also where m' is empty (n,)."""
     smooth = stated.kernel.log_apply(stated.previous_scaling, "e")
     phi = (smooth - stated.kernel.log_apply(plan.log_b, "b")) / stated.rate
@@ -244,7 +244,7 @@ def grid_error(
 
     What a density that is constant on cells loses to smooth ones, and how the bound changes with
     the cells. On a line they are halved, both measures spread over the halves, and the bound looked
-    at again; in the plane and beyond, where halves are dear, cells are joined instead.
+    at again; in several dimensions, where halves cost too much, cells are joined instead.
     """
     problem, grid = transport.problem, transport.grid
     coarse = coarsened(problem) if sum(n > 1 for n in grid.shape) > 1 else None

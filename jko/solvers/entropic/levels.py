@@ -1,10 +1,10 @@
 r"""Where the scaling of a step on a grid starts: coarser grids, larger regularisations.
 
-From afar scaling creeps: it spreads errors by sqrt(eps) a sweep, and potentials that span many eps
-leave nothing to extrapolate. So the half step (one potential, no drift) is solved roughly on a
-coarse grid at a large eps, eps is halved (eps log b is nearly the same function), the potential is
-interpolated to the next finer grid as soon as eps is a few squared cells, and so on down to the
-step that was asked for.
+Far from the solution scaling converges slowly: a sweep carries information over a distance of
+sqrt(eps), and acceleration has nothing to extrapolate while potentials change by many eps. So the
+half step (one potential, no drift) is solved roughly on a coarse grid at a large eps, eps is halved
+(eps log b is nearly the same function), the potential is interpolated to the next finer grid as
+soon as eps is a few squared cells, and so on down to the step that was asked for.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import numpy as np
 from jko.solvers.entropic.prox import KLProx
 from jko.solvers.entropic.scaling import Sweep, floored
 from jko.solvers.entropic.self_potential import SelfPotential
-from jko.solvers.entropic.stated import EntropicStep, Plan
+from jko.solvers.entropic.stated import EntropicPlan, EntropicStep
 from jko.validation import Array
 
 #: Share of the mean weight that even empty atoms have in the norm of the acceleration.
@@ -28,7 +28,7 @@ LIGHT = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class SweepState:
     """Potentials with what a sweep computed from them.
 
     Attributes
@@ -42,7 +42,7 @@ class State:
         Where the quadratic part of the energy was linearised.
     """
 
-    plan: Plan
+    plan: EntropicPlan
     log_d: Array | None = None
     smooth: Array | None = None
     tangent: Array | None = None
@@ -77,7 +77,7 @@ class ScalingMap:
     def _plain(self, log_b: Array) -> Sweep:
         plan = self.stated.plan(log_b)
         log_w = self.prox(plan.log_s, plan.log_w)
-        return Sweep(floored(log_w - plan.log_s), np.exp(plan.log_w), State(plan))
+        return Sweep(floored(log_w - plan.log_s), np.exp(plan.log_w), SweepState(plan))
 
     def _half(self, log_b: Array) -> Sweep:
         plan = self.stated.plan(log_b)
@@ -88,7 +88,7 @@ class ScalingMap:
         change = (log_w - plan.log_s - log_b) / (1 + np.maximum(0.0, 2 * flat - 1))
         # Where the sweep is about to put mass, or to take it all away, counts as well.
         weights = np.maximum(np.exp(plan.log_w), np.minimum(w, self.stated.previous.mass))
-        return Sweep(floored(log_b + change), weights, State(plan))
+        return Sweep(floored(log_b + change), weights, SweepState(plan))
 
     def _debiased(self, log_b: Array, log_d: Array) -> Sweep:
         plan = self.stated.plan(log_b)
@@ -103,4 +103,4 @@ class ScalingMap:
             # Empty cells drift: log d falls there for ever, and that must not look like an error.
             drift = np.abs(image - np.stack([log_b, log_d]))
             weights = weights + LIGHT * weights.mean() / (1 + drift**2)
-        return Sweep(image, weights, State(plan, log_d, smooth))
+        return Sweep(image, weights, SweepState(plan, log_d, smooth))

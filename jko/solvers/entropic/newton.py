@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from jko.solvers.entropic.dual import ColumnDual, NewtonStep, Point, TiltedDual, dual_of
+from jko.solvers.entropic.dual import ColumnDual, DualPoint, NewtonStep, TiltedDual, dual_of
 from jko.solvers.entropic.scaling import FLOOR, self_scaling
 from jko.solvers.entropic.stated import EntropicStep
 from jko.validation import Array
@@ -66,7 +66,7 @@ class EntropicNewton:
         log_b = np.where(np.isnan(p.log_b), FLOOR, np.maximum(p.log_b, FLOOR))
         return log_b, (np.maximum(p.tilt, FLOOR) if self.stated.divergence else None), p.z
 
-    def plain(self) -> tuple[Point, TiltedDual]:
+    def plain(self) -> tuple[DualPoint, TiltedDual]:
         """The plain step, eps annealed."""
         stated = self.stated
         x = stated.previous.points
@@ -94,8 +94,8 @@ class EntropicNewton:
         return p, dual
 
     def maximise(
-        self, dual: TiltedDual, p: Point, target: float, most: int = 60
-    ) -> tuple[Point, NewtonStep | None]:
+        self, dual: TiltedDual, p: DualPoint, target: float, most: int = 60
+    ) -> tuple[DualPoint, NewtonStep | None]:
         """Newton's method at a fixed tilt, to a decrement of `target`."""
         swept = dual.sweep(p)
         if swept.value >= p.value - 1e-12 * (dual.mass + abs(p.value)):
@@ -113,7 +113,7 @@ class EntropicNewton:
             p = swept if better else found
         return p, dual.newton(p)
 
-    def debiased(self, dual: TiltedDual, p: Point) -> Point:
+    def debiased(self, dual: TiltedDual, p: DualPoint) -> DualPoint:
         """Follow the barrier to its end, from the plain solution."""
         kernel, n = self.stated.kernel, int(dual.open.sum())
         last = 0.1 * self.target / n
@@ -143,13 +143,13 @@ class EntropicNewton:
             p, step = moved
         return p
 
-    def level(self, dual: TiltedDual, p: Point, mu: float) -> tuple[float, Array]:
+    def level(self, dual: TiltedDual, p: DualPoint, mu: float) -> tuple[float, Array]:
         """The value that the outer steps decrease, and d K d."""
         q = np.exp(p.tilt + self.stated.kernel.log_apply(p.tilt, "d"))
         return p.value + 0.5 * float(q.sum()) - mu * float(p.tilt[dual.open].sum()), q
 
     def outer(
-        self, dual: TiltedDual, p: Point, step: NewtonStep | None, mu: float
+        self, dual: TiltedDual, p: DualPoint, step: NewtonStep | None, mu: float
     ) -> tuple[Array, float, float]:
         """Newton direction in log d, its decrement and the level."""
         level, q = self.level(dual, p, mu)
@@ -173,11 +173,11 @@ class EntropicNewton:
     def descend(
         self,
         dual: TiltedDual,
-        p: Point,
+        p: DualPoint,
         step: NewtonStep | None,
         direction: Array,
         figures: tuple[float, float, float, float],
-    ) -> tuple[Point, NewtonStep | None] | None:
+    ) -> tuple[DualPoint, NewtonStep | None] | None:
         """Backtracking along a direction of log d, the dual maximised at every trial."""
         gain, level, mu, inner = figures
         assert step is not None
@@ -199,7 +199,7 @@ class EntropicNewton:
         return None
 
 
-class Solution(NamedTuple):
+class DualSolution(NamedTuple):
     """Potentials and tangent point, all None when a factorisation failed, and the work."""
 
     log_b: Array | None
@@ -208,11 +208,11 @@ class Solution(NamedTuple):
     systems: int
 
 
-def newton(stated: EntropicStep, target: float, limit: int) -> Solution:
+def newton(stated: EntropicStep, target: float, limit: int) -> DualSolution:
     """Solve a stated step by Newton's method, to a gap of about `target`."""
     run = EntropicNewton(stated, target, limit)
     try:
         with np.errstate(all="ignore"):
-            return Solution(*run.solve(), run.count)
+            return DualSolution(*run.solve(), run.count)
     except (LinAlgError, ValueError):  # an indefinite or infinite system: no answer from here
-        return Solution(None, None, None, run.count)
+        return DualSolution(None, None, None, run.count)

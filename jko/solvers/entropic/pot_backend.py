@@ -16,7 +16,7 @@ import numpy as np
 from jko.prox.stated import Answer, Controls
 from jko.solvers.entropic.run import bounded, figures, squared_distance
 from jko.solvers.entropic.scaling import FLOOR
-from jko.solvers.entropic.stated import EntropicStep, Plan
+from jko.solvers.entropic.stated import EntropicPlan, EntropicStep
 from jko.status import Breakdown, Status
 from jko.validation import Array
 
@@ -75,7 +75,7 @@ class _Pot:
         self.tangent: Array | None = None
         self.potentials: Any = None
 
-    def call(self, log_target: Array, c: float) -> Plan:
+    def call(self, log_target: Array, c: float) -> EntropicPlan:
         """Minimise over plans with the energy c KL(. | target); checked."""
         import ot
 
@@ -120,7 +120,7 @@ class _Pot:
                 " raise reg, or use backend='log'",
             )
 
-    def majorise(self) -> tuple[Plan, int, bool]:
+    def majorise(self) -> tuple[EntropicPlan, int, bool]:
         """Successive KL targets; L grows while the stated objective would rise."""
         stated, w = self.stated, np.where(self.columns, 1.0, 0.0)
         w *= stated.previous.mass / w.sum()

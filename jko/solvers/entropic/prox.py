@@ -51,7 +51,7 @@ class KLProx:
     r : float
     mass : float
         Of the measures to step to. Potentials are known up to a constant and q up to a factor,
-        which is chosen so that w(z) starts with this mass: from afar Newton's method is astray.
+        which is chosen so that w(z) starts with this mass: Newton's method converges only locally.
     accuracy : float
         Error of log w relative to the change from the previous weights.
     """

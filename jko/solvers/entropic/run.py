@@ -15,19 +15,22 @@ from jko.prox.stated import Answer, Controls
 from jko.solvers.entropic.dual import LARGE
 from jko.solvers.entropic.excess import NONE, Excess, excess, sharp_sqdistance
 from jko.solvers.entropic.levels import LevelStart
-from jko.solvers.entropic.maps import ScalingMap, State
+from jko.solvers.entropic.maps import ScalingMap, SweepState
 from jko.solvers.entropic.newton import FEW, MANY, newton
 from jko.solvers.entropic.newton import LIMIT as NEWTON_LIMIT
 from jko.solvers.entropic.scaling import FLOOR, Sweep, anderson, self_scaling
 from jko.solvers.entropic.self_potential import TERMS, SelfPotential
-from jko.solvers.entropic.stated import EntropicStep, Plan
+from jko.solvers.entropic.stated import EntropicPlan, EntropicStep
 from jko.status import Breakdown, Status
 from jko.validation import Array
 
-#: A stage is good enough when the gap is this fraction of the tolerance; where the last digits are
-#: dear, this one: in debiased steps without an internal energy, where they only rearrange what the
-#: blur cannot see, and after so many sweeps.
-MARGIN, DEAR_MARGIN, MANY_SWEEPS = 1e-3, 0.1, 400
+#: A stage ends when its gap is at most this fraction of the tolerance.
+MARGIN = 1e-3
+#: The same fraction where sweeps converge slowly: in debiased steps without an internal energy,
+#: whose last digits only move mass below the width of the blur, and beyond `MANY_SWEEPS`.
+SLOW_MARGIN = 0.1
+#: Sweeps after which `SLOW_MARGIN` holds for every step.
+MANY_SWEEPS = 400
 #: A stage that ends this close to the target is not followed by another.
 ENOUGH = 5.0
 #: Share of the gap that empty cells may take where there is no entropy.
@@ -36,12 +39,18 @@ FLOOR_SHARE = 0.5
 CHECK = 10
 #: Potentials this far (in log) below the highest belong to cells that were empty.
 SPREAD = 60.0
-#: Scaling iterations before Newton's method, and where there is none or the last word is asked for.
-SHORT, LONG = 150, 1000
-#: Sweeps that are tried before coarser grids, up to this r and so many cells: beyond, one sweep of
-#: the grid itself costs more than all of theirs.
-BRIEF, MODERATE, CHEAP = 30, 100.0, 2**14
-#: Sweeps without a polynomial, which is rash from afar, in steps without an internal energy.
+#: Scaling iterations before Newton's method takes over.
+SHORT = 150
+#: Scaling iterations where there is no Newton's method, or after it.
+LONG = 1000
+#: Sweeps that are tried on the grid itself before coarser grids.
+BRIEF = 30
+#: Largest r for which they are tried.
+MODERATE = 100.0
+#: Most cells for which they are tried: beyond, one such sweep costs more than all coarser grids.
+CHEAP = 2**14
+#: First sweeps without the polynomial of `SelfPotential`, whose long steps may diverge far from the
+#: solution, in steps without an internal energy.
 FIRST = 50
 #: Accuracy of the self-scaling behind the distance of plain and half steps.
 ROUGH = 1e-5
@@ -53,7 +62,7 @@ UNLIMITED = 3000
 class _Found:
     """What a stage reached."""
 
-    state: State | None
+    state: SweepState | None
     gap: float
 
 
@@ -84,15 +93,15 @@ class EntropicRun:
     @property
     def target(self) -> float:
         """The gap a stage aims at, relative to the size of the terms of the objective."""
-        dear = self.linear or self.sweeps + self.improved > MANY_SWEEPS
-        return (DEAR_MARGIN if dear else MARGIN) * self.controls.tol
+        slow = self.linear or self.sweeps + self.improved > MANY_SWEEPS
+        return (SLOW_MARGIN if slow else MARGIN) * self.controls.tol
 
     @property
     def linear(self) -> bool:
         """Whether this is a debiased step without an internal energy."""
         return self.stated.divergence and not self.stated.curved
 
-    def gap(self, state: State) -> float:
+    def gap(self, state: SweepState) -> float:
         """Size of the gap of a state relative to that of the terms of the objective."""
         log_w = state.plan.log_w
         if np.isnan(log_w).any() or not np.isfinite(log_w).any():
@@ -102,7 +111,7 @@ class EntropicRun:
         if gap is None or not np.isfinite([gap, size]).all():
             return np.inf
         # Small terms are known to their own size, with less to spare.
-        return abs(gap) * max(1 / max(1.0, size), MARGIN / DEAR_MARGIN / size)
+        return abs(gap) * max(1 / max(1.0, size), MARGIN / SLOW_MARGIN / size)
 
     def size(self, w: Array) -> float:
         """Size of the terms of the objective: those of F, and of the transport term's entropy."""
@@ -230,7 +239,7 @@ class EntropicRun:
         self.iterations += out.systems
         if out.log_b is None:
             return None
-        state = State(self.stated.plan(out.log_b), out.log_d, None, out.tangent)
+        state = SweepState(self.stated.plan(out.log_b), out.log_d, None, out.tangent)
         found = _Found(state, self.gap(state))
         if found.gap <= self.target:
             return found
@@ -238,7 +247,7 @@ class EntropicRun:
         swept = self.scale_from(state.potentials, SHORT)
         return found if swept is None or found.gap <= swept.gap else swept
 
-    def report(self, state: State, exhausted: bool) -> Answer:
+    def report(self, state: SweepState, exhausted: bool) -> Answer:
         """The answer with objective, bias and warm start."""
         stated, plan, log_d = self.stated, state.plan, state.log_d
         spent = stated.kernel.count + self.work
@@ -264,7 +273,7 @@ class EntropicRun:
         )
 
 
-def bounded(stated: EntropicStep, plan: Plan, log_d: Array | None) -> Excess:
+def bounded(stated: EntropicStep, plan: EntropicPlan, log_d: Array | None) -> Excess:
     """The bound of the excess; once it is far below the decrease of the objective it is enough."""
     nu, m = stated.measure(plan).weights, stated.previous.weights
     before, after = stated.form.value(m), stated.form.value(nu)
@@ -274,7 +283,7 @@ def bounded(stated: EntropicStep, plan: Plan, log_d: Array | None) -> Excess:
 
 
 def squared_distance(
-    stated: EntropicStep, plan: Plan, log_d: Array | None, found: Excess | None
+    stated: EntropicStep, plan: EntropicPlan, log_d: Array | None, found: Excess | None
 ) -> float:
     """D^2 between the returned measure and the previous one: Sinkhorn's, within what plans allow.
 

@@ -34,7 +34,7 @@ from jko.validation import Array
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class EntropicPlan:
     """A coupling P = diag(a) K diag(b) whose first marginal is m' exactly: a = m' / (K b).
 
     Attributes
@@ -138,18 +138,18 @@ class EntropicStep(Neighbour):
             inner -= 2 * self._local(m, self.log_m)
         return energy + self.eps * inner / (2 * self.problem.step)
 
-    def plan(self, log_b: Array) -> Plan:
+    def plan(self, log_b: Array) -> EntropicPlan:
         """The coupling of a second potential; two kernel applications."""
         log_a = self.log_m - self.kernel.log_apply(log_b, "b")
         log_s = self.kernel.log_apply(log_a, "a")
-        return Plan(log_a, log_b, log_s, log_b + log_s)
+        return EntropicPlan(log_a, log_b, log_s, log_b + log_s)
 
-    def measure(self, plan: Plan) -> Discrete:
+    def measure(self, plan: EntropicPlan) -> Discrete:
         """The second marginal; its mass is that of the previous measure to the last digits."""
         w = np.exp(plan.log_w)
         return self.previous.with_weights(w * (self.previous.mass / w.sum()))
 
-    def transport(self, plan: Plan, log_d: Array | None) -> float:
+    def transport(self, plan: EntropicPlan, log_d: Array | None) -> float:
         r"""OT(w, m') of the plan, or S(w, m') with the self-potential log d of w.
 
         OT = eps (<log a, m'> + <log b, w> - M), exact because both marginals are;
@@ -172,7 +172,7 @@ class EntropicStep(Neighbour):
         """Half the self-transport of a smooth measure, in units of eps."""
         return 0.5 * (dot(w, log_w - self.log_one) - float(w.sum()))
 
-    def slope(self, plan: Plan) -> Array:
+    def slope(self, plan: EntropicPlan) -> Array:
         """log b, the gradient of OT/eps at the second marginal, less half its log for half steps.
 
         With the terms of `_local`; constants do not matter at fixed mass.
@@ -185,7 +185,7 @@ class EntropicStep(Neighbour):
         """d'Kd."""
         return float(np.exp(log_d + self.kernel.log_apply(log_d, "d")).sum())
 
-    def value(self, plan: Plan, log_d: Array | None) -> float:
+    def value(self, plan: EntropicPlan, log_d: Array | None) -> float:
         """Objective F(w) + OT/(2 tau) or F(w) + S/(2 tau) at the marginal of a plan."""
         energy = self.form.value(self.measure(plan).weights)
         return energy + self.transport(plan, log_d) / (2 * self.problem.step)
@@ -216,7 +216,7 @@ class EntropicStep(Neighbour):
 
     def gap(
         self,
-        plan: Plan,
+        plan: EntropicPlan,
         log_d: Array | None,
         tangent: Array | None = None,
         smooth: Array | None = None,
@@ -244,7 +244,12 @@ class EntropicStep(Neighbour):
         return Certificate(gap + curvature, residual)
 
     def _debiased_gap(
-        self, rest: Separable, plan: Plan, w: Array, log_d: Array, smooth: Array | None = None
+        self,
+        rest: Separable,
+        plan: EntropicPlan,
+        w: Array,
+        log_d: Array,
+        smooth: Array | None = None,
     ) -> tuple[float, float, Array | None]:
         """Gap, residual, and a better d unless F is entropic everywhere.
 

@@ -27,7 +27,7 @@ from jko.solvers.finite_volume.means import bend, bernoulli, power, secant, time
 from jko.validation import Array, Mask
 
 if TYPE_CHECKING:
-    from jko.solvers.finite_volume.scheme import Scheme
+    from jko.solvers.finite_volume.scheme import CellScheme
 
 
 class _Internal(NamedTuple):
@@ -42,7 +42,7 @@ class _Internal(NamedTuple):
 class Pair:
     """Both sides of every face: masses a and b, and the drop of the linear part from i to j."""
 
-    def __init__(self, scheme: Scheme, w: Array, drift: Array) -> None:
+    def __init__(self, scheme: CellScheme, w: Array, drift: Array) -> None:
         self.drift, self.powers = drift, scheme.powers
         self.i, self.j = scheme.faces.i, scheme.faces.j
         self.a, self.b = w[self.i], w[self.j]

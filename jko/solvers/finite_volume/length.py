@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from jko.solvers.finite_volume.scheme import Scheme
+from jko.solvers.finite_volume.scheme import CellScheme
 from jko.validation import Array
 
 #: Cells below this share of the largest density do not count.
 CHARGED = 1e-4
 
 
-def model_error(scheme: Scheme, w: Array, step: float) -> float:
+def model_error(scheme: CellScheme, w: Array, step: float) -> float:
     """q = step max |D^2 f| over cells whose neighbours are charged, by central differences."""
     grid = scheme.grid
     f = scheme.first_variation(w)
@@ -31,7 +31,7 @@ def model_error(scheme: Scheme, w: Array, step: float) -> float:
     return step * worst
 
 
-def displacement(scheme: Scheme, w: Array, step: float) -> float:
+def displacement(scheme: CellScheme, w: Array, step: float) -> float:
     """step max |grad f|/h over faces between charged cells: how many cells mass moves by."""
     i, j, level = scheme.faces.i, scheme.faces.j, CHARGED * w.max()
     charged = (w[i] > level) & (w[j] > level)

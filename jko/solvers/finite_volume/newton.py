@@ -14,7 +14,7 @@ import numpy as np
 from jko.numerics.multigrid import solve
 from jko.solvers.finite_volume.faces import Flux
 from jko.solvers.finite_volume.means import power
-from jko.solvers.finite_volume.scheme import Scheme
+from jko.solvers.finite_volume.scheme import CellScheme
 from jko.status import Breakdown, Status
 from jko.validation import Array
 
@@ -39,7 +39,7 @@ class Newton:
     a multiple of the pressure in full cells: one number for the two that complement each other.
     """
 
-    def __init__(self, scheme: Scheme, previous: Array, step: float) -> None:
+    def __init__(self, scheme: CellScheme, previous: Array, step: float) -> None:
         self.scheme, self.previous, self.step = scheme, previous, step
         self.mass = float(previous.sum())
         # Where f(0) = -inf the dual point must be positive.

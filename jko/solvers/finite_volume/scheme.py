@@ -29,7 +29,7 @@ SOFT = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
-class Scheme:
+class CellScheme:
     """The scheme for an energy in normal form on the cells of a grid."""
 
     form: WeightForm

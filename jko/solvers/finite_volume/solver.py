@@ -13,7 +13,7 @@ from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.finite_volume.length import model_error
-from jko.solvers.finite_volume.scheme import Scheme
+from jko.solvers.finite_volume.scheme import CellScheme
 from jko.solvers.finite_volume.start import solution
 from jko.solvers.finite_volume.stated import LinearisedStep
 from jko.solvers.refusals import not_on_cells
@@ -90,7 +90,7 @@ class FiniteVolume(ProxSolver):
             return why
         previous = problem.previous
         assert isinstance(previous, GridDensity)
-        scheme = Scheme(problem.form, previous.grid)
+        scheme = CellScheme(problem.form, previous.grid)
         if any(p < 1 and not (p > 0 and scheme.uniform(p)) for p in scheme.powers):
             return "takes powers p >= 1 of the density, or fast diffusion with one coefficient"
         return None
@@ -98,7 +98,7 @@ class FiniteVolume(ProxSolver):
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         previous = problem.previous
         assert isinstance(previous, GridDensity)
-        scheme = Scheme(problem.form, previous.grid)
+        scheme = CellScheme(problem.form, previous.grid)
         limit = self.max_iter if controls.max_iter is None else controls.max_iter
         found = solution(scheme, previous.weights, problem.step, limit)
         if not found.solved and not scheme.barrier and controls.max_iter is None:

@@ -12,7 +12,7 @@ from jko.measures.grid import Grid
 from jko.numerics.multigrid import joined
 from jko.solvers.finite_volume.length import displacement
 from jko.solvers.finite_volume.newton import Newton
-from jko.solvers.finite_volume.scheme import Scheme
+from jko.solvers.finite_volume.scheme import CellScheme
 from jko.status import Breakdown
 from jko.validation import Array
 
@@ -24,7 +24,7 @@ LEAST, LOOSE, PATIENCE = 4, 1e-3, 40
 RUNGS, LADDER = (1e-3, 1e-2, 0.05, 0.2, 0.5, 1.0), 20
 
 
-class Found(NamedTuple):
+class CellSolution(NamedTuple):
     """Masses (n,), pressures of full cells, cost, and whether the residual is at its smallest."""
 
     masses: Array
@@ -34,30 +34,30 @@ class Found(NamedTuple):
     solved: bool
 
 
-def solution(scheme: Scheme, previous: Array, step: float, limit: int) -> Found:
+def solution(scheme: CellScheme, previous: Array, step: float, limit: int) -> CellSolution:
     """The step by Newton's method; from the solutions of shorter steps where that fails."""
     newton = Newton(scheme, previous, step)
     try:
         x, count, solved = newton.run(newton.unknown(*start(scheme, previous, step)), limit)
         if solved or limit < LADDER:
-            return Found(*newton.state(x), count, newton.linear, solved)
+            return CellSolution(*newton.state(x), count, newton.linear, solved)
     except Breakdown:
         if limit < LADDER:
             raise
     return _climbed(scheme, previous, step, limit)
 
 
-def _climbed(scheme: Scheme, previous: Array, step: float, limit: int) -> Found:
+def _climbed(scheme: CellScheme, previous: Array, step: float, limit: int) -> CellSolution:
     """Newton's method from the solutions of shorter steps from the same masses."""
     w, pressure, count, linear = previous, None, 0, 0
     for rung in RUNGS:
         newton = Newton(scheme, previous, rung * step)
         x, more, solved = newton.run(newton.unknown(w, pressure), limit)
         (w, pressure), count, linear = newton.state(x), count + more, linear + newton.linear
-    return Found(w, pressure, count, linear, solved)
+    return CellSolution(w, pressure, count, linear, solved)
 
 
-def start(scheme: Scheme, previous: Array, step: float) -> tuple[Array, Array | None]:
+def start(scheme: CellScheme, previous: Array, step: float) -> tuple[Array, Array | None]:
     """Masses (n,) and pressures to start from: the old ones, or those of the step on blocks."""
     nonlinear = any(p != 1 for p in scheme.powers) or scheme.bounded is not None
     if not (nonlinear and _axes(scheme.grid)) or displacement(scheme, previous, step) <= FAR:
@@ -86,7 +86,7 @@ def _sums(values: Array, grid: Grid) -> Array:
     return joined(values.reshape(grid.shape), _axes(grid)).ravel()
 
 
-def _on_blocks(scheme: Scheme, previous: Array) -> Scheme:
+def _on_blocks(scheme: CellScheme, previous: Array) -> CellScheme:
     """The scheme on blocks: average potentials of open cells, kernels frozen at the old masses.
 
     On a block of k cells c sum psi_p(w/k) is c k^{1-p} psi_p(w), and for p = 1 that less w log k.
@@ -101,7 +101,7 @@ def _on_blocks(scheme: Scheme, previous: Array) -> Scheme:
         linear = linear - mean(h.powers[1.0]) * np.log(cells)
     powers = {p: mean(c) * cells ** (1 - p) for p, c in h.powers.items()}
     ceiling = _sums(h.ceiling, grid)
-    return Scheme(WeightForm(Separable(linear, powers, ceiling)), _coarse(grid), scheme.upwind)
+    return CellScheme(WeightForm(Separable(linear, powers, ceiling)), _coarse(grid), scheme.upwind)
 
 
 def _coarse(grid: Grid) -> Grid:
@@ -111,7 +111,7 @@ def _coarse(grid: Grid) -> Grid:
     return Grid(grid.lower, upper, shape, periodic=grid.periodic)
 
 
-def _shared_out(mass: Array, scheme: Scheme) -> Array:
+def _shared_out(mass: Array, scheme: CellScheme) -> Array:
     """Masses of blocks as masses of their open cells (n,), interpolated linearly."""
     grid = scheme.grid
     field = mass / np.maximum(_sums(scheme.opened.astype(float), grid), 1.0)

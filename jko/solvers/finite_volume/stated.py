@@ -13,7 +13,7 @@ from jko.numerics.multigrid import solve
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Certificate, Claim, Neighbour
 from jko.solvers.finite_volume.faces import Flux
-from jko.solvers.finite_volume.scheme import Scheme
+from jko.solvers.finite_volume.scheme import CellScheme
 from jko.status import Breakdown
 from jko.validation import Array
 
@@ -43,7 +43,7 @@ class LinearisedStep(Neighbour):
     claim: ClassVar[Claim] = Claim.REGULARISED
 
     problem: ProxProblem
-    scheme: Scheme
+    scheme: CellScheme
     dual: Array
     pressure: Array | None = None
 
@@ -132,5 +132,5 @@ class LinearisedStep(Neighbour):
         if self.pressure is not None:  # full cells: the conjugate of the bound
             part = part + self.pressure * (w - v)
         part = np.where(v == w, 0.0, np.maximum(part, 0.0))
-        bent = self.problem.form.quadratic_gradient(v - w)
-        return float(part.sum()) + 0.5 * float(bent @ (v - w))
+        curved = self.problem.form.quadratic_gradient(v - w)
+        return float(part.sum()) + 0.5 * float(curved @ (v - w))

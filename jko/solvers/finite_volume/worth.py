@@ -5,7 +5,7 @@ from __future__ import annotations
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.solvers.finite_volume.length import displacement, model_error
-from jko.solvers.finite_volume.scheme import Scheme
+from jko.solvers.finite_volume.scheme import CellScheme
 
 #: Model error q up to which a step is closer to the exact Wasserstein step than the entropic one
 #: (`benchmarks/finite_volume.py --only switch`).
@@ -23,7 +23,7 @@ def short_step(problem: ProxProblem) -> str | None:
     assert isinstance(previous, GridDensity)
     if previous.grid.mask is not None or not problem.form.convex:
         return None
-    scheme = Scheme(problem.form, previous.grid)
+    scheme = CellScheme(problem.form, previous.grid)
     if not scheme.powers:
         return "without an internal energy it smears; ask for it with FiniteVolume()"
     if scheme.barrier:

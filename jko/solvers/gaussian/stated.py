@@ -161,7 +161,7 @@ class BuresField:
 
 
 @dataclass(frozen=True, eq=False)
-class TransportStep(Stated):
+class BuresStep(Stated):
     r"""F(nu) + W2^2(nu, previous)/(2 step) over Gaussians: the implicit Bures step.
 
     Residual: |x - T(x) + step grad f| in L2(nu), projected on affine fields, relative to

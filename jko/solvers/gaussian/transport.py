@@ -17,7 +17,7 @@ from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.gaussian.fisher_rao import FLAT, form_refusal, gaussian_and_form
-from jko.solvers.gaussian.stated import EntropyStep, TransportStep
+from jko.solvers.gaussian.stated import BuresStep, EntropyStep
 from jko.status import Breakdown, Status
 from jko.validation import Array
 
@@ -56,7 +56,7 @@ class GaussianImplicit(ProxSolver):
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         previous, form = gaussian_and_form(problem)
-        stated, limit = TransportStep(problem, form), controls.max_iter or 200
+        stated, limit = BuresStep(problem, form), controls.max_iter or 200
         nu, baseline = previous, problem.value(previous)
         value, count = baseline, 0
         while count < limit and not self._done(stated, nu, previous, controls.tol):
@@ -71,7 +71,7 @@ class GaussianImplicit(ProxSolver):
         return Answer(nu, stated, count, baseline=baseline, exhausted=count == limit, info=info)
 
     @staticmethod
-    def _done(stated: TransportStep, nu: Gaussian, previous: Gaussian, tol: float) -> bool:
+    def _done(stated: BuresStep, nu: Gaussian, previous: Gaussian, tol: float) -> bool:
         field = stated.field(nu, previous)
         return field.residual <= 0.3 * tol or stated.at_rest(nu, field)
 

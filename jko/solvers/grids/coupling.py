@@ -14,7 +14,7 @@ from operator import add
 import numpy as np
 
 from jko.numerics.c_lines import Lines
-from jko.numerics.c_transform import Plan, along, back, shared
+from jko.numerics.c_transform import CellPlan, along, back, shared
 from jko.numerics.multigrid import Balance, solve
 from jko.validation import Array, Index, Mask
 
@@ -47,7 +47,7 @@ class Coupled:
     residual: float
 
 
-def couple(plan: Plan, w: Array, q: Array) -> Coupled:
+def couple(plan: CellPlan, w: Array, q: Array) -> Coupled:
     """Mend a plan of w (of the grid's shape) until its other marginal is q."""
     mass, p = float(q.sum()), plan.push(w)
     first = off = float(np.abs(p - q).sum())
@@ -71,7 +71,7 @@ def couple(plan: Plan, w: Array, q: Array) -> Coupled:
     return Coupled(carried.cost + sent.cost, carried.spread, first / mass)
 
 
-def _shifted(plan: Plan, w: Array, excess: Array) -> Plan:
+def _shifted(plan: CellPlan, w: Array, excess: Array) -> CellPlan:
     """Change the shares by minus the gradient of eta, div(mass on segments grad eta) = excess.
 
     A segment with the mass e on it sends e d forward when its shares grow by d; mass that sits at a
@@ -90,13 +90,13 @@ def _shifted(plan: Plan, w: Array, excess: Array) -> Plan:
         ahead[axis] = plan.push(back(on, axis, shape), k + 1) + FAINT * float(w.mean())
         if not lines.circular:
             ahead[axis][(slice(None),) * axis + (slice(-1, None),)] = 0.0
-        stage = Plan(plan.scales, plan.moves[k : k + 1]).push(stage)
+        stage = CellPlan(plan.scales, plan.moves[k : k + 1]).push(stage)
     eta = _potential(ahead, excess)
     moves = []
     for k, (axis, lines) in enumerate(plan.moves):
         drop = plan.pull(eta - np.roll(eta, -1, axis), k + 1)
         moves.append((axis, _moved(lines, along(drop, axis)[0])))
-    return Plan(plan.scales, tuple(moves))
+    return CellPlan(plan.scales, tuple(moves))
 
 
 def _sits(lines: Lines) -> Mask:
@@ -129,7 +129,7 @@ def _potential(ahead: list[Array], excess: Array) -> Array:
     return eta.reshape(excess.shape)
 
 
-def _origins(plan: Plan, w: Array) -> Array:
+def _origins(plan: CellPlan, w: Array) -> Array:
     """What arrives at every cell, times how far back its origin lies (axis, *shape), in cells."""
     out, stage = np.zeros((w.ndim, *w.shape)), w
     for k, (axis, lines) in enumerate(plan.moves):
@@ -150,7 +150,7 @@ class Sent:
     placed at cells too: that costs share (1 - share) h^2 of the whole, once, f e on the mean.
     """
 
-    def __init__(self, plan: Plan, w: Array, p: Array) -> None:
+    def __init__(self, plan: CellPlan, w: Array, p: Array) -> None:
         self.scales, self.p = plan.scales, p
         self.circular = {axis: lines.circular for axis, lines in plan.moves}
         safe = np.where(p > 0, p, 1.0)

@@ -179,10 +179,10 @@ def _divided(h: Separable, shape: tuple[int, ...], factors: list[int]) -> Separa
     q, open_ = int(np.prod(factors)), h.ceiling > 0
     linear, powers, constant = _interpolated(h.linear, open_, shape, factors), {}, h.constant
     for p, c in h.powers.items():
-        bent = c > 0
+        curved = c > 0
         with np.errstate(divide="ignore"):
-            log_c = _interpolated(np.where(bent, np.log(c), 0.0), bent, shape, factors)
-        part = np.exp(log_c) * _repeated(bent.astype(float), shape, factors)
+            log_c = _interpolated(np.where(curved, np.log(c), 0.0), curved, shape, factors)
+        part = np.exp(log_c) * _repeated(curved.astype(float), shape, factors)
         powers[p] = part * float(q) ** (p - 1)
         if p == 1:
             linear = linear + part * np.log(q)

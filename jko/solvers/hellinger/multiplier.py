@@ -18,7 +18,7 @@ from jko.validation import Array, Mask
 
 
 @dataclass(frozen=True, eq=False)
-class Balance:
+class MassBalance:
     """The outcome of the search for the multiplier.
 
     Attributes
@@ -43,7 +43,7 @@ def reference_level(atoms: Atoms) -> float:
 
 def fixed_weights(
     atoms: Atoms, respond: Response, mass: float, multiplier: float | None = None
-) -> Balance:
+) -> MassBalance:
     """The step among weights of total `mass` (formula H2, fixed mass, with its hard case).
 
     Parameters
@@ -56,17 +56,17 @@ def fixed_weights(
     """
     capacity = float(atoms.ceiling.sum())
     if capacity <= mass * (1 + 1e-15):  # every atom is full; `infeasible` refuses less
-        return Balance(atoms.ceiling.copy(), -np.inf, 0)
+        return MassBalance(atoms.ceiling.copy(), -np.inf, 0)
     level = reference_level(atoms)
     search = _Search(atoms, respond, mass, (atoms.step / 2) * (atoms.separable.linear - level))
     lo, hi, tied = search.locate()
     if tied is not None:
         w = search.evaluate(tied)
-        return Balance(search.share(w, tied), tied, search.count)
+        return MassBalance(search.share(w, tied), tied, search.count)
     if multiplier is None or not np.isfinite(multiplier):
         multiplier = _first_guess(atoms)
     x, w = search.root(1 + (atoms.step / 2) * (level - multiplier), lo, hi)
-    return Balance(rescale(w, atoms.ceiling, mass), x, search.count)
+    return MassBalance(rescale(w, atoms.ceiling, mass), x, search.count)
 
 
 def multiplier_at(atoms: Atoms, x: float) -> float:

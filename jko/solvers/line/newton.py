@@ -19,15 +19,15 @@ BARRIER_FALL = 0.05
 DECREASE, TRIALS, MAX_CG = 1e-4, 60, 50
 
 
-class Point(NamedTuple):
+class SortedPoint(NamedTuple):
     """Sorted positions (n,) and, apart from rounding, what their spacings are above the floor."""
 
     x: Array
     slack: Array
 
-    def moved(self, t: float, way: Array) -> Point:
+    def moved(self, t: float, way: Array) -> SortedPoint:
         """The point t way further on; slacks keep their own relative accuracy."""
-        return Point(self.x + t * way, self.slack + t * np.diff(way))
+        return SortedPoint(self.x + t * way, self.slack + t * np.diff(way))
 
 
 def spread_out(line: Line, tol: float, limit: int) -> tuple[Array, Array | None, int]:
@@ -48,18 +48,18 @@ def spread_out(line: Line, tol: float, limit: int) -> tuple[Array, Array | None,
         barrier = max(0.9 * goal, BARRIER_FALL * barrier)
 
 
-def _fixed(goal: float) -> Callable[[Point], float]:
+def _fixed(goal: float) -> Callable[[SortedPoint], float]:
     return lambda _: goal
 
 
-def _apart(line: Line) -> Point:
+def _apart(line: Line) -> SortedPoint:
     """The start with every spacing positive and above its floor, about its own mean."""
     x, m = line.start, line.masses
     least = 1.05 * line.floor + 1e-3 * np.sqrt(line.problem.step) * m / line.weights.sum()
     least = np.maximum(least, 1e-12 * np.abs(x).max())
     s = np.maximum(np.diff(x), least)
     y = x[0] + np.append(0.0, np.cumsum(s))
-    return Point(y + float(line.weights @ (x - y)) / line.weights.sum(), s - line.floor)
+    return SortedPoint(y + float(line.weights @ (x - y)) / line.weights.sum(), s - line.floor)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class _Newton:
     line: Line
     barrier: float
 
-    def value(self, at: Point) -> float:
+    def value(self, at: SortedPoint) -> float:
         """The objective with the barrier; +inf where a spacing is too small."""
         if at.slack.size and at.slack.min() <= 0:
             return np.inf
@@ -77,13 +77,13 @@ class _Newton:
         wall = -self.barrier * float(np.log(at.slack).sum()) if self.barrier else 0.0
         return line.problem.energy.value(line.measure(at.x)) + line.cost(at.x) + wall
 
-    def gradient(self, at: Point) -> Array:
+    def gradient(self, at: SortedPoint) -> Array:
         """Its gradient (n,)."""
         push = self.barrier / at.slack
         out = self.line.weights * self.line.slope(at.x)
         return out - np.append(0.0, push) + np.append(push, 0.0)
 
-    def bands(self, at: Point) -> Array:
+    def bands(self, at: SortedPoint) -> Array:
         """Upper diagonal and diagonal of its Hessian without kernels, made positive: (2, n)."""
         line = self.line
         s = at.slack + line.floor
@@ -111,7 +111,9 @@ class _Newton:
             return width
         return float(np.abs(line.problem.step * line.field_at(x)).max()) or 1.0
 
-    def descend(self, at: Point, goal: Callable[[Point], float], limit: int) -> tuple[Point, int]:
+    def descend(
+        self, at: SortedPoint, goal: Callable[[SortedPoint], float], limit: int
+    ) -> tuple[SortedPoint, int]:
         """Newton until the gap that its gradient leaves is below `goal`, then once more."""
         value = self.value(at)
         for count in range(1, limit + 1):
@@ -127,7 +129,7 @@ class _Newton:
                 return at, count
         return at, limit
 
-    def direction(self, at: Point, gradient: Array) -> Array:
+    def direction(self, at: SortedPoint, gradient: Array) -> Array:
         """The Newton direction; with kernels, by conjugate gradients on the bands' system."""
         bands = self.bands(at)
         if not self.line.parts.smooth:
@@ -165,8 +167,8 @@ class _Newton:
         return out + self.line.weights * (smooth(x + h * v) - smooth(x - h * v)) / (2 * h)
 
     def _search(
-        self, at: Point, value: float, gradient: Array, way: Array, fall: float
-    ) -> tuple[Point, float] | None:
+        self, at: SortedPoint, value: float, gradient: Array, way: Array, fall: float
+    ) -> tuple[SortedPoint, float] | None:
         """A point that decreases the objective; below rounding, one where the slope shrinks."""
         change = np.diff(way)
         room = -at.slack[change < 0] / change[change < 0]
@@ -185,7 +187,7 @@ class _Newton:
     def _size(self, gradient: Array) -> float:
         return float(gradient**2 @ (1 / self.line.weights))
 
-    def _flatter(self, at: Point, gradient: Array) -> bool:
+    def _flatter(self, at: SortedPoint, gradient: Array) -> bool:
         return self._size(self.gradient(at)) < self._size(gradient)
 
 

@@ -104,7 +104,7 @@ class Quantile(ProxSolver):
             )
         if not kinked and self.curvature is None:
             return (
-                "a potential alone keeps the order; use jko.solvers.Lagrangian, or vouch for its"
+                "a potential alone keeps the order; use jko.solvers.Lagrangian, or declare its"
                 " convexity with Quantile(curvature=...)"
             )
         return None

@@ -241,7 +241,7 @@ class Line(Neighbour):
 
     @property
     def modulus(self) -> float | None:
-        """Modulus of convexity in the metric of the weights, None when nobody vouches for it."""
+        """Modulus of convexity in the metric of the weights, None where none is known."""
         known = self.parts.convex and not self.parts.potentials
         if self.curvature is None:
             return 1 / self.problem.step if known else None

@@ -147,7 +147,7 @@ class Search:
     before: float
     propose: Callable[[float], tuple[Discrete, float]]
 
-    def run(self, length: float, limit: int = HALVINGS) -> Found:
+    def run(self, length: float, limit: int = HALVINGS) -> FoundStep:
         """The accepted trial, or staying put, and why.
 
         A promise below the rounding of F cannot be checked. Where every larger one was broken, but
@@ -160,14 +160,14 @@ class Search:
             measure, promised = self.propose(length)
             if count > 1 and promised <= self.rounding:
                 kept = broken[-1][1] if _never_kept(broken) else 0.0
-                return Found(Trial(self.start, self.before, kept, 0.0), count - 1, True)
+                return FoundStep(Trial(self.start, self.before, kept, 0.0), count - 1, True)
             value = self._value(measure)
             if value <= self.before - promised:
-                return Found(Trial(measure, value, promised, length), count)
+                return FoundStep(Trial(measure, value, promised, length), count)
             broken.append((value - self.before, promised))
             length *= 0.5
         kept = broken[-1][1] if broken[-1][1] > self.rounding else 0.0
-        return Found(Trial(self.start, self.before, kept, 0.0), limit, True)
+        return FoundStep(Trial(self.start, self.before, kept, 0.0), limit, True)
 
     def _value(self, nu: Discrete) -> float:
         """F at a trial, infinite where the step went too far to compute it."""
@@ -183,7 +183,7 @@ class Search:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class FoundStep:
     """What a search found: the trial, how many were made, and whether it stayed put."""
 
     trial: Trial
@@ -217,7 +217,7 @@ def _never_kept(broken: list[tuple[float, float]]) -> bool:
     return 2 * last / least - rise / promise > -1
 
 
-def answer(problem: ProxProblem, search: Search, found: Found, **more: Any) -> Answer:
+def answer(problem: ProxProblem, search: Search, found: FoundStep, **more: Any) -> Answer:
     """The answer of an explicit step, with its figures."""
     trial = found.trial
     info: dict[str, Any] = {

@@ -11,7 +11,7 @@ from jko.geometries.base import Geometry
 from jko.geometries.wasserstein import MAX_PAIRS, Wasserstein
 from jko.measures.atoms import Histogram
 from jko.measures.base import Measure
-from jko.measures.grid import GridDensity, bent_paths
+from jko.measures.grid import GridDensity, not_straight
 from jko.numerics.partners import best_partners
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
@@ -44,7 +44,7 @@ class LinearTransport(ProxSolver):
     default_tol: ClassVar[float] = 1e-9
 
     def accepts(self, problem: ProxProblem) -> str | None:
-        why = not_transport(problem) or bent_paths(problem.previous)
+        why = not_transport(problem) or not_straight(problem.previous)
         if why is not None:
             return why
         previous = problem.discrete

@@ -14,7 +14,7 @@ from jko.geometries.base import Geometry
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Histogram
 from jko.measures.base import Discrete, Measure
-from jko.measures.grid import GridDensity, bent_paths
+from jko.measures.grid import GridDensity, not_straight
 from jko.numerics.elementary import gram_root
 from jko.prox.duality.weights import fixed_gap, median_multiplier
 from jko.prox.problem import ProxProblem
@@ -78,7 +78,7 @@ class TransportProgram(ProxSolver):
         deprecated(self.grids is not True, "grids", "auto leaves grids to other solvers by itself")
 
     def accepts(self, problem: ProxProblem) -> str | None:
-        why = not_transport(problem) or bent_paths(problem.previous)
+        why = not_transport(problem) or not_straight(problem.previous)
         if why is not None:
             return why
         previous = problem.discrete
@@ -196,7 +196,7 @@ def _best_answer(stated: TransportStep, controls: Controls) -> _Found:
     ):
         try:
             scale = size / n if size > 0 else mass / n  # nothing costs anything
-            found = _Program(stated, scale, best).solve(settings, controls.max_iter)
+            found = _TransportProgram(stated, scale, best).solve(settings, controls.max_iter)
         except Breakdown as trouble:
             failure = trouble
             continue
@@ -211,7 +211,7 @@ def _best_answer(stated: TransportStep, controls: Controls) -> _Found:
     return best._replace(iterations=iterations)
 
 
-class _Program:
+class _TransportProgram:
     """The program in scaled variables: rows of the plan sum to 1, weights are of order 1.
 
     Pairs that the potentials of an answer `near` put out of reach are left out.

@@ -10,7 +10,7 @@ import numpy as np
 from jko.energies.recorded import density_target, recorded
 from jko.errors import InvalidMeasure
 from jko.geometries.wasserstein import Wasserstein
-from jko.markov.mala import Cloud, Density, Kernel, Move
+from jko.markov.mala import Cloud, Density, LangevinKernel, Move
 from jko.measures.atoms import Particles
 from jko.measures.target import LogDensity
 from jko.prox.problem import ProxProblem
@@ -85,7 +85,7 @@ class Langevin(ProxSolver):
         previous = problem.previous
         assert isinstance(previous, Particles)
         c, target = stated_target(problem)
-        kernel = Kernel(float(np.sqrt(2 * c * problem.step / self.moves)))
+        kernel = LangevinKernel(float(np.sqrt(2 * c * problem.step / self.moves)))
         cloud = start_cloud(target, previous)
         trace: list[Move] = []
         for _ in range(self.moves):

@@ -10,9 +10,9 @@ import numpy as np
 from jko.energies.recorded import recorded
 from jko.errors import InvalidMeasure
 from jko.geometries.divergence import Divergence
-from jko.markov.mala import Between, Cloud, Kernel
+from jko.markov.mala import Between, Cloud, LangevinKernel
 from jko.markov.resampling import systematic
-from jko.markov.scale import Scale, Tuner, clip_of
+from jko.markov.scale import Preconditioner, Tuner, clip_of
 from jko.measures.atoms import Particles
 from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem
@@ -118,10 +118,10 @@ class Tempering(ProxSolver):
         cloud = Cloud.at(between, mu.points[charged])
         if (cloud.log_p == -np.inf).any():
             raise InvalidMeasure("a particle with weight lies where the target vanishes")
-        root = Scale.of_points(cloud.x).root
+        root = Preconditioner.of_points(cloud.x).root
         acceptance = 0.0
         for _ in range(self.moves):
-            move = Kernel(tuner.h, root, clip_of(mu.dim)).move(between, cloud, controls.rng)
+            move = LangevinKernel(tuner.h, root, clip_of(mu.dim)).move(between, cloud, controls.rng)
             tuner.learn(move)
             cloud, acceptance = move.after, move.acceptance
         points = mu.points.copy()

@@ -28,7 +28,7 @@ NONE = "none: the bound is switched off"
 
 
 @dataclass(frozen=True, eq=False)
-class Excess:
+class UnbalancedExcess:
     """A bound of the excess of the unregularised objective.
 
     Attributes
@@ -50,7 +50,7 @@ class Excess:
         return BOUND if self.exact else ROUGH
 
 
-def excess(stated: UnbalancedStep, plan: ConePlan) -> Excess:
+def excess(stated: UnbalancedStep, plan: ConePlan) -> UnbalancedExcess:
     """Bound of the unregularised excess of the weights of a plan."""
     w = np.exp(plan.log_w)
     lower, _ = stated.problem.form.linearised(w)
@@ -71,7 +71,7 @@ def excess(stated: UnbalancedStep, plan: ConePlan) -> Excess:
         value = -float(w[alive] @ np.expm1(-phi) + stated.m @ np.expm1(-shifted))
         transport = stated.lam * max(upper - value, 0.0)
         bounds.append(_fenchel(stated, lower, w, shifted) + transport)
-    return Excess(_finite(min(bounds)), stated.lam * upper, exact)
+    return UnbalancedExcess(_finite(min(bounds)), stated.lam * upper, exact)
 
 
 def _feasible(stated: UnbalancedStep, lower: Separable, psi: Array) -> Array:

@@ -12,7 +12,7 @@ from jko.geometries.base import Geometry
 from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.measures.atoms import Histogram, Particles
 from jko.measures.base import Discrete, Measure
-from jko.measures.grid import GridDensity, bent_paths
+from jko.measures.grid import GridDensity, not_straight
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
@@ -63,8 +63,8 @@ class UnbalancedScaling(ProxSolver):
     -----
     `bias` bounds the excess of the unregularised objective between the atoms: by exact transport
     up to 40 000 pairs of them, whose cost `sqdistance` then is, except on grids, where it pins mass
-    to the cells; beyond by the regularised plan, which may be dear. Else `sqdistance` is the
-    debiased estimate. `info["bias_kind"]` says which.
+    to the cells; beyond by the regularised plan, which may overstate the cost. Else `sqdistance` is
+    the debiased estimate. `info["bias_kind"]` says which.
 
     References
     ----------
@@ -95,9 +95,9 @@ class UnbalancedScaling(ProxSolver):
             )
         if not isinstance(previous, (GridDensity, Histogram)):
             return f"needs a GridDensity or a Histogram, not a {type(previous).__name__}"
-        bent = bent_paths(previous)
-        if bent is not None:
-            return bent
+        curved = not_straight(previous)
+        if curved is not None:
+            return curved
         if previous.n > MAX_ATOMS:
             return (
                 f"takes at most {MAX_ATOMS} atoms (a dense kernel), this measure has {previous.n};"
@@ -119,7 +119,7 @@ class UnbalancedScaling(ProxSolver):
                 "the energy falls by more than 2/(beta tau) per unit of mass at some atom",
             )
         with np.errstate(under="ignore"):
-            return _Run(stated, controls, self.bound).answer()
+            return _ScalingRun(stated, controls, self.bound).answer()
 
 
 def choose_reg(problem: ProxProblem) -> float:
@@ -147,7 +147,7 @@ def choose_reg(problem: ProxProblem) -> float:
     return min(max(resolved, 0.1 * geometry.beta * problem.step * pace, 1e-6), 0.2)
 
 
-class _Run:
+class _ScalingRun:
     """One scaling run: the fixed-point map, the stopping rule and the answer."""
 
     def __init__(self, stated: UnbalancedStep, controls: Controls, bound: bool = True) -> None:
@@ -217,7 +217,7 @@ class _Run:
         self.respond.z = self.stated.previous.weights
         eps, rough = LADDER[0], replace(self.controls, tol=max(self.controls.tol, LADDER_TOL))
         while eps > LADDER[1] * self.stated.eps:
-            run = _Run(UnbalancedStep(self.stated.problem, eps), rough)
+            run = _ScalingRun(UnbalancedStep(self.stated.problem, eps), rough)
             run.respond.z = self.respond.z
             rung = run.iterate(psi, DIRECT)
             self.respond.z = run.respond.z
@@ -237,7 +237,7 @@ class _Run:
         found = excess(stated, plan) if self.bound else None
         penalty = max(stated.penalty(plan), 0.0)
         if found is not None:
-            # Between the cells of a grid as atoms short ways are too dear: mass is pinned to them.
+            # Between cell centres as atoms, ways shorter than a cell cost too much: mass is locked.
             sharp = found.exact and not isinstance(stated.previous, GridDensity)
             penalty = found.transport if sharp else min(penalty, found.transport)
         return Answer(

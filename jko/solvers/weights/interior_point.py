@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from jko.numerics.woodbury import Quadratic, checked, prepare
-from jko.solvers.weights.predictor_corrector import Product, Run
+from jko.numerics.woodbury import ScaledQuadratic, checked, prepare
+from jko.solvers.weights.predictor_corrector import PredictorRun, Product
 from jko.solvers.weights.qp_result import QPResult, QPStatus, free_gap, simplex_gap
 
 __all__ = ["QPResult", "QPStatus", "free_gap", "simplex_gap", "solve_qp"]
@@ -100,12 +100,12 @@ def solve_qp(
     z = 0.0 if centre is None else checked(centre, (problem.n,), "centre") / problem.size
     if mass is None and centre is not None:
         raise ValueError("a centre needs a fixed mass")
-    run = Run(problem, product, tol, *_start(problem, warm, z), z, offset, unit)
+    run = PredictorRun(problem, product, tol, *_start(problem, warm, z), z, offset, unit)
     run.floor = floor / (problem.unit * problem.size**2)
     return run.result(run.iterate(max_iter))
 
 
-def _start(p: Quadratic, warm: Array | None, z: Array | float) -> tuple[Array, Array, float]:
+def _start(p: ScaledQuadratic, warm: Array | None, z: Array | float) -> tuple[Array, Array, float]:
     """Strictly positive primal and slack; the slack is dual feasible when the mass is fixed."""
     w = np.full(p.n, 1.0 / p.n)
     if warm is not None and warm.sum() > 0:

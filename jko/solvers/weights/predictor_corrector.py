@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from jko.numerics.woodbury import Newton, Quadratic
+from jko.numerics.woodbury import BorderedSystem, ScaledQuadratic
 from jko.solvers.weights.qp_result import QPResult, QPStatus, free_gap, simplex_gap
 from jko.solvers.weights.stated import blended_gap
 
@@ -23,10 +23,10 @@ _PATIENCE = 8  # iterations without halving the best gap before giving up
 
 
 @dataclass
-class Run:
+class PredictorRun:
     """State of one solve, in the scaled problem."""
 
-    p: Quadratic
+    p: ScaledQuadratic
     product: Product | None
     tol: float
     w: Array
@@ -150,12 +150,12 @@ class Run:
         return gap <= self.target()
 
     def give_up(self, status: QPStatus) -> QPStatus:
-        bent = self.corrections >= 0
+        corrected = self.corrections >= 0
         if len(self.best) == 1:  # no iterate since the last correction
             self.measure()
         if self.certify():
             return QPStatus.OPTIMAL
-        return QPStatus.COARSE_FACTOR if bent and status is QPStatus.STALLED else status
+        return QPStatus.COARSE_FACTOR if corrected and status is QPStatus.STALLED else status
 
     def residual(self) -> float:
         """Complementarity plus dual infeasibility: progress where no gap is known yet."""
@@ -175,7 +175,7 @@ class Run:
         )
         k = int((p.tails > level).sum())
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            newton = Newton(p, w, s, k)
+            newton = BorderedSystem(p, w, s, k)
             if not newton.ok:
                 return False
             self.ranks.append(k)
@@ -198,7 +198,7 @@ class Run:
         return True
 
     def direction(
-        self, newton: Newton, rc: Array, dual: Array, missing: float
+        self, newton: BorderedSystem, rc: Array, dual: Array, missing: float
     ) -> tuple[Array, float, Array]:
         """Newton step for ``w s = w s + rc``, ``Hw - c - y - s = 0`` and the mass."""
         dw, dy = newton.solve(rc / self.w - dual, missing)

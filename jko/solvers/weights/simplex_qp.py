@@ -215,7 +215,7 @@ def _quadratic_program(stated: QuadraticStep, rows: Array | None, controls: Cont
         around: dict[str, Any] = {}
     else:
         linear, offset = -(stated.slope + stated.penalty_slope), stated.start
-        # Elsewhere Frank-Wolfe's bound is the sterner one: it asks the solver for more digits.
+        # Elsewhere the Frank-Wolfe gap is the larger bound: it asks the solver for more digits.
         short = stated.problem.step < _SHORT
         around = {"centre": stated.centre[inside], "floor": stated.floor if short else -np.inf}
     if rows is None:

@@ -139,8 +139,8 @@ class QuadraticStep(Neighbour):
     def energy(self, nu: Discrete) -> float:
         """F(nu) on this support."""
         u = self._moved(nu)
-        bent = self.form.quadratic_gradient(u)
-        return self.start + float(self.slope @ u) + 0.5 * float(u @ bent)
+        quadratic = self.form.quadratic_gradient(u)
+        return self.start + float(self.slope @ u) + 0.5 * float(u @ quadratic)
 
     def sqdistance(self, nu: Discrete) -> float:
         """The geometry's D^2(nu, previous) on this support."""

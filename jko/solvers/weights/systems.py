@@ -194,7 +194,7 @@ class FactorSystem:
         return True
 
     def factorise(self, diagonal: Array) -> Solve | None:
-        from jko.numerics.woodbury import Newton
+        from jko.numerics.woodbury import BorderedSystem
 
         if self.slow is not None and self.slow.worst > CG_SLOW:
             self.refine()
@@ -205,7 +205,7 @@ class FactorSystem:
         scaled = (diagonal + self.rest) / unit
         # Columns whose tail T has a small trace D^{-1/2} T D^{-1/2} do not matter to a direction.
         level = DIRECTION / max(float((1 / scaled).sum()), 1e-300)
-        newton = Newton(self.p, np.ones(self.n), scaled, int((self.p.tails > level).sum()))
+        newton = BorderedSystem(self.p, np.ones(self.n), scaled, int((self.p.tails > level).sum()))
         if not newton.ok:
             return None
         if self.exact is None:

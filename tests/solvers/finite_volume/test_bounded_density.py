@@ -9,7 +9,7 @@ from jko.prox import ProxProblem
 from jko.prox.stated import Controls
 from jko.solvers import FiniteVolume
 from jko.solvers.finite_volume.newton import Newton
-from jko.solvers.finite_volume.scheme import Scheme
+from jko.solvers.finite_volume.scheme import CellScheme
 from jko.testing import check_solver
 
 W = jko.Wasserstein()
@@ -144,7 +144,7 @@ def test_a_crowd_passes_a_door_and_not_the_wall():
 @pytest.mark.parametrize("name", sorted(ENERGIES))
 def test_jacobians_with_pressures_by_differences(name):
     mu = crowd((5, 4), mass=0.5)
-    scheme = Scheme(ENERGIES[name].restrict(mu), mu.grid)
+    scheme = CellScheme(ENERGIES[name].restrict(mu), mu.grid)
     newton = Newton(scheme, mu.weights, 0.1)
     x = newton.ceiling * np.random.default_rng(1).uniform(0.2, 1.8, 20)
     full = x > newton.ceiling

@@ -10,7 +10,7 @@ from jko.prox import ProxProblem
 from jko.prox.stated import Controls
 from jko.solvers import FiniteVolume
 from jko.solvers.finite_volume.length import displacement, model_error
-from jko.solvers.finite_volume.scheme import Scheme
+from jko.solvers.finite_volume.scheme import CellScheme
 from jko.testing import check_solver
 
 W = jko.Wasserstein()
@@ -45,8 +45,8 @@ def test_steps_round_the_box_commute_with_translations(name, shape):
     if shape != (1,):
         assert np.abs(found.measure.weights - mu.weights).max() > 1e-3
     grid, flat = mu.grid, jko.Grid(mu.grid.lower, mu.grid.upper, shape)
-    scheme = Scheme(energy.restrict(mu), grid)
-    other = Scheme(energy.restrict(mu), flat)
+    scheme = CellScheme(energy.restrict(mu), grid)
+    other = CellScheme(energy.restrict(mu), flat)
     assert len(scheme.faces.i) == sum(grid.size for s in shape if s > 1)
     w = mu.weights + 0.01
     for length in (model_error, displacement):
@@ -59,7 +59,7 @@ def test_steps_round_the_box_commute_with_translations(name, shape):
 def test_periodic_jacobians_by_differences(name):
     grid = jko.Grid([0.0, 0.0], [1.0, 2.0], [5, 2], periodic=[True, True])
     mu = random_density(grid, zeros=0)
-    scheme, w = Scheme(ENERGIES[name].restrict(mu), grid), mu.weights
+    scheme, w = CellScheme(ENERGIES[name].restrict(mu), grid), mu.weights
     _, flux = scheme.residual(w, w, 0.1)
     balance, slope = scheme.jacobian(flux, 0.1)
     found = balance.matrix.toarray() * slope
@@ -74,7 +74,7 @@ def test_multigrid_round_the_box(shape):
     import scipy.sparse.linalg as sl
 
     grid = ring(shape)
-    scheme = Scheme(jko.Entropy().restrict(random_density(grid, zeros=0)), grid)
+    scheme = CellScheme(jko.Entropy().restrict(random_density(grid, zeros=0)), grid)
     rng = np.random.default_rng(0)
     mobility = np.exp(0.3 * rng.normal(size=scheme.faces.i.size))
     balance = scheme.faces.laplacian(mobility, np.full(grid.size, 0.1))

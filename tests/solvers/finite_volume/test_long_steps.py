@@ -11,7 +11,7 @@ from jko.solvers import FiniteVolume
 from jko.solvers.finite_volume import newton as fv_newton
 from jko.solvers.finite_volume import start as fv_start
 from jko.solvers.finite_volume.faces import Faces
-from jko.solvers.finite_volume.scheme import Scheme
+from jko.solvers.finite_volume.scheme import CellScheme
 
 W = jko.Wasserstein()
 GRID = jko.Grid([-0.5, -0.5], [0.5, 0.5], [96, 96])
@@ -55,7 +55,7 @@ def test_it_spreads_to_the_constant():
 def test_blocks_have_the_energy_and_the_mass_of_their_cells(shape, periodic):
     mu = peak(3.0, jko.Grid([-0.5, -0.5], [0.5, 0.5], shape, periodic=periodic))
     v = jko.Potential(lambda x: x[:, 0] ** 2)
-    scheme = Scheme((jko.PorousMedium(3.0) + 0.1 * jko.Entropy() + v).restrict(mu), mu.grid)
+    scheme = CellScheme((jko.PorousMedium(3.0) + 0.1 * jko.Entropy() + v).restrict(mu), mu.grid)
     blocks = fv_start._on_blocks(scheme, mu.weights)
     count = fv_start._sums(np.ones(mu.n), mu.grid)
     even = fv_start._shared_out(0.3 * count, scheme)  # a constant is interpolated exactly

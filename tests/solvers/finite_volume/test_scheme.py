@@ -9,7 +9,7 @@ from jko.energies.separable import psi_prime
 from jko.numerics.multigrid import DIRECT, solve
 from jko.solvers.finite_volume.flux import _Internal
 from jko.solvers.finite_volume.means import bernoulli, power, secant
-from jko.solvers.finite_volume.scheme import Scheme
+from jko.solvers.finite_volume.scheme import CellScheme
 
 GRID = jko.Grid([-1.0, 0.0], [1.0, 3.0], [7, 5])
 SLOPE = jko.Potential(lambda x: 3.0 * x[:, 0] - x[:, 1] ** 2)
@@ -31,7 +31,7 @@ def scheme_of(name):
     if name == "chi2":
         target = jko.GridDensity(GRID, energy.target.weights)
         energy = jko.PhiDivergence(target, p=2)
-    return Scheme(energy.restrict(mu), GRID), mu.weights
+    return CellScheme(energy.restrict(mu), GRID), mu.weights
 
 
 @pytest.mark.parametrize("name", sorted(ENERGIES))
@@ -106,7 +106,7 @@ def test_multigrid_finds_what_a_factor_finds(shape, stiff):
 
     grid = jko.Grid([0.0] * len(shape), [1.0] * len(shape), shape)
     mu = jko.GridDensity.from_function(lambda x: np.exp(-20 * ((x - 0.4) ** 2).sum(1)), grid)
-    scheme = Scheme((jko.Entropy() + SLOPE).restrict(mu), grid)
+    scheme = CellScheme((jko.Entropy() + SLOPE).restrict(mu), grid)
     flux = scheme.flux(mu.weights)
     step = stiff / scheme.faces.scale.max()
     jacobian, _ = scheme.jacobian(flux, step)

@@ -7,7 +7,7 @@ import pytest
 from generators.targets import gaussian, two_modes
 
 import jko
-from jko.markov.mala import Cloud, Kernel
+from jko.markov.mala import Cloud, LangevinKernel
 from jko.solvers import Langevin
 
 
@@ -58,7 +58,7 @@ def test_small_steps_follow_the_flow(rng, scale):
 def test_detailed_balance_of_the_formula(rng):
     """pi(x) q(x, y) a(x, y) is symmetric, densities of the proposals written out."""
     target, root = two_modes(2), np.array([[1.0, 0.0], [0.4, 0.7]])
-    kernel = Kernel(0.8, root, clip=1.5)
+    kernel = LangevinKernel(0.8, root, clip=1.5)
     x, y = (Cloud.at(target, 3 * rng.standard_normal((50, 2))) for _ in range(2))
     precision = np.linalg.inv(root @ root.T)
 
