@@ -163,7 +163,7 @@ class TransportStep(Neighbour):
         return Certificate(gap if np.isfinite(gap) else np.inf, residual)
 
 
-class _Found(NamedTuple):
+class _ProgramAnswer(NamedTuple):
     """Weights (n,) of the exact mass, the slope (n,) of the transport term, and their gap."""
 
     weights: Array
@@ -173,7 +173,7 @@ class _Found(NamedTuple):
     status: str
 
 
-def _best_answer(stated: TransportStep, controls: Controls) -> _Found:
+def _best_answer(stated: TransportStep, controls: Controls) -> _ProgramAnswer:
     """The program in the scale of its largest term; where that misses, scaled by its answer.
 
     Raises
@@ -185,7 +185,7 @@ def _best_answer(stated: TransportStep, controls: Controls) -> _Found:
     moving = mass * float(stated.cost().max(initial=0.0))
     n, aim = problem.discrete.n, 0.5 * controls.tol * problem.unit
     large = max(problem.unit, moving)
-    best: _Found | None = None
+    best: _ProgramAnswer | None = None
     failure: Breakdown | None = None
     iterations = 0
     for size, settings in (
@@ -217,7 +217,7 @@ class _TransportProgram:
     Pairs that the potentials of an answer `near` put out of reach are left out.
     """
 
-    def __init__(self, stated: TransportStep, scale: float, near: _Found | None) -> None:
+    def __init__(self, stated: TransportStep, scale: float, near: _ProgramAnswer | None) -> None:
         import cvxpy as cp
 
         self.stated, self.cp, self.scale = stated, cp, scale
@@ -257,7 +257,7 @@ class _TransportProgram:
         pull = linear[self.open] * (q.scale * self.unit / self.scale)
         return 0.5 * self.cp.sum_squares(root @ self.u) - pull @ self.u
 
-    def solve(self, settings: dict[str, float], max_iter: int | None) -> _Found:
+    def solve(self, settings: dict[str, float], max_iter: int | None) -> _ProgramAnswer:
         """The answer with its gap."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "may be inaccurate": the certificate will tell
@@ -281,7 +281,7 @@ class _TransportProgram:
         weights[self.open] = self._repaired(plan)
         slope[self.open] = dual * (self.scale / self.unit)
         found = self.stated.gap(self.stated.previous.with_weights(weights), slope).gap
-        return _Found(weights, slope, np.inf if found is None else found, iterations, status)
+        return _ProgramAnswer(weights, slope, np.inf if found is None else found, iterations, status)
 
     def _repaired(self, plan: Array) -> Array:
         """The second marginal of the plan with its rows normalised, clipped to the bounds."""
@@ -294,7 +294,7 @@ class _TransportProgram:
 
 
 def _in_reach(
-    cost: Array, opened: Index, m: Array, scale: float, near: _Found | None
+    cost: Array, opened: Index, m: Array, scale: float, near: _ProgramAnswer | None
 ) -> NDArray[np.bool_]:
     """Pairs whose reduced cost, by the potentials of `near`, an answer may be willing to pay."""
     if near is None:
