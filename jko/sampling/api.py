@@ -133,6 +133,10 @@ def sample(
     evaluations that warm-up and first round of the chains take. The particles are one of the last
     clouds of the chains, weighted by minimum chi-square to the mean and variance of the whole kept
     history: the one whose weights are the most even.
+
+    References
+    ----------
+    Del Moral et al. (2006); Roberts and Tweedie (1996); Neal (2011); Vehtari et al. (2021).
     """
     positive_int(n, "n")
     one_of(method, ("auto", *METHODS), "method")
