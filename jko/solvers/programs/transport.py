@@ -281,7 +281,9 @@ class _TransportProgram:
         weights[self.open] = self._repaired(plan)
         slope[self.open] = dual * (self.scale / self.unit)
         found = self.stated.gap(self.stated.previous.with_weights(weights), slope).gap
-        return _ProgramAnswer(weights, slope, np.inf if found is None else found, iterations, status)
+        return _ProgramAnswer(
+            weights, slope, np.inf if found is None else found, iterations, status
+        )
 
     def _repaired(self, plan: Array) -> Array:
         """The second marginal of the plan with its rows normalised, clipped to the bounds."""
