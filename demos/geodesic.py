@@ -3,7 +3,7 @@
 The geodesic of Wasserstein space between two densities solves the equations of Benamou and Brenier;
 a wall is a mask of the grid, congestion a running cost (a mean-field game), and in the
 Wasserstein-Fisher-Rao geometry mass may also grow and die on its way. Every path comes with a
-duality gap (MATH Y1).
+duality gap (formula Y1).
 """
 
 import numpy as np

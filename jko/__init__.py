@@ -110,7 +110,7 @@ __all__ = [
 ]
 
 #: Rooms that are imported when they are first asked for, so that `import jko` stays quick.
-_LATER = ("dro", "paths", "plot", "reference", "sampling", "testing", "thinning", "verify", "vi")
+_LATER = ("dro", "plot", "reference", "sampling", "testing", "thinning", "verify", "vi")
 #: Functions of such rooms that are called by their own name.
 _LATER_FUNCTIONS = {
     "sample": "sampling",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jko.errors import InvalidArgument, Unsupported
-from jko.sampling.result import SampleResult
 from jko.validation import Array, one_of
+
+if TYPE_CHECKING:
+    from jko.sampling.result import SampleResult
 
 #: More coordinates than this are not drawn in pairs; more chains than that not as traces.
 PAIRS, TRACES = 5, 12

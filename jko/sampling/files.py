@@ -8,12 +8,11 @@ from typing import Any
 
 from jko.flows.archive import read, storable, write
 from jko.sampling.evidence import Evidence
-from jko.sampling.result import SampleResult
 
 KIND = "sample"
 
 
-def save(out: SampleResult, path: str | PathLike[str]) -> None:
+def save(out: Any, path: str | PathLike[str]) -> None:
     """Write a result with its evidence and figures."""
     figures = {k: v for k, v in out.diagnostics.items() if k not in out.evidence}
     tree = {
@@ -28,21 +27,21 @@ def save(out: SampleResult, path: str | PathLike[str]) -> None:
     write(path, KIND, tree)
 
 
-def load(path: str | PathLike[str]) -> SampleResult:
-    """Read what `save` has written.
+def load(path: str | PathLike[str]) -> tuple[Any, ...]:
+    """Read what `save` has written: the arguments of a `SampleResult`.
 
     Raises
     ------
     InvalidArgument
         The file is missing, damaged, or holds something else.
     """
-    found: SampleResult = read(path, {KIND: _build})
+    found: tuple[Any, ...] = read(path, {KIND: _build})
     return found
 
 
-def _build(tree: dict[str, Any]) -> SampleResult:
+def _build(tree: dict[str, Any]) -> tuple[Any, ...]:
     evidence = {k: Evidence(**e) for k, e in tree["evidence"].items()}
-    return SampleResult(
+    return (
         tree["measure"],
         tree["method"],
         tree["converged"],

@@ -175,7 +175,7 @@ class SampleResult:
         """Read a file that `save` has written; nothing in it is executed."""
         from jko.sampling.files import load
 
-        return load(path)
+        return cls(*load(path))
 
     def to_arviz(self, names: Sequence[str] | None = None) -> Any:
         """The kept draws of the chains as ArviZ inference data (needs arviz).

@@ -170,3 +170,21 @@ def test_walls_of_a_picture_are_grey(monkeypatch, tmp_path):
     _, ax = plot.figure([["a"]], (2, 2))
     image = plot.density(ax["a"], jko.GridDensity(grid, [1.0, 0, 2, 3]))
     np.testing.assert_array_equal(image.get_array().mask, ~mask.T)
+
+
+def test_geodesic(demo):
+    """Bounds from both sides; round the wall is longer than through it; growth is cheaper."""
+    printed = demo("geodesic", "--cells", "20", "--slices", "8")
+    rows = {
+        line.split()[0]: [float(f) for f in line.split()[1:]]
+        for line in printed.splitlines()
+        if line.split()[:1] and line.split()[0] in ("shortest", "congestion", "growth")
+    }
+    straight = number(printed, "squared distance would be")
+    for _, value, lower, gap, *_ in rows.values():
+        assert lower <= value
+        assert gap < 5e-3
+    assert rows["shortest"][0] > straight
+    assert rows["growth"][0] < rows["shortest"][0]
+    assert rows["congestion"][5] < rows["shortest"][5]  # the densest cell
+    assert rows["shortest"][6] == pytest.approx(1, abs=1e-6)
