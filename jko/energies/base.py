@@ -11,15 +11,19 @@ import numpy as np
 
 from jko.energies.form import WeightForm
 from jko.energies.gaussian_form import GaussianForm
+from jko.energies.returned import guard
 from jko.errors import Unsupported
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.support import merged
+from jko.numerics.gradients import is_single
 from jko.validation import Array, instance, positive
 
-#: Growth of all weights in differences of the first variation: the root of rounding.
+#: Growth of all weights in differences of the first variation: the root of rounding, in double
+#: and in single precision.
 LOG_STEP = 2.0**-26
+SINGLE_LOG_STEP = 2.0**-11
 
 
 class Energy(ABC):
@@ -32,6 +36,10 @@ class Energy(ABC):
     hooks: solvers read the form itself.
     A capability that is missing raises `jko.Unsupported` with a sentence that says what to use.
     """
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        guard(cls)
 
     __array_ufunc__ = None  # so that numbers and arrays of NumPy leave `*` to `__rmul__`
 
@@ -67,8 +75,11 @@ class Energy(ABC):
         What `jko.solvers.ProximalNewton` models an energy by that has no normal form; by
         differences unless an energy says better. Of a local energy it is rho U''(rho).
         """
-        grown = mu.with_weights(mu.weights * (1 + LOG_STEP))
-        return (self.first_variation(grown) - self.first_variation(mu)) / LOG_STEP
+        here = self.first_variation(mu)
+        step = SINGLE_LOG_STEP if is_single(here) else LOG_STEP
+        there = self.first_variation(mu.with_weights(mu.weights * (1 + step)))
+        with np.errstate(invalid="ignore"):
+            return (np.asarray(there, dtype=float) - here) / step
 
     def wasserstein_gradient(self, mu: Discrete) -> Array:
         """Gradient of the first variation at the atoms (n, d): a particle moves against it."""

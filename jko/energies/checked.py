@@ -125,24 +125,30 @@ def _check_energy(term: Energy, mu: Discrete) -> None:
     raise failed[0]
 
 
-def check_weighted(energy: Energy, mu: Discrete) -> None:
+def check_weighted(energy: Energy, mu: Discrete, fixed: bool = True) -> None:
     """Compare `first_variation` with `value` of every energy of the user's, once an object.
 
-    d/dt F(w + t v) = sum_i f_i v_i, in a few directions v of the size of the weights that keep the
-    mass, at a measure that charges every atom (a first variation may be infinite at empty ones).
+    d/dt F(w + t v) = sum_i f_i v_i, in a few directions v of the size of the weights, at a measure
+    that charges every atom (a first variation may be infinite at empty ones). Where the mass is
+    fixed they keep it: a constant in the first variation then does not count.
     """
+    flag = "_weighted_checked" if fixed else "_masses_checked"
     for _, term in energy.terms:
         own = type(term).first_variation.__module__.split(".")[0] == "jko"
-        if own or getattr(term, "_weighted_checked", False):
+        if own or getattr(term, flag, False):
             continue
-        _check_first_variation(term, mu)
-        object.__setattr__(term, "_weighted_checked", True)
+        _check_first_variation(term, mu, fixed)
+        object.__setattr__(term, flag, True)
 
 
-def _check_first_variation(term: Energy, mu: Discrete) -> None:
+def _check_first_variation(term: Energy, mu: Discrete, fixed: bool) -> None:
     full = mu.with_weights(0.5 * mu.weights + 0.5 * mu.mass / mu.n)
     ways = np.clip(np.random.default_rng(0).standard_normal((DIRECTIONS, mu.n)), -2, 2)
-    ways = SMALL * full.weights * (ways - ways @ full.weights[:, None] / full.mass)
+    if fixed:
+        ways = ways - ways @ full.weights[:, None] / full.mass
+    else:
+        ways[0] = 1.0
+    ways = SMALL * full.weights * ways
 
     def along(t: Array) -> Array:
         moved = [full.with_weights(full.weights + row @ ways) for row in t]

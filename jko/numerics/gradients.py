@@ -156,7 +156,7 @@ def _difference(f: Values, pairs: _Pairs, h: Array) -> tuple[Array, Array, bool]
         moved[count, pairs.j] += sign * h
         places.append(moved[count, pairs.j])
         with np.errstate(all="ignore"):  # far out functions overflow: no evidence
-            ends.append(np.asarray(f(moved)))
+            ends.append(_values(f, moved))
     single = is_single(ends[0])
     unit = float(np.finfo(ends[0].dtype if single else np.float64).eps)
     right, left = (np.asarray(end, dtype=float) for end in ends)
@@ -168,6 +168,17 @@ def _difference(f: Values, pairs: _Pairs, h: Array) -> tuple[Array, Array, bool]
         # A function in single precision sees its argument in single precision as well.
         rounding += (unit if single else 0.0) * np.abs(pairs.x[count, pairs.j] * slope) / h
     return slope, rounding, single
+
+
+def _values(f: Values, x: Array) -> NDArray[np.floating]:
+    """f at points (m, d), one number for each."""
+    out = np.asarray(f(x))
+    if out.shape != x.shape[:1] or out.dtype.kind not in "fiub":
+        raise InvalidArgument(
+            f"the function gave an array of shape {out.shape} and dtype {out.dtype} for"
+            f" {len(x)} points; give one real number per point"
+        )
+    return out
 
 
 def _quick(f: Values, pairs: _Pairs) -> tuple[Array, bool]:

@@ -96,6 +96,8 @@ class _Verdict:
             controls.tol, self.allowed
         )
         figure = self._figure(controls.tol)
+        if not np.isfinite(self.objective):
+            figure = f"the objective of the measure found is {self.objective}"
         if met and self._above(scale):
             met, figure = False, f"the step ends above where it started, {self._rise():.3g} higher"
         elif met and controls.accuracy is not None:

@@ -10,8 +10,10 @@ import numpy as np
 from jko.energies.checked import check_weighted
 from jko.energies.model import LogModel
 from jko.measures.base import Discrete, Measure
+from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Answer, Claim, Controls
+from jko.prox.result import StepResult
+from jko.prox.stated import ROUNDING, Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.rules import Asked, Rule, walk
 from jko.solvers.successive.stated import ModelledStep
@@ -75,7 +77,7 @@ class ProximalNewton(ProxSolver):
         return None
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
-        check_weighted(problem.energy, problem.discrete)
+        check_weighted(problem.energy, problem.discrete, problem.geometry.conserves_mass)
         current, boost, warm = problem.discrete, 1.0, controls.warm
         before = problem.energy.value(current)
         best, best_value = None, before
@@ -88,10 +90,13 @@ class ProximalNewton(ProxSolver):
             stated = ModelledStep(problem, model, result)
             assert isinstance(result.measure, Discrete)
             value = stated.objective(result.measure)
-            off = stated.disagreement(result.measure)
             if not result.success:
                 break
-            if value > best_value and off > controls.tol and boost < STIFFEST:
+            if count == 1 and value >= before and stated.reaches(current):
+                return self._answer(problem, stated, count, limit, stays=True)
+            off = stated.disagreement(result.measure)
+            rose = value > best_value + _slack(result, value)
+            if rose and off > controls.tol and boost < STIFFEST:
                 boost *= STIFFER
                 continue
             best, best_value = (stated, value, off, count), min(value, best_value)
@@ -101,26 +106,37 @@ class ProximalNewton(ProxSolver):
         if best is None:
             said = f"no model of the energy led to a lower objective: {result.message}"
             raise Breakdown(Status.INACCURATE, said)
-        return self._answer(problem, best[0], best[1], count, limit)
+        return self._answer(problem, best[0], count, limit)
 
     def _answer(
-        self, problem: ProxProblem, stated: ModelledStep, value: float, count: int, limit: int
+        self,
+        problem: ProxProblem,
+        stated: ModelledStep,
+        count: int,
+        limit: int,
+        stays: bool = False,
     ) -> Answer:
         found = stated.inner
-        assert isinstance(found.measure, Discrete)
+        end = problem.discrete if stays else found.measure
+        assert isinstance(end, Discrete)
         return Answer(
-            found.measure,
+            end,
             stated,
             count,
-            objective=value,
-            sqdistance=found.sqdistance,
-            energy=problem.energy.value(found.measure),
+            objective=stated.objective(end),
+            sqdistance=0.0 if stays else found.sqdistance,
+            energy=problem.energy.value(end),
             bias=found.bias,
             baseline=problem.energy.value(problem.previous),
             exhausted=count >= limit,
             warm=found.warm,
             info={"models": count, "inner_solver": found.solver},
         )
+
+
+def _slack(result: StepResult, value: float) -> float:
+    """How far apart two objectives are that the steps of two models tell apart no better."""
+    return abs(result.gap or 0.0) + ROUNDING * EPS * abs(value)
 
 
 def _stand_in(problem: ProxProblem) -> ProxProblem:

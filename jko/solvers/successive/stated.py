@@ -41,16 +41,31 @@ class ModelledStep(Neighbour):
         """F(nu) + D^2 / (2 tau), the distance that of the model's step where nu is its end."""
         if nu is self.inner.measure:  # the solver knows the distance it paid
             return self.problem.energy.value(nu) + self.inner.sqdistance / (2 * self.problem.tau)
+        if nu is self.problem.previous:
+            return self.problem.energy.value(nu)
         return self.problem.objective(nu)
 
     def certificate(self, answer: Any) -> Certificate:
         """No gap; the residual of `disagreement`, infinite where the model's step is not good."""
         nu = answer.measure
-        end = self.inner.measure
+        return Certificate(None, self.disagreement(nu) if self.reaches(nu) else np.inf)
+
+    def reaches(self, nu: Discrete) -> bool:
+        """Whether a measure minimises the model's step within that step's own tolerance.
+
+        Its end does; where the step stays within its tolerance, so does the previous measure.
+        """
+        inner, previous = self.inner, self.problem.discrete
+        end = inner.measure
         assert isinstance(end, Discrete)
-        if not self.inner.success or not np.array_equal(nu.weights, end.weights):
-            return Certificate(None, np.inf)
-        return Certificate(None, self.disagreement(nu))
+        if not inner.success:
+            return False
+        if np.array_equal(nu.weights, end.weights):
+            return True
+        known = inner.gap is not None and inner.baseline is not None and inner.allowed is not None
+        if not known or not np.array_equal(nu.weights, previous.weights):
+            return False
+        return inner.baseline - inner.objective + abs(inner.gap) <= inner.allowed
 
     def disagreement(self, nu: Discrete) -> float:
         """Mean of |f - f_M| over nu, relative to the mean of |f - mean f| and of f_M's alike.
