@@ -62,8 +62,9 @@ class ModelledStep(Neighbour):
             return False
         if np.array_equal(nu.weights, end.weights):
             return True
-        known = inner.gap is not None and inner.baseline is not None and inner.allowed is not None
-        if not known or not np.array_equal(nu.weights, previous.weights):
+        if inner.gap is None or inner.baseline is None or inner.allowed is None:
+            return False
+        if not np.array_equal(nu.weights, previous.weights):
             return False
         return inner.baseline - inner.objective + abs(inner.gap) <= inner.allowed
 

@@ -57,3 +57,49 @@ def test_refusals():
             jko.step(measure, energy, W, 0.1, solver=LinearTransport())
     with pytest.raises(jko.Unsupported, match="takes Wasserstein steps"):
         jko.step(mu, well, jko.Hellinger(), 0.1, solver=LinearTransport())
+
+
+POINT_STEPS = [(201, 3.0, 0.25), (51, 3.0, 0.25), (201, 10.0, 0.25), (101, 3.0, 0.01)]
+
+
+@pytest.mark.parametrize(("n", "half", "tau"), POINT_STEPS)
+@pytest.mark.parametrize("mass", [1.0, 1e-6])
+def test_heat_from_a_point_is_a_gaussian(n, half, tau, mass):
+    """argmin int rho log rho + |x - x0|^2 rho / (2 tau) = N(x0, tau), W2^2 = tau."""
+    grid = jko.Grid(-half, half, n)
+    start = np.zeros(n)
+    start[n // 2] = mass
+    result = jko.step(jko.GridDensity(grid, start), jko.Entropy(), W, tau)
+    assert result.claim is jko.Claim.MINIMISES
+    cut = np.exp(-(grid.axes[0] ** 2) / (2 * tau))  # the same, cut off at the ends of the grid
+    right = mass * cut / cut.sum()
+    np.testing.assert_allclose(result.measure.weights, right, rtol=1e-9, atol=1e-300)
+    assert result.sqdistance == pytest.approx(right @ grid.axes[0] ** 2, rel=1e-9)
+
+
+@pytest.mark.parametrize("m", [1.5, 2.0, 4.0])
+def test_a_point_of_porous_medium_spreads_to_a_parabola(m):
+    """m/(m-1) rho^(m-1) + |x - x0|^2 / (2 tau) = lam where rho > 0."""
+    tau, n = 0.3, 161
+    grid = jko.Grid([-2, -2], [2, 2], [n, n])
+    start = np.zeros((n, n))
+    start[70, 85] = 2.0
+    result = jko.step(jko.GridDensity(grid, start), jko.PorousMedium(m), W, tau)
+    rho = result.measure.weights / grid.cell_volume
+    cost = ((grid.points - grid.points[70 * n + 85]) ** 2).sum(axis=1) / (2 * tau)
+    level = m / (m - 1) * rho ** (m - 1) + cost
+    inside = rho > 0
+    assert np.ptp(level[inside]) < 1e-9 * level.max()
+    assert cost[~inside].min() >= level[inside].max() * (1 - 1e-9)
+    assert result.measure.mass == pytest.approx(2.0, rel=1e-12)
+    assert 0 <= abs(result.gap) <= result.allowed
+
+
+def test_a_point_that_spreads_within_its_cell_is_left_to_others():
+    """The cell stands for a density: at the centres alone nothing would move."""
+    grid = jko.Grid(-3, 3, 61)
+    start = np.zeros(61)
+    start[30] = 1.0
+    result = jko.step(jko.GridDensity(grid, start), jko.Entropy(), W, 1e-4)
+    assert result.solver != "LinearTransport"
+    assert result.info["tried"][0]["solver"] == "LinearTransport"
