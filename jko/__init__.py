@@ -16,6 +16,7 @@ from jko.energies import (
     PhiDivergence,
     PorousMedium,
     Potential,
+    TimeDependent,
 )
 from jko.errors import (
     InvalidArgument,
@@ -27,8 +28,8 @@ from jko.errors import (
     Unsupported,
 )
 from jko.flows import callbacks
-from jko.flows.clock import AdaptiveStep
 from jko.flows.container import InvalidFile
+from jko.flows.control import AdaptiveStep
 from jko.flows.driver import flow, resume
 from jko.flows.splitting import split_step
 from jko.flows.trajectory import Trajectory
@@ -55,6 +56,7 @@ from jko.prox import ProxProblem, Status, StepResult
 from jko.prox.stated import Claim
 from jko.solvers.auto import solvers_for
 from jko.solvers.step import step
+from jko.sweep import sweep
 
 __version__ = "0.1.0"
 
@@ -77,6 +79,7 @@ __all__ = [
     "PhiDivergence",
     "PorousMedium",
     "Potential",
+    "TimeDependent",
     "Divergence",
     "Geometry",
     "Hellinger",
@@ -95,6 +98,7 @@ __all__ = [
     "flow",
     "match",
     "resume",
+    "sweep",
     "Trajectory",
     "InvalidArgument",
     "InvalidFile",

@@ -9,6 +9,7 @@ from jko.energies.local import LocalEnergy
 from jko.energies.mmd import MMDEnergy
 from jko.energies.potential import Potential
 from jko.energies.separable import Separable
+from jko.energies.time_dependent import TimeDependent
 
 __all__ = [
     "KL",
@@ -24,6 +25,7 @@ __all__ = [
     "PhiDivergence",
     "PorousMedium",
     "Potential",
+    "TimeDependent",
     "Quadratic",
     "Separable",
     "WeightForm",

@@ -123,6 +123,15 @@ class Energy(ABC):
         return any(term.listed for _, term in self.terms if term is not self)
 
     @property
+    def varies(self) -> bool:
+        """Whether the energy depends on time."""
+        return any(term.varies for _, term in self.terms if term is not self)
+
+    def at(self, time: float) -> Energy:
+        """The energy at a time: itself, where it does not depend on time."""
+        return self
+
+    @property
     def needs_fixed_mass(self) -> bool:
         """Whether the energy only makes sense while the mass stays what it is."""
         return any(term.needs_fixed_mass for _, term in self.terms if term is not self)
@@ -159,6 +168,12 @@ class EnergySum(Energy):
 
     def __iter__(self) -> Iterator[tuple[float, Energy]]:
         return iter(self._terms)
+
+    def at(self, time: float) -> Energy:
+        if not self.varies:
+            return self
+        first, *rest = [c * term.at(time) for c, term in self._terms]
+        return sum(rest, start=first)
 
     def value(self, mu: Measure) -> float:
         return float(sum(c * term.value(mu) for c, term in self._terms))

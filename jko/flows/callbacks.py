@@ -47,6 +47,7 @@ class Event:
     measure : Measure
     energy : float
     previous_energy : float
+        F before the step; where F depends on time, at the time of this step.
     initial_mass : float
     result : SplitResult
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Checkpoint:
 
     @classmethod
     def of(
-        cls, path: str | os.PathLike[str] | None, every: int, plan: Plan, start: Measure
+        cls, path: str | os.PathLike[str] | None, every: int, plan: Plan, run: Run
     ) -> Checkpoint:
         """From the arguments of `jko.flow`; a file that is none of ours is never replaced."""
         positive_int(every, "every")
@@ -57,7 +57,7 @@ class Checkpoint:
         sweep(target)
         if target.exists():
             _refuse_foreign(target)
-        return cls(target, every, _storable_settings(plan), _probes(plan, start))
+        return cls(target, every, _storable_settings(plan), _probes(plan, run))
 
     def after_step(self, run: Run) -> None:
         """Write if this step is due; the last one always is."""
@@ -114,9 +114,9 @@ def _storable_settings(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _probes(plan: Plan, start: Measure) -> tuple[tuple[float, ...], ...]:
+def _probes(plan: Plan, run: Run) -> tuple[tuple[float, ...], ...]:
     """Figures that tell energies with the same name apart, taken at the start of the run."""
-    return tuple(_probe(f, start) for f in plan.energies)
+    return tuple(_probe(f, run.measures[0]) for f in plan.at(run.times[0]).energies)
 
 
 def _probe(energy: Any, mu: Measure) -> tuple[float, ...]:
@@ -206,13 +206,14 @@ def _generator(state: dict[str, Any]) -> np.random.Generator:
 
 
 def resumed(
-    path: str | os.PathLike[str], energy: Any, geometry: Any, solver: Any
+    path: str | os.PathLike[str], energy: Any, geometry: Any, solver: Any, steps: int | None = None
 ) -> Trajectory | tuple[Run, Plan, Checkpoint]:
     """The finished trajectory of a file, or all that `drive` needs to go on."""
     place = as_path(path)
     stamp = Stamp.of(place)
     saved: _Saved = archive.read(place, {"checkpoint": lambda tree: _Saved.of(place, tree)})
-    if saved.run.done and energy is None and geometry is None and solver is None:
+    handed = (energy, geometry, solver, steps)
+    if saved.run.done and all(value is None for value in handed):
         return saved.trajectory  # a finished run needs nothing, but what is handed in is checked
     said, settings = saved.trajectory.description, saved.keeper.settings
     if geometry is None:
@@ -228,11 +229,11 @@ def resumed(
     plan = Plan.of(energy, geometry, solver, plan.scheme)
     _compare("solver", plan, saved, settings["solvers"], plan.solvers)
     _compare_values(plan, saved)
-    if saved.run.done:
-        return saved.trajectory
+    if saved.run.done and steps is None:
+        return replace(saved.trajectory, plan=plan)
     sweep(place)
     saved.keeper.last.stamp = stamp
-    return saved.run, plan, saved.keeper
+    return saved.run if steps is None else saved.run.extended(steps), plan, saved.keeper
 
 
 def _again(name: str, stored: Any, said: Mapping[str, Any]) -> Any:
@@ -259,14 +260,15 @@ def _compare(name: str, plan: Plan, saved: _Saved, stored: Any = None, handed: A
 def _compare_values(plan: Plan, saved: _Saved) -> None:
     """Energies must give the figures of the run at its start and at its current measure."""
     run, names = saved.run, saved.trajectory.description["energy"]
-    probes = _probes(plan, run.measures[0])
+    probes = _probes(plan, run)
     for name, old, new in zip(names, saved.keeper.probes, probes, strict=True):
         if not _agree(old, new):
             raise InvalidArgument(
                 f"energy {name} gives {new} (value, and slopes where it has any) at the start,"
                 f" where the run had {old}; it is not the one the run used"
             )
-    value, stored = plan.energy_of(run.measure), run.energy
+    value = plan.at(run.clock.time(run.index)).energy_of(run.measure)
+    stored = run.energy
     # The stored value comes from the step's solver, which may round otherwise.
     if not _agree((value,), (stored,), 1e-9):
         raise InvalidArgument(

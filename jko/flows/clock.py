@@ -8,14 +8,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from jko.errors import InvalidArgument, InvalidType, StepFailed, Unsupported
+from jko.errors import InvalidArgument, InvalidType, StepFailed
+from jko.flows.control import AdaptiveStep
 from jko.flows.plan import Plan
 from jko.flows.splitting import SplitResult, advance, in_sequence
-from jko.geometries.wasserstein import Wasserstein
-from jko.measures.atoms import Particles
-from jko.measures.base import Discrete, Measure
-from jko.measures.gaussian import Gaussian
-from jko.validation import one_of, positive, positive_int, real
+from jko.measures.base import Measure
+from jko.validation import positive, positive_int, real
 
 #: Beyond this many steps t1/tau is taken for a mistake in the units.
 MAX_STEPS = 1e12
@@ -27,17 +25,19 @@ INTEGRAL, PROPORTIONAL = 0.7, 0.4
 SHRINK, GROW = 0.2, 2.0
 #: The first attempt, as a share of the way to t1; the shortest step, as a share of the first.
 FIRST, SHORTEST = 1e-2, 1e-8
-ERRORS = ("state", "energy")
 
 
-def span(steps: Any, t1: Any) -> tuple[int | None, float | None]:
+def span(steps: Any, t1: Any, start: float = 0.0) -> tuple[int | None, float | None]:
     """The arguments of `jko.flow` that say how far: exactly one of them."""
     if (steps is None) == (t1 is None):
         given = "neither" if steps is None else "both"
         raise InvalidArgument(f"steps and t1: {given} given; pass one of steps=, t1=")
     if steps is not None:
         return positive_int(steps, "steps"), None
-    return None, positive(t1, "t1")
+    end = positive(t1, "t1")
+    if end <= start:
+        raise InvalidArgument(f"t1 = {end:g} is not after t = {start:g}, where the flow stands")
+    return None, end
 
 
 @dataclass(frozen=True)
@@ -47,28 +47,42 @@ class Clock:
     tau: float
     steps: int
     t1: float | None = None
+    first: int = 0
+    start: float = 0.0
 
     @classmethod
-    def of(cls, tau: Any, steps: Any, t1: Any) -> Clock:
-        """From the arguments of `jko.flow`."""
+    def of(cls, tau: Any, steps: Any, t1: Any, first: int = 0, start: float = 0.0) -> Clock:
+        """From the arguments of `jko.flow`, after `first` steps that ended at time `start`."""
         tau = positive(tau, "tau", "a step length is a positive number")
-        count, end = span(steps, t1)
+        count, end = span(steps, t1, start)
+        if start == first * tau:  # the times of a flow that was never interrupted
+            begun = 0, 0.0
+        else:
+            begun = first, start
         if end is None:
-            return cls(tau, count or 1)
-        if end / tau > MAX_STEPS:
+            return cls(tau, first + (count or 1), None, *begun)
+        if (end - start) / tau > MAX_STEPS:
             raise InvalidArgument(f"t1 = {end:g} takes {end / tau:g} steps of tau = {tau:g}")
-        return cls(tau, max(1, int(np.ceil(end / tau * (1 - 1e-12)))), end)
+        left = max(1, int(np.ceil((end - start) / tau * (1 - 1e-12))))
+        return cls(tau, first + left, end, *begun)
+
+    def extended(self, index: int, steps: int) -> Self:
+        """The clock of a run that goes on for so many steps after step number `index`."""
+        begun, now = self.start + (index - self.first) * self.tau, self.time(index)
+        if now == begun:
+            return replace(self, steps=index + steps, t1=None)
+        return replace(self, steps=index + steps, t1=None, first=index, start=now)
 
     def time(self, index: int) -> float:
         """Time after `index` steps, free of accumulated rounding."""
         if self.t1 is not None and index >= self.steps:
             return self.t1
-        return index * self.tau
+        return self.start + (index - self.first) * self.tau
 
     def length(self, index: int) -> float:
         """Length of the step that follows step number `index`."""
         if self.t1 is not None and index == self.steps - 1:
-            return self.t1 - index * self.tau
+            return self.t1 - self.time(index)
         return self.tau
 
     def ends(self, index: int) -> bool:
@@ -80,76 +94,12 @@ class Clock:
     ) -> tuple[SplitResult, float, Self]:
         """The step after step number `index`, its length, and the clock after it."""
         tau = self.length(index)
-        return advance(measure, plan, tau, warm, options), tau, self
+        return advance(measure, plan, tau, warm, options, self.time(index)), tau, self
 
     @property
     def shown(self) -> float | str:
         """The step length as a trajectory describes it."""
         return self.tau
-
-
-@dataclass(frozen=True)
-class AdaptiveStep:
-    r"""Step lengths by step doubling: pass it as `tau` to `jko.flow`.
-
-    Every step is taken once whole and once in two halves. With p the order of the scheme, their
-    distance over 2^p - 1 estimates the error of the halves, which are kept when it is at most
-    tol * tau, and otherwise taken again with a shorter tau. So `tol` is an error per unit time:
-    over a flow of length T the errors add up to about tol * T, or less where the flow contracts.
-
-    Parameters
-    ----------
-    tol : float
-    tau0 : float, optional
-        First attempt; t1/100 when None.
-    error : {"state", "energy"}
-        "state": on a fixed support the L1 distance of the weights over the mass; for particles the
-        root mean square distance, plus that of the weights; between Gaussians W2 over the root of
-        the mass. "energy": the difference of the energies, for any measure.
-    longest : float, optional
-        No step is longer.
-
-    Notes
-    -----
-    The next length is tau * .9 e^{-.7/p} e'^{.4/p}, e and e' the errors of this step and the last
-    one over what was allowed, within [.2, 2] times tau and never longer right after a rejection.
-    The two halves, both certified, are the step that is recorded: energies fall as in any flow.
-    The state of the control is in a checkpoint, and t1 is hit exactly. An error that does not
-    fall with tau (solver tolerances above tol * tau) ends the flow with `StepFailed`.
-    """
-
-    tol: float = 1e-2
-    tau0: float | None = None
-    error: str = "state"
-    longest: float | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "tol", positive(self.tol, "tol"))
-        for name in ("tau0", "longest"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, positive(getattr(self, name), name))
-        one_of(self.error, ERRORS, "error")
-
-    def distance(self, a: SplitResult, b: SplitResult) -> float:
-        """How far apart two results are."""
-        return abs(a.energy - b.energy) if self.error == "energy" else apart(a.measure, b.measure)
-
-
-def apart(a: Measure, b: Measure) -> float:
-    """The distance called "state" in `AdaptiveStep`."""
-    if isinstance(a, Gaussian) and isinstance(b, Gaussian):
-        return Wasserstein().distance(a, b) / float(np.sqrt(a.mass))
-    if isinstance(a, Discrete) and isinstance(b, Discrete) and a.n == b.n:
-        weights = float(np.abs(a.weights - b.weights).sum()) / a.mass
-        if isinstance(a, Particles):
-            moved = float(a.weights @ ((a.points - b.points) ** 2).sum(axis=1))
-            return weights + float(np.sqrt(moved / a.mass))
-        if a.same_support(b):
-            return weights
-    raise Unsupported(
-        f"step doubling cannot compare a {type(a).__name__} and a {type(b).__name__} whose atoms"
-        " differ; use jko.AdaptiveStep(error='energy')"
-    )
 
 
 @dataclass(frozen=True)
@@ -177,11 +127,18 @@ class AdaptiveClock:
     floor: float = field(default=0.0)
 
     @classmethod
-    def of(cls, control: AdaptiveStep, steps: Any, t1: Any) -> AdaptiveClock:
-        """From the arguments of `jko.flow`."""
-        count, end = span(steps, t1)
-        tau = control.tau0 or FIRST * (end or 1.0)
-        return cls(control, count, end, tau, floor=SHORTEST * tau)
+    def of(
+        cls, control: AdaptiveStep, steps: Any, t1: Any, first: int = 0, start: float = 0.0
+    ) -> AdaptiveClock:
+        """From the arguments of `jko.flow`, after `first` steps that ended at time `start`."""
+        count, end = span(steps, t1, start)
+        tau = control.tau0 or FIRST * (1.0 if end is None else end - start)
+        last = None if count is None else first + count
+        return cls(control, last, end, tau, start, floor=SHORTEST * tau)
+
+    def extended(self, index: int, steps: int) -> Self:
+        """The clock of a run that goes on for so many steps after step number `index`."""
+        return replace(self, steps=index + steps, t1=None)
 
     def time(self, index: int) -> float:
         """The time now."""
@@ -198,7 +155,7 @@ class AdaptiveClock:
         order = plan.scheme.order(len(plan.geometries))
         tau, rejected = self._aim(self.tau), False
         while True:
-            whole, halves = doubled(measure, plan, tau, warm, options)
+            whole, halves = doubled(measure, plan, tau, warm, options, self.now)
             if halves.success:
                 allowed = self.control.tol * tau * (2**order - 1)
                 error = self.control.distance(whole, halves) / allowed
@@ -239,31 +196,36 @@ class AdaptiveClock:
 
 
 def doubled(
-    measure: Measure, plan: Plan, tau: float, warm: Any, options: dict[str, Any]
+    measure: Measure,
+    plan: Plan,
+    tau: float,
+    warm: Any,
+    options: dict[str, Any],
+    now: float = 0.0,
 ) -> tuple[SplitResult, SplitResult]:
     """One step of tau and two of tau/2; the first that fails stands for both."""
-    whole = advance(measure, plan, tau, warm, options)
+    whole = advance(measure, plan, tau, warm, options, now)
     if not whole.success:
         return whole, whole
-    first = advance(measure, plan, tau / 2, warm, options)
+    first = advance(measure, plan, tau / 2, warm, options, now)
     if not first.success:
         return whole, first
-    second = advance(first.measure, plan, tau / 2, first.warm, options)
+    second = advance(first.measure, plan, tau / 2, first.warm, options, now + tau / 2)
     return whole, in_sequence(first, second)
 
 
 Pace = Clock | AdaptiveClock
 
 
-def pace_of(tau: Any, steps: Any, t1: Any) -> Pace:
-    """The clock that the arguments of `jko.flow` ask for."""
+def pace_of(tau: Any, steps: Any, t1: Any, first: int = 0, start: float = 0.0) -> Pace:
+    """The clock that the arguments of `jko.flow` ask for, after `first` steps to time `start`."""
     if isinstance(tau, str):
         if tau != "adaptive":
             raise InvalidType(f"tau must be a number, 'adaptive' or an AdaptiveStep, got {tau!r}")
         tau = AdaptiveStep()
     if isinstance(tau, AdaptiveStep):
-        return AdaptiveClock.of(tau, steps, t1)
-    return Clock.of(tau, steps, t1)
+        return AdaptiveClock.of(tau, steps, t1, first, start)
+    return Clock.of(tau, steps, t1, first, start)
 
 
 def as_tree(pace: Pace) -> dict[str, Any]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
 from jko.energies.base import Energy
-from jko.errors import JkoWarning, StepFailed, Unsupported
+from jko.errors import InvalidArgument, JkoWarning, StepFailed, Unsupported
 from jko.flows.callbacks import Callbacks, Event
 from jko.flows.checkpoint import Checkpoint, resumed
-from jko.flows.clock import AdaptiveStep, pace_of
+from jko.flows.clock import pace_of
 from jko.flows.container import InvalidFile
+from jko.flows.control import AdaptiveStep
 from jko.flows.failure import explain
 from jko.flows.plan import Plan, Scheme
 from jko.flows.state import Options, Run, Saving
@@ -25,13 +26,16 @@ from jko.solvers.rules import LONGEST, cut
 from jko.validation import instance, rng_of
 from jko.warned import Gathered, gathering
 
+#: An energy, or a function of time that returns one.
+Energies = Energy | Callable[[float], Energy]
+
 
 def flow(
-    measure: Measure,
-    energy: Energy | tuple[Energy, ...],
-    geometry: Geometry | GeometrySum,
+    measure: Measure | Trajectory,
+    energy: Energies | tuple[Energies, ...] | None = None,
+    geometry: Geometry | GeometrySum | None = None,
     *,
-    tau: float | str | AdaptiveStep,
+    tau: float | str | AdaptiveStep | None = None,
     steps: int | None = None,
     t1: float | None = None,
     save: Any = None,
@@ -51,9 +55,12 @@ def flow(
 
     Parameters
     ----------
-    measure : Measure
-        The start.
-    energy : Energy, or a tuple with one per geometry
+    measure : Measure or Trajectory
+        The start; or a flow to go on with: its steps stay in front, its energy, geometry and tau
+        are the defaults, `steps` counts the further ones.
+    energy : Energy or function of time, or a tuple with one per geometry
+        A function t -> Energy is short for `jko.TimeDependent(f)`: steps are taken with the energy
+        at their end, and F_t may rise along the flow.
     geometry : Geometry or sum of geometries
     tau : float, "adaptive" or AdaptiveStep
         Step length, or `jko.AdaptiveStep(tol=...)` to choose it by step doubling; "adaptive" is
@@ -99,14 +106,39 @@ def flow(
     ----------
     Jordan et al. (1998); Ambrosio et al. (2008); Santambrogio (2017) as an introduction.
     """
+    before, first, start = None, 0, 0.0
+    if isinstance(measure, Trajectory):
+        before, first, start = measure, measure.taken, float(measure.times[-1])
+        energy, geometry, tau = _again(before, energy, geometry, tau)
+        measure = before.final
     instance(measure, Measure, "measure", "pass a measure such as GridDensity or Particles")
     plan = Plan.of(energy, geometry, solver, Scheme(splitting, scheme))
-    clock = pace_of(tau, steps, t1)
+    clock = pace_of(tau, steps, t1, first, start)
     keep, options = Saving.of(save, clock.steps), Options(tol, max_iter)
     watchers = Callbacks.of(callbacks, progress)
-    run = Run.begin(measure, plan, clock, keep, options, rng_of(rng))
-    keeper = Checkpoint.of(checkpoint, every, plan, measure)
+    run = Run.begin(measure, plan, clock, keep, options, rng_of(rng), before)
+    keeper = Checkpoint.of(checkpoint, every, plan, run)
     return drive(run, plan, watchers, keeper, throw)
+
+
+def _again(sol: Trajectory, energy: Any, geometry: Any, tau: Any) -> tuple[Any, Any, Any]:
+    """Energy, geometry and step length of a trajectory, where no others are given."""
+    if sol.plan is None and (energy is None or geometry is None):
+        raise InvalidArgument(
+            "measure is a trajectory from a file, which holds no functions; pass its energy and"
+            " geometry again"
+        )
+    if sol.plan is not None:
+        shared, parts = sol.plan.shared_energy, sol.plan.geometries
+        own = sol.plan.energies[0] if shared else sol.plan.energies
+        energy = own if energy is None else energy
+        whole = parts[0] if len(parts) == 1 else GeometrySum(parts)
+        geometry = whole if geometry is None else geometry
+    if tau is None:
+        tau = sol.description["tau"]
+        if isinstance(tau, str):
+            raise InvalidArgument(f"tau is missing; the run had {tau}: pass it, or another, again")
+    return energy, geometry, tau
 
 
 def resume(
@@ -115,11 +147,12 @@ def resume(
     geometry: Any = None,
     callbacks: Any = (),
     *,
+    steps: int | None = None,
     solver: Any = None,
     progress: bool = False,
     throw: bool = True,
 ) -> Trajectory:
-    """Go on with a run from its checkpoint, to the trajectory it would have had.
+    """Go on with a run from its checkpoint, to the trajectory it would have had, or further.
 
     Parameters
     ----------
@@ -130,6 +163,9 @@ def resume(
     geometry : Geometry, optional
         Rebuilt from the file unless it was made of objects from outside jko.
     callbacks : as in `jko.flow`
+    steps : int, optional
+        So many further steps from where the file stands, instead of the end the run was to have;
+        so a finished run is extended. Its file is written on.
     solver : optional
         Only for solvers from outside jko; others are rebuilt from the file.
 
@@ -138,7 +174,7 @@ def resume(
     Trajectory
         Bit-identical to that of an uninterrupted run (timings apart, same number of threads).
     """
-    state = resumed(path, energy, geometry, solver)
+    state = resumed(path, energy, geometry, solver, steps)
     if isinstance(state, Trajectory):
         return state
     run, plan, keeper = state
@@ -158,7 +194,7 @@ def drive(
                 result, tau, clock = run.next(plan)
             if not result.success:
                 raise StepFailed(result.message, result)
-            event = run.propose(result, tau, clock)
+            event = run.propose(result, tau, clock, plan)
             run = run.accept(event, stop=callbacks(event))
             keeper.after_step(run)
         said.say(run.index)

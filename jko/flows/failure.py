@@ -77,7 +77,8 @@ def _works(run: Run, plan: Plan, tau: float, options: dict[str, Any]) -> bool:
     """Whether the step succeeds; the random numbers of the run are left alone."""
     try:
         own = {**options, "rng": copy.deepcopy(run.rng)}
-        return advance(run.measure, plan, tau, None, own).success
+        now = run.clock.time(run.index)
+        return advance(run.measure, plan, tau, None, own, now).success
     except (Unsupported, InvalidArgument, Breakdown, ArithmeticError):
         return False
 

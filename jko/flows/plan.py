@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jko.energies.base import Energy
 from jko.energies.recorded import recorded
+from jko.energies.time_dependent import TimeDependent
 from jko.errors import InvalidArgument, Unsupported
 from jko.geometries.base import Geometry, GeometrySum
 from jko.measures.base import Measure
@@ -45,6 +46,11 @@ class Scheme:
     def __post_init__(self) -> None:
         one_of(self.splitting, SPLITTINGS, "splitting")
         one_of(self.substep, SCHEMES, "scheme")
+
+    @property
+    def moment(self) -> float:
+        """Where in a step, as a share of tau, an energy that depends on time is taken."""
+        return 0.5 if self.substep == "midpoint" else 1.0
 
     def schedule(self, parts: int) -> list[tuple[int, float]]:
         """Pairs (index of the geometry, fraction of tau), in the order they are taken."""
@@ -85,7 +91,7 @@ class Plan:
         remedy = "pass a geometry or a sum such as jko.Wasserstein() + jko.Hellinger()"
         whole: Any = instance(geometry, (Geometry, GeometrySum), "geometry", remedy)
         parts: tuple[Geometry, ...] = whole.parts
-        energies = _per_part(energy, parts, "energy")
+        energies = _per_part(_timed(energy), parts, "energy")
         for f in energies:
             instance(f, Energy, "energy", "pass an energy, or a tuple with one per geometry")
         solvers = _per_part(solver, parts, "solver")
@@ -100,6 +106,18 @@ class Plan:
         return cls(energies, parts, solvers, chosen)
 
     @property
+    def varies(self) -> bool:
+        """Whether an energy depends on time."""
+        return any(f.varies for f in self.energies)
+
+    def at(self, time: float) -> Plan:
+        """The plan with the energies at a time."""
+        if not self.varies:
+            return self
+        now = {id(f): f.at(time) for f in self.energies}
+        return replace(self, energies=tuple(now[id(f)] for f in self.energies))
+
+    @property
     def shared_energy(self) -> bool:
         """Whether every geometry moves by the same energy."""
         return all(f is self.energies[0] for f in self.energies)
@@ -111,6 +129,15 @@ class Plan:
             if not any(f is g for g in distinct):
                 distinct.append(f)
         return float(sum(recorded(f, mu) for f in distinct))
+
+
+def _timed(energy: Any) -> Any:
+    """Functions of time as energies that depend on time; the same function as the same energy."""
+    if isinstance(energy, tuple):
+        made = {id(f): _timed(f) for f in energy}
+        return tuple(made[id(f)] for f in energy)
+    function = callable(energy) and not isinstance(energy, (Energy, type))
+    return TimeDependent(energy) if function else energy
 
 
 def _is_auto(solver: Any) -> bool:

@@ -134,11 +134,17 @@ def split_step(
 
 
 def advance(
-    measure: Measure, plan: Plan, tau: float, warm: Sequence[Any] | None, options: dict[str, Any]
+    measure: Measure,
+    plan: Plan,
+    tau: float,
+    warm: Sequence[Any] | None,
+    options: dict[str, Any],
+    now: float = 0.0,
 ) -> SplitResult:
-    """The split step itself; stops at the first sub-step that is not certified."""
+    """The split step itself, from time `now`; stops at the first sub-step that is not certified."""
     if plan.scheme.substep == "richardson":
-        return _richardson(measure, plan, tau, warm, options)
+        return _richardson(measure, plan, tau, warm, options, now)
+    frozen = plan.at(now + plan.scheme.moment * tau)
     started = time.perf_counter()
     schedule = plan.scheme.schedule(len(plan.geometries))
     starts = (
@@ -147,12 +153,14 @@ def advance(
     substeps: list[StepResult] = []
     current = measure
     for (i, fraction), start in zip(schedule, starts, strict=True):
-        result = _substep(current, plan, i, fraction * tau, start, options)
+        result = _substep(current, frozen, i, fraction * tau, start, options)
         substeps.append(result)
         current = result.measure
         if not result.success:
             break
-    energy = substeps[-1].energy if plan.shared_energy else plan.energy_of(current)
+    energy = substeps[-1].energy
+    if not plan.shared_energy or (plan.varies and plan.scheme.moment < 1):
+        energy = plan.at(now + tau).energy_of(current)
     seconds = time.perf_counter() - started
     return SplitResult(current, energy, tuple(substeps), seconds, tuple(r.warm for r in substeps))
 
@@ -188,17 +196,23 @@ def in_sequence(*results: SplitResult) -> SplitResult:
 
 
 def _richardson(
-    measure: Measure, plan: Plan, tau: float, warm: Sequence[Any] | None, options: dict[str, Any]
+    measure: Measure,
+    plan: Plan,
+    tau: float,
+    warm: Sequence[Any] | None,
+    options: dict[str, Any],
+    now: float,
 ) -> SplitResult:
     """2 S_{tau/2} S_{tau/2} - S_tau, S the implicit split step; stops where one fails."""
     simple = replace(plan, scheme=replace(plan.scheme, substep="implicit"))
-    taken = [advance(measure, simple, tau, warm, options)]
+    taken = [advance(measure, simple, tau, warm, options, now)]
     current = measure
     while taken[-1].success and len(taken) < 3:
-        taken.append(advance(current, simple, tau / 2, warm, options))
+        begun = now + (len(taken) - 1) * tau / 2
+        taken.append(advance(current, simple, tau / 2, warm, options, begun))
         current, warm = taken[-1].measure, taken[-1].warm
     whole = in_sequence(*taken)
     if not whole.success:
         return whole
     end = extrapolated(taken[0].measure, taken[2].measure)
-    return replace(whole, measure=end, energy=plan.energy_of(end))
+    return replace(whole, measure=end, energy=plan.at(now + tau).energy_of(end))

@@ -111,11 +111,34 @@ class Run:
         saving: Saving,
         options: Options,
         rng: np.random.Generator,
+        before: Trajectory | None = None,
     ) -> Run:
-        """A run before its first step."""
+        """A run before its first step, or before the first after those of a trajectory."""
         said, state = describe(plan, clock), rng.bit_generator.state
-        run = cls(clock, saving, options, said, rng, state, measure, plan.energy_of(measure))
-        return run.kept()
+        index = before.taken if before else 0
+        energy = plan.at(clock.time(index)).energy_of(measure)
+        run = cls(clock, saving, options, said, rng, state, measure, energy, index)
+        return (run if before is None else run._after(before)).kept()
+
+    def _after(self, sol: Trajectory) -> Run:
+        """The run with what a trajectory holds in front."""
+        kept = {**self.description}
+        kept["conserves_mass"] &= bool(sol.description["conserves_mass"])
+        return replace(
+            self,
+            description=kept,
+            times=tuple(sol.times.tolist()),
+            measures=sol.measures,
+            energies=tuple(sol.energies.tolist()),
+            steps=sol.steps,
+            records=sol.records,
+        )
+
+    def extended(self, steps: int) -> Run:
+        """The run as one that goes on for so many further steps."""
+        clock = self.clock.extended(self.index, positive_int(steps, "steps"))
+        said = {**self.description, "steps": clock.steps}
+        return replace(self, clock=clock, description=said, status="running")
 
     @property
     def done(self) -> bool:
@@ -131,9 +154,11 @@ class Run:
         """The next step, its length, and the clock after it."""
         return self.clock.take(self.index, self.measure, plan, self.warm, self.step_options)
 
-    def propose(self, result: SplitResult, tau: float, clock: Pace) -> Event:
+    def propose(self, result: SplitResult, tau: float, clock: Pace, plan: Plan) -> Event:
         """The step as the callbacks see it."""
-        index = self.index + 1
+        index, before = self.index + 1, self.energy
+        if plan.varies:  # compared at one time, a step does not raise the energy
+            before = plan.at(clock.time(index)).energy_of(self.measure)
         return Event(
             index=index,
             steps=index if clock.ends(index) else clock.steps,
@@ -141,7 +166,7 @@ class Run:
             tau=tau,
             measure=result.measure,
             energy=result.energy,
-            previous_energy=self.energy,
+            previous_energy=before,
             initial_mass=self.measures[0].mass,
             result=result,
             clock=clock,
@@ -206,7 +231,9 @@ def describe(plan: Plan, clock: Pace) -> dict[str, Any]:
         "splitting": plan.scheme.splitting,
         "scheme": plan.scheme.substep,
         "order": plan.scheme.order(len(plan.geometries)),
-        "preserves_equilibrium": plan.scheme.preserves_equilibrium(plan.shared_energy),
+        "preserves_equilibrium": plan.scheme.preserves_equilibrium(
+            plan.shared_energy and not plan.varies
+        ),
         "conserves_mass": all(g.conserves_mass for g in plan.geometries),
         "tau": clock.shown,
         "steps": clock.steps,

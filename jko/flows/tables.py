@@ -107,7 +107,7 @@ def _terms(sol: Trajectory, energies: Sequence[Energy]) -> dict[float, dict[str,
     distinct = list({id(f): f for f in energies}.values())
     out: dict[float, dict[str, float]] = {}
     for t, mu in zip(sol.times.tolist(), sol.measures, strict=True):
-        terms = [pair for f in distinct for pair in f.terms]
+        terms = [pair for f in distinct for pair in f.at(t).terms]
         if len(terms) < 2:
             return {}
         values: dict[str, float] = {}

@@ -92,6 +92,11 @@ class Trajectory:
         return self.status in ("finished", STOPPED) and all(s.success for s in self.steps)
 
     @property
+    def taken(self) -> int:
+        """The number of the last step taken."""
+        return self.steps[-1].index if self.steps else 0
+
+    @property
     def final(self) -> Measure:
         """The last measure."""
         return self.measures[-1]

@@ -56,6 +56,11 @@ class ProxProblem(Stated):
         instance(
             self.energy, Energy, "energy", "pass an energy such as jko.KL(target) or jko.Entropy()"
         )
+        if self.energy.varies:
+            raise InvalidArgument(
+                f"energy = {self.energy!r} depends on time, and a single step has none;"
+                " pass energy.at(t), or use jko.flow"
+            )
         if isinstance(self.geometry, GeometrySum):
             raise InvalidArgument(
                 f"geometry = {self.geometry!r} is a sum; jko.step takes one geometry,"

@@ -7,7 +7,8 @@ from generators import measures
 
 import jko
 from jko import AdaptiveStep, reference
-from jko.flows.clock import MAX_STEPS, AdaptiveClock, Clock, apart, from_tree
+from jko.flows.clock import MAX_STEPS, AdaptiveClock, Clock, from_tree
+from jko.flows.control import apart
 
 W = jko.Wasserstein()
 START, TARGET = jko.Gaussian([3.0], [[0.05]]), jko.Gaussian([0.0], [[1.0]])
