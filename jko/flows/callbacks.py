@@ -115,7 +115,7 @@ class AtTimes(When):
 
     def due(self, event: Event) -> bool:
         before = event.time - event.tau
-        slack = 1e-12 * max(1.0, event.time)
+        slack = 1e-12 * abs(event.time)
         return any(before + slack < t <= event.time + slack for t in self.times)
 
 

@@ -69,7 +69,7 @@ def _clock_error(sol: Trajectory) -> float:
     times = np.array([sol.times[0], *(s.time for s in sol.steps)])
     lengths = np.array([s.tau for s in sol.steps])
     wrong = any(s.index != i for i, s in enumerate(sol.steps, 1)) or sol.times[-1] != times[-1]
-    error = max_of(np.abs(np.diff(times) - lengths)) / max(1.0, float(times[-1]))
+    error = max_of(np.abs(np.diff(times) - lengths)) / (abs(float(times[-1])) or 1.0)
     return float(np.inf if wrong else error)
 
 

@@ -108,7 +108,7 @@ class Trajectory:
         """
         t = real(t, "t")
         first, last = float(self.times[0]), float(self.times[-1])
-        slack = 1e-12 * max(1.0, abs(last))
+        slack = 1e-12 * abs(last)
         if not first - slack <= t <= last + slack:
             raise InvalidArgument(f"t = {t:g} lies outside the trajectory's span [0, {last:g}]")
         index = bisect_left(list(self.times), t - slack)
