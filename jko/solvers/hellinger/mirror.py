@@ -29,6 +29,8 @@ from jko.validation import Array
 
 #: Atoms that suffice for a first guess of the multiplier.
 SAMPLE = 5000
+#: Units that are neither smaller than this nor larger than one over it are divided by.
+LEAST_UNIT = 1e-250
 
 
 @dataclass(frozen=True)
@@ -102,16 +104,29 @@ def _by_atoms(
     h: Separable, previous: Array, mass: float | None, controls: Controls
 ) -> tuple[Array, float, int]:
     """Weights, multiplier and evaluations, through the machinery of the Hellinger steps."""
+    # In units of the curvature in log w: beside the 1 of A, energies of 1e-16 were lost.
+    unit = _unit(h, previous)
+    h = h.scaled(1 / unit)
     # Half the step is 1 and s' = 0, so that A = 1 + (a - 1) - lam = a - lam.
     atoms = Atoms(h.shifted(1.0), np.zeros(h.n), 2.0)
     respond = _response(atoms, previous)
     if mass is None:
-        return _free(atoms, respond, h), 0.0, 1
-    guess = controls.warm if isinstance(controls.warm, float) else None
+        return _free(atoms, respond, h, unit), 0.0, 1
+    guess = controls.warm / unit if isinstance(controls.warm, float) else None
     if guess is None:
         guess = _sampled_guess(h, previous, mass)
     balance = fixed_weights(atoms, respond, mass, guess)
-    return balance.weights, multiplier_at(atoms, balance.x), balance.iterations
+    return balance.weights, unit * multiplier_at(atoms, balance.x), balance.iterations
+
+
+def _unit(h: Separable, previous: Array) -> float:
+    """Mean of w h''(w) over the previous measure: what multipliers are measured in."""
+    charged = np.flatnonzero(previous > 0)
+    w = previous[charged]
+    with np.errstate(over="ignore", invalid="ignore"):
+        pace = w * h.take(charged).hessian(w)
+        unit = float(w @ pace) / float(w.sum()) if charged.size else 1.0
+    return unit if LEAST_UNIT < unit < 1 / LEAST_UNIT else 1.0
 
 
 def _response(atoms: Atoms, previous: Array) -> Response:
@@ -144,14 +159,15 @@ def _guess(h: Separable, previous: Array) -> float:
     return float(weight @ h.take(np.flatnonzero(charged)).gradient(weight)) / float(weight.sum())
 
 
-def _free(atoms: Atoms, respond: Response, h: Separable) -> Array:
+def _free(atoms: Atoms, respond: Response, h: Separable, unit: float) -> Array:
     """Every atom on its own; `Breakdown` where one falls without bound."""
     unbounded = atoms.barrier & ((h.linear < 0) | ((h.linear == 0) & ~atoms.idle))
     if unbounded.any():
         worst = int(np.argmin(np.where(unbounded, h.linear, np.inf)))
+        falls = unit * h.linear[worst]
         raise Breakdown(
             Status.UNBOUNDED,
-            f"at one atom the objective falls like {h.linear[worst]:.6g} per unit of mass, more"
+            f"at one atom the objective falls like {falls:.6g} per unit of mass, more"
             " than the divergence costs; take a smaller tau, or fix the mass",
         )
     w = atoms.weights(respond, h.linear)

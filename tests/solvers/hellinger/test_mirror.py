@@ -144,3 +144,20 @@ def test_refusals():
         take(mu, jko.MMDEnergy(full(16), k), jko.Divergence(p=1), 1.0)
     with pytest.raises(jko.Unsupported, match="divergence steps"):
         take(mu, jko.KL(mu), jko.Hellinger(), 1.0)
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-10, 1e-5, 1e8])
+@pytest.mark.parametrize("p", [-1.0, 0.0, 0.5, 1.5, 2.0, 3.0])
+def test_the_unit_of_the_energy_does_not_matter(p, unit):
+    """Energy and penalty times a number: the same step, and at p = 2 one known by hand."""
+    points = np.arange(4.0)[:, None]
+    w, v = np.array([0.4, 0.3, 0.2, 0.1]), np.array([0.0, 0.5, 1.0, 1.5])
+    steps = [
+        jko.step(
+            jko.Histogram(points, w), jko.Potential(c * v), jko.Divergence(p), 0.7 / c
+        ).measure.weights
+        for c in (1.0, unit)
+    ]
+    np.testing.assert_allclose(steps[1], steps[0], rtol=1e-12)
+    if p == 2:  # w (1 - tau (V - mean V)), all positive here
+        np.testing.assert_allclose(steps[1], w * (1 - 0.7 * (v - w @ v)), rtol=1e-12)
