@@ -135,47 +135,51 @@ def _envelopes(v: Any, scale: float, values: Any, segment: Any, share: Any) -> N
 
 
 def _vectorised(v: Array, scale: float) -> Lines:
-    """The readable twin: monotone searches for the nodes, then every segment's one candidate."""
-    m, n = v.shape
+    """The readable twin: the nodes by counting, then every segment's one candidate."""
+    n = v.shape[1]
     node = _best_nodes(v, scale)
-    i, rows = np.arange(n), np.arange(m)[:, None]
-    values = scale * (i - node) ** 2 - v[rows, node]
+    values = scale * (np.arange(n) - node) ** 2 - np.take_along_axis(v, node, axis=1)
     segment = np.minimum(node, n - 2)
     share = (node - segment).astype(float)
     s, slope = np.arange(n - 1), np.diff(v, axis=1)
     shift = slope / (2 * scale)
     target = np.ceil(np.clip(s - shift, -1.0, n)).astype(int)
     part = target + shift - s
-    least = scale * shift**2 - v[:, :-1] - part * slope
-    line, at = np.nonzero((target >= 0) & (target < n) & (part > 0) & (part < 1))
-    order = np.argsort(-least[line, at], kind="stable")  # of several candidates the last one stays
-    line, at = line[order], at[order]
-    better = least[line, at] < values[line, target[line, at]]
-    line, at = line[better], at[better]
-    where = (line, target[line, at])
-    values[where], segment[where], share[where] = least[line, at], at, part[line, at]
+    fits = np.flatnonzero((target >= 0) & (target < n) & (part > 0) & (part < 1))
+    line, at = np.divmod(fits, n - 1)
+    place, part, rise = target.ravel()[fits] + n * line, part.ravel()[fits], slope.ravel()[fits]
+    least = scale * shift.ravel()[fits] ** 2 - v[:, :-1].ravel()[fits] - part * rise
+    best = values.ravel().copy()
+    np.minimum.at(best, place, least)
+    won = (least == best[place]) & (least < values.ravel()[place])
+    place = place[won]
+    for out, found in ((values, least), (segment, at), (share, part)):
+        out.reshape(-1)[place] = found[won]
     return Lines(values, segment, share)
 
 
 def _best_nodes(v: Array, scale: float) -> Index:
     """The first minimiser among the nodes (m, n): it never decreases along a line.
 
-    Halving strides: a node between two known ones searches between their minimisers only.
+    Node s + 1 is better than s from the target t_s = s + 1/2 - (v_{s+1} - v_s)/(2 scale) on. Where
+    these increase, node i has passed as many as lie below it; elsewhere the envelope leaves nodes
+    out, and its crossings are the isotonic regression of the t_s (differences of a concave
+    majorant).
     """
     m, n = v.shape
-    best = np.zeros((m, n + 2), dtype=int)
-    best[:, n + 1] = n - 1
-    rows, stride = np.arange(m)[:, None, None], 1 << int(n).bit_length()
-    while stride > 1:
-        half = stride // 2
-        i = np.arange(half, n + 1, stride)  # shifted by one: column 0 and n + 1 are the walls
-        if i.size:
-            low, high = best[:, i - half], best[:, np.minimum(i + half, n + 1)]
-            j = low[:, :, None] + np.arange(int((high - low).max()) + 1)
-            inside = j <= high[:, :, None]
-            j = np.minimum(j, high[:, :, None])
-            cost = scale * (i[:, None] - 1 - j) ** 2 - v[rows, j]
-            pick = np.where(inside, cost, np.inf).argmin(axis=2)
-            best[:, i] = np.take_along_axis(j, pick[:, :, None], axis=2)[:, :, 0]
-        stride = half
-    return best[:, 1 : n + 1]
+    # A node so far below the best one is the answer to no target.
+    v = np.maximum(v, v.max(axis=1, keepdims=True) - 2 * scale * float(n) ** 2)
+    cross = np.arange(n - 1) + 0.5 - np.diff(v, axis=1) / (2 * scale)
+    for row in np.flatnonzero((np.diff(cross, axis=1) < 0).any(axis=1)):
+        cross[row] = _isotonic(cross[row])
+    first = np.floor(np.clip(cross, -1.0, n - 1)).astype(int) + 1  # the target that has passed it
+    at = (first + (n + 1) * np.arange(m)[:, None]).ravel()
+    passed = np.bincount(at, minlength=m * (n + 1)).reshape(m, n + 1)
+    return np.cumsum(passed[:, :n], axis=1)
+
+
+def _isotonic(values: Array) -> Array:
+    """The nearest increasing sequence, in squares."""
+    from scipy.optimize import isotonic_regression
+
+    return np.asarray(isotonic_regression(values).x)

@@ -213,34 +213,62 @@ class Found:
     exhausted: bool
 
 
-def ascend(
-    stated: CellStep, response: Response, starts: list[Array], tol: float, limit: int
-) -> Found:
-    """Ascend from the best of several potentials until the gap is below tol max(unit, |I|).
+class _Climb:
+    """The steps of an ascent, and when what they still promise is below tol max(unit, |I|).
 
     And below a share of what the step gains, so that small energies are not called done at rest.
     """
-    ascent = Ascent(stated, response, UNSEEN * tol)
-    rest = stated.level.form.value(stated.m.ravel())
-    now = max((ascent.state(g) for g in starts), key=lambda s: s.value)
-    gate, count = np.inf, 0
+
+    def __init__(
+        self, stated: CellStep, response: Response, starts: list[Array], tol: float, limit: int
+    ) -> None:
+        self.ascent = Ascent(stated, response, UNSEEN * tol)
+        self.rest = stated.level.form.value(stated.m.ravel())
+        self.now = max((self.ascent.state(g) for g in starts), key=lambda s: s.value)
+        self.tol, self.limit, self.count = tol, limit, 0
+        self.centred = response.kappa > 0
+        self.gate = self.target = np.inf
+
+    def arrivals(self) -> Iterator[int]:
+        """The numbers of steps after which the answer may be there; each time it must be nearer."""
+        ascent, stated = self.ascent, self.ascent.stated
+        while self.count < self.limit and ascent.stalled < STALLED:
+            now, self.count = ascent.step(self.now), self.count + 1
+            size = max(stated.unit, abs(now.value))
+            gained = max(SHARE * (self.rest - now.value), VISIBLE * size)
+            self.target = min(self.tol * size, gained)
+            ready = ascent.expected <= min(self.gate, self.target)
+            if self.centred and ascent.settled(now):
+                ready = ascent.slack(now) <= self.target and ready
+                now = ascent.recentred(now)
+            self.now = now
+            if ready:
+                self.gate = 0.3 * ascent.expected
+                yield self.count
+
+
+def ascend(
+    stated: CellStep, response: Response, starts: list[Array], tol: float, limit: int
+) -> Found:
+    """Ascend from the best of several potentials until the gap is below tol max(unit, |I|)."""
+    climb = _Climb(stated, response, starts, tol, limit)
     found: list[Found] = []
-    while count < limit and ascent.stalled < STALLED:
-        now, count = ascent.step(now), count + 1
-        size = max(stated.unit, abs(now.value))
-        target = min(tol * size, max(SHARE * (rest - now.value), VISIBLE * size))
-        ready = ascent.expected <= min(gate, target)
-        if response.kappa > 0 and ascent.settled(now):
-            ready = ascent.slack(now) <= target and ready
-            now = ascent.recentred(now)
-        if ready:
-            gate = 0.3 * ascent.expected
-            for one in judged(ascent, now, count):
-                if one.bound.gap <= target:
-                    return one
-                found.append(one)
-    best = min([*found, *judged(ascent, now, count)], key=_gap)
-    return replace(best, iterations=count, exhausted=count >= limit)
+    for count in climb.arrivals():
+        for one in judged(climb.ascent, climb.now, count):
+            if one.bound.gap <= climb.target:
+                return one
+            found.append(one)
+    best = min([*found, *judged(climb.ascent, climb.now, climb.count)], key=_gap)
+    return replace(best, iterations=climb.count, exhausted=climb.count >= limit)
+
+
+def approach(
+    stated: CellStep, response: Response, starts: list[Array], tol: float, limit: int
+) -> Array:
+    """Potentials to begin with elsewhere: the same ascent without bounds of what it found."""
+    climb = _Climb(stated, response, starts, tol, limit)
+    next(climb.arrivals(), None)
+    return climb.now.g
 
 
 def judged(ascent: Ascent, now: DualState, count: int) -> Iterator[Found]:

@@ -25,7 +25,7 @@ from jko.validation import deprecated, instance, one_of, positive_int
 
 #: The ascent stops when the gap is this share of the tolerance; where the energy is flat, and the
 #: measure says less about the gap, this one.
-MARGIN, FLAT_MARGIN = 0.03, 0.01
+MARGIN, FLAT_MARGIN = 0.1, 0.01
 #: Squared cells that a step should carry mass by (`jko.solvers.grids.resolution`).
 LEAST = 0.02
 #: Where the energy is flat the ascent follows a proximal centre, and takes so many times the steps.
@@ -206,7 +206,7 @@ class BackAndForth(ProxSolver):
     def _split(problem: ProxProblem, whole: _Reached, parts: int, controls: Controls) -> _Reached:
         """The step on parts of the cells, from the potentials of the step on the cells."""
         stated = CellStep(problem, whole.stated.side, parts)
-        begin = [onto(stated, whole.stated, whole.found), *warmed(stated, controls.warm)]
+        begin = [onto(stated, whole.stated, whole.found.last), *warmed(stated, controls.warm)]
         found = ascend(stated, response(stated), begin, _margin(stated) * controls.tol, FEW)
         spent = whole.found.iterations + found.iterations
         return _Reached(stated, replace(found, iterations=spent, exhausted=False))

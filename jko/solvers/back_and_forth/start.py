@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jko.energies.separable import Separable
-from jko.solvers.back_and_forth.ascent import Found, ascend
+from jko.solvers.back_and_forth.ascent import approach
 from jko.solvers.back_and_forth.response import Response
 from jko.solvers.back_and_forth.stated import CellStep
 from jko.solvers.grids.levels import prolonged
@@ -17,7 +17,7 @@ from jko.validation import Array
 SOFT = 4.0
 #: Empty cells count as this share of the fullest one in the slope that the ascent begins with.
 FLOOR = 1e-12
-#: Gap and steps of an ascent on fewer cells.
+#: Promised rise and steps of an ascent on fewer cells.
 ROUGH, FEW = 3e-6, 20
 
 
@@ -50,7 +50,7 @@ def starts(stated: CellStep, warm: Any = None) -> list[Array]:
     out += warmed(stated, warm)
     coarser = stated.coarser
     if coarser is not None:
-        rough = ascend(coarser, response(coarser), starts(coarser), ROUGH, FEW)
+        rough = approach(coarser, response(coarser), starts(coarser), ROUGH, FEW)
         out.append(onto(stated, coarser, rough))
     return out
 
@@ -65,7 +65,7 @@ def warmed(stated: CellStep, warm: Any) -> list[Array]:
     return [g]
 
 
-def onto(stated: CellStep, coarser: CellStep, found: Found) -> Array:
+def onto(stated: CellStep, coarser: CellStep, g: Array) -> Array:
     """Potentials found on fewer cells, interpolated."""
-    fine = prolonged(found.last, coarser.previous.grid, stated.previous.grid)
+    fine = prolonged(g, coarser.previous.grid, stated.previous.grid)
     return fine.reshape(stated.m.shape)

@@ -24,6 +24,8 @@ SHIFTS, FLUXES = 8, 2
 CLOSE = 1e-11
 #: The mobility of empty cells, as a share of the mean mass.
 FAINT = 1e-3
+#: Residual of a potential, relative: what it leaves is looked at again, and paid for.
+CLOSELY = 1e-2
 #: Diagonal added to a matrix that is only regular up to constants, relative to its entries.
 REGULAR = 1e-10
 
@@ -125,7 +127,7 @@ def _potential(ahead: list[Array], excess: Array) -> Array:
     """eta with div(ahead grad eta) = excess, up to a shift that makes the matrix regular."""
     shift = REGULAR * max(float(k.max()) for k in ahead)
     balance = Balance(np.full(excess.shape, shift), tuple(ahead), tuple(-k for k in ahead))
-    eta, _ = solve(balance, excess.ravel(), symmetric=True, tol=1e-3)
+    eta, _ = solve(balance, excess.ravel(), symmetric=True, tol=CLOSELY)
     return eta.reshape(excess.shape)
 
 
