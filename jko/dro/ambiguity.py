@@ -84,6 +84,11 @@ def check_geometry(geometry: Any) -> Geometry:
                 "its ball of radius r is that of jko.Hellinger() of radius 4 sin(r/4), at mass 1"
             )
         raise Unsupported(f"geometry = {geometry!r} has no worst cases of its own; {remedy}")
+    if isinstance(geometry, Wasserstein) and not geometry.is_quadratic:
+        raise Unsupported(
+            f"geometry = {geometry!r}: worst cases know the cost |x-y|^2 alone; use"
+            " jko.Wasserstein()"
+        )
     if isinstance(geometry, (Divergence, Hellinger, MMD)) and geometry.mass != "fixed":
         return replace(geometry, mass="fixed")
     return geometry

@@ -106,7 +106,8 @@ class Energy(ABC):
 
         A step of length tau has one minimiser when 1/tau + modulus > 0; `jko.step` warns otherwise.
         """
-        modulus = self._displacement_convexity() if isinstance(geometry, Wasserstein) else None
+        quadratic = isinstance(geometry, Wasserstein) and geometry.is_quadratic
+        modulus = self._displacement_convexity() if quadratic else None
         return None if modulus is None else modulus * geometry.rate
 
     def _displacement_convexity(self) -> float | None:

@@ -57,7 +57,19 @@ class Geometry(ABC):
 
     def penalty(self, a: Measure, previous: Measure, tau: float) -> float:
         """What a step of length tau pays for moving: D^2(a, previous) / (2 tau)."""
-        return self.sqdistance(a, previous) / (2 * tau)
+        return self.paid(self.sqdistance(a, previous), tau)
+
+    def paid(self, sqdistance: float, tau: float) -> float:
+        """What a step of length tau pays for a squared distance: D^2 / (2 tau)."""
+        return sqdistance / (2 * tau)
+
+    @property
+    def listed(self) -> bool:
+        """Whether it knows atoms by their place in a list (a matrix of costs), not by their points.
+
+        Atoms that are listed twice are not merged for it.
+        """
+        return False
 
     def potential(self, a: Discrete, b: Discrete) -> Array:
         """First variation at `a` of D^2(., b)/2, on the atoms of `a` (n,)."""

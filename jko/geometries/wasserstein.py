@@ -1,20 +1,26 @@
-"""The Wasserstein geometry: W2^2 is the least integral of |x-y|^2 over couplings."""
+r"""The Wasserstein geometry: W_p^p is the least integral of |x-y|^p (or a cost) over couplings."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jko.errors import Unsupported
+from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
 from jko.geometries.base import Geometry, check_masses, check_pair, check_time, show
+from jko.geometries.bures import bures as bures
+from jko.geometries.bures import bures_geodesic
+from jko.geometries.bures import bures_map as bures_map
+from jko.geometries.bures import symmetric_sqrt as symmetric_sqrt
+from jko.geometries.ground import GraphCost, Ground, MatrixCost, PowerCost, ground_of, needs_metric
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
 from jko.measures.grid import not_straight
 from jko.numerics.exact_transport import exact_plan, quantile_plan, square_costs
-from jko.validation import Array, Index
+from jko.validation import Array, Index, Mask, real
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -25,54 +31,181 @@ MAX_PAIRS = 16_000_000
 
 @dataclass(frozen=True, repr=False)
 class Wasserstein(Geometry):
-    """W2 (no factor 1/2); flow mu_t = div(mu grad f).
+    r"""W2 (no factor 1/2) by default, W_p or any cost on request; W2 flow mu_t = div(mu grad f).
 
+    With T(a, b) = min over couplings of the integral of the cost c(x, y) (formula Y2):
+
+    - c = |x-y|^p or d(x, y)^p: W_p = T^{1/p}; a step of length tau pays W_p^p/(p tau^{p-1}), whose
+      flow is mu_t = div(mu |grad f|^{q-2} grad f), 1/p + 1/q = 1. At p = 1 it pays W_1 whatever
+      tau is. `sqdistance` is W_p^2.
+    - any other cost C, never raised to a power: a step pays T/(2 tau), `sqdistance` is T itself,
+      from the first measure to the second, and `distance` its root, where the root of C is a
+      metric.
+
+    A rate r makes a step of length tau one of length r tau.
+
+    Parameters
+    ----------
+    p : float >= 1
+        Power of the distance.
+    cost : (n, m) array, callable or SciPy sparse graph, optional
+        Costs between atom i of the first and atom j of the second measure, finite and >= 0 (steps:
+        (n, n), from the old to the new measure); a function of points (n, d) and (m, d) with
+        values (n, m); or the lengths of the edges of an undirected graph with a node per atom,
+        where d is the length of the shortest way.
+
+    Raises
+    ------
+    InvalidArgument
+        p < 1, p beside a matrix or a function, negative or non-finite costs, lengths of edges that
+        differ in their two directions.
+    InvalidMeasure
+        When it is used: a cost of another shape than the measures, or a graph that is disconnected
+        between atoms that carry mass.
+
+    Notes
+    -----
     Exact distances: sorted quantiles in one dimension, the network simplex of POT between scattered
-    atoms (its value is checked by its own dual), the Bures formula between Gaussians.
+    atoms (its value is checked by its own dual), the Bures formula between Gaussians (p = 2).
 
     References
     ----------
-    Jordan et al. (1998); Benamou and Brenier (2000); Ambrosio et al. (2008).
+    Jordan et al. (1998); Benamou and Brenier (2000); Ambrosio et al. (2008), chapter 11 for p != 2.
     """
+
+    p: float = 2.0
+    cost: Any = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        p = real(self.p, "p")
+        if p < 1:
+            raise InvalidArgument(
+                f"p = {p:g} is below 1, where W_p is no distance; pass p >= 1, or the cost itself"
+                " as cost=lambda x, y: ..."
+            )
+        ground = ground_of(p, self.cost)
+        object.__setattr__(self, "p", p)
+        object.__setattr__(self, "_ground", ground)
+        if isinstance(ground, MatrixCost):
+            object.__setattr__(self, "cost", ground.matrix)
+
+    @property
+    def ground(self) -> Ground:
+        """The cost between atoms."""
+        out: Ground = self.__dict__["_ground"]
+        return out
+
+    @property
+    def is_quadratic(self) -> bool:
+        """Whether the cost is |x-y|^2: most solvers, and the theory of W2 flows, take no other."""
+        return self.cost is None and self.p == 2
+
+    @property
+    def is_power(self) -> bool:
+        """Whether the cost is a distance to the power p, so that W_p is a distance."""
+        return isinstance(self.ground, (PowerCost, GraphCost))
+
+    @property
+    def listed(self) -> bool:
+        return self.ground.listed
 
     @property
     def conserves_mass(self) -> bool:
         return True
 
+    @property
+    def _key(self) -> tuple[Hashable, ...]:
+        return (type(self), self.rate, self.ground.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Wasserstein) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
     def _sqdistance(self, a: Measure, b: Measure) -> float:
-        if isinstance(a, Gaussian) and isinstance(b, Gaussian):
+        if isinstance(a, Gaussian) and isinstance(b, Gaussian) and self.is_quadratic:
             return a.mass * bures(a, b)
-        x, wa, y, wb = _charged(a, b)
-        if a.dim == 1:
-            left, right, share = quantile_plan(x[:, 0], wa, y[:, 0], wb)
-            return float(share @ (x[left, 0] - y[right, 0]) ** 2)
-        return exact_plan(wa, wb, _costs(x, y)).value
+        value = self._moves(a, b)[3]
+        if self.is_quadratic or not self.is_power:
+            return value
+        # sqdistance divides by the rate r; a step of tau is one of r tau: W_p^2 r^{2/p - 2}.
+        return float(max(value, 0.0) ** (2 / self.p) * self.rate ** (2 / self.p - 1))
+
+    def distance(self, a: Measure, b: Measure) -> float:
+        if not self.is_power and isinstance(a, Discrete) and isinstance(b, Discrete):
+            why = self.ground.not_metric(a, b)
+            if why is not None:
+                raise needs_metric("distance", why)
+        return super().distance(a, b)
+
+    def penalty(self, a: Measure, previous: Measure, tau: float) -> float:
+        """What a step pays: W_p^p/(p tau^{p-1}), or T/(2 tau) from `previous` to `a`."""
+        return self.paid(self.sqdistance(previous, a), tau)
+
+    def paid(self, sqdistance: float, tau: float) -> float:
+        if self.is_power:
+            return float(max(sqdistance, 0.0) ** (self.p / 2) / (self.p * tau ** (self.p - 1)))
+        return super().paid(sqdistance, tau)
+
+    def step_cost(
+        self, mu: Discrete, tau: float, rows: Index | None = None, columns: Index | None = None
+    ) -> Array:
+        """What a step of length tau pays for a unit of mass from atoms `rows` to `columns`."""
+        everything = np.arange(mu.n)
+        rows = everything if rows is None else rows
+        columns = everything if columns is None else columns
+        costs = self.ground.between(mu, mu, rows, columns)
+        p = self.p if self.is_power else 2.0
+        return np.asarray(costs / (p * (tau * self.rate) ** (p - 1)))
+
+    def reachable(self, mu: Discrete) -> Mask | None:
+        """Atoms (n,) that the mass of `mu` can reach; None for all."""
+        piece = self.ground.component(mu)
+        if piece is None:
+            return mu.free
+        charged = np.unique(piece[mu.weights > 0])
+        if charged.size > 1:
+            raise InvalidMeasure(
+                f"the graph cuts the measure into {charged.size} pieces that carry mass, and"
+                " transport cannot pass from one to another; add an edge, or step each piece alone"
+            )
+        return np.asarray(piece == charged[0])
 
     def potential(self, a: Discrete, b: Discrete) -> Array:
         """Kantorovich potential of |x-y|^2/2 on the atoms of `a` (zero mean; exact LP dual).
 
         At empty atoms it is the c-transform of the dual on `b`: a subgradient of the cost there.
         """
+        if not self.is_quadratic:
+            raise Unsupported(f"{self!r} has no potential of the quadratic cost; use jko.transport")
         check_pair(a, b)
         check_masses(a, b, self)
         x, wa, y, wb = _charged(a, b)
         if a.n * len(y) > MAX_PAIRS:
             raise Unsupported(_too_large(a.n, len(y)))
-        dual = exact_plan(wa, wb, _costs(x, y)).v
+        dual = exact_plan(wa, wb, square_costs(x, y)).v
         phi = (square_costs(a.points, y) - dual).min(axis=1)
         phi = phi - float(a.weights @ phi) / a.mass
         return 0.5 * phi / self.rate
 
     def geodesic(self, a: Measure, b: Measure, t: float) -> Measure:
-        """McCann interpolation: every particle moves straight to its partner."""
+        """McCann interpolation: every particle moves straight to its partner (any p >= 1)."""
         t = check_time(t)
         check_pair(a, b)
         check_masses(a, b, self)
-        if isinstance(a, Gaussian) and isinstance(b, Gaussian):
-            return _gaussian_geodesic(a, b, t)
-        x, wa, y, wb = _charged(a, b)
-        left, right, share = _moves(x, wa, y, wb)
-        start, end = x[left], y[right]
+        if self.cost is not None:
+            raise Unsupported(
+                f"{self!r} names costs, not the ways between points; read jko.Wasserstein.plan, or"
+                " use jko.Wasserstein(p=...) for straight ways"
+            )
+        if isinstance(a, Gaussian) and isinstance(b, Gaussian) and self.is_quadratic:
+            return bures_geodesic(a, b, t)
+        left, right, share, _ = self._moves(a, b)
+        assert isinstance(a, Discrete)
+        assert isinstance(b, Discrete)
+        start, end = a.points[left], b.points[right]
         return Particles(start + t * (end - start), share)
 
     def plan(self, a: Measure, b: Measure) -> csr_array:
@@ -99,12 +232,10 @@ class Wasserstein(Geometry):
 
         check_pair(a, b)
         check_masses(a, b, self)
-        x, wa, y, wb = _charged(a, b)
-        left, right, share = _moves(x, wa, y, wb)
+        left, right, share, _ = self._moves(a, b)
         assert isinstance(a, Discrete)
         assert isinstance(b, Discrete)
-        rows, columns = np.flatnonzero(a.weights)[left], np.flatnonzero(b.weights)[right]
-        return csr_array((share, (rows, columns)), shape=(a.n, b.n))
+        return csr_array((share, (left, right)), shape=(a.n, b.n))
 
     def barycentric_map(self, a: Measure, b: Measure) -> Array:
         """Where the optimal plan sends every atom of `a` on average (n, d).
@@ -122,6 +253,8 @@ class Wasserstein(Geometry):
 
     def extrapolate(self, a: Measure, b: Measure) -> Measure:
         """Every point goes as far again: 2 T - id, T the map (particles: index by index)."""
+        if not self.is_quadratic:
+            return super().extrapolate(a, b)
         if isinstance(a, Gaussian) and isinstance(b, Gaussian):
             linear = 2 * bures_map(a, b) - np.eye(a.dim)
             return Gaussian(2 * b.mean - a.mean, linear @ a.cov @ linear.T, a.mass)
@@ -129,75 +262,62 @@ class Wasserstein(Geometry):
             return b.with_points(2 * b.points - a.points)
         return super().extrapolate(a, b)
 
+    def _moves(self, a: Measure, b: Measure) -> tuple[Index, Index, Array, float]:
+        """The optimal plan as a list of moves: from, to, mass; and what it costs at rate 1."""
+        if not self.ground.listed:
+            _check_straight(a, b)
+        _check_discrete(a, b, self)
+        assert isinstance(a, Discrete)
+        assert isinstance(b, Discrete)
+        rows, columns = np.flatnonzero(a.weights), np.flatnonzero(b.weights)
+        wa, wb = a.weights[rows], b.weights[columns]
+        wb = wb * (wa.sum() / wb.sum())
+        if a.dim == 1 and self.cost is None:
+            x, y = a.points[rows, 0], b.points[columns, 0]
+            left, right, share = quantile_plan(x, wa, y, wb)
+            value = float(share @ np.abs(x[left] - y[right]) ** self.p)
+            return rows[left], columns[right], share, value
+        if rows.size * columns.size > MAX_PAIRS:
+            raise Unsupported(_too_large(rows.size, columns.size))
+        plan = exact_plan(wa, wb, self.ground.between(a, b, rows, columns))
+        return rows[plan.left], columns[plan.right], plan.share, plan.value
+
     def __repr__(self) -> str:
-        return show(self, "Wasserstein()")
-
-
-def symmetric_sqrt(matrix: Array) -> Array:
-    """Square root of a symmetric positive-semidefinite matrix."""
-    values, vectors = np.linalg.eigh(matrix)
-    root: Array = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-    return root
-
-
-def bures(a: Gaussian, b: Gaussian) -> float:
-    """W2^2 between normalised Gaussians: |m_a - m_b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2).
-
-    The trace is |A^1/2 - B^1/2 O|^2 with O the polar factor, which does not cancel for close A, B.
-    """
-    root_a, root_b = symmetric_sqrt(a.cov), symmetric_sqrt(b.cov)
-    u, _, vt = np.linalg.svd(root_b @ root_a)
-    gap = root_a - root_b @ (u @ vt)
-    return float(((a.mean - b.mean) ** 2).sum() + (gap**2).sum())
-
-
-def bures_map(a: Gaussian, b: Gaussian) -> Array:
-    """The linear part (d, d) of the optimal map from `a` to `b`: symmetric positive definite.
-
-    (A^1/2 B A^1/2)^1/2 is V s V' for the singular values s of B^1/2 A^1/2 = U s V': squaring first
-    would lose every direction whose standard deviation is below 1e-4 of the largest.
-    """
-    root = symmetric_sqrt(a.cov)
-    _, s, vt = np.linalg.svd(symmetric_sqrt(b.cov) @ root)
-    inner = (vt.T * s) @ vt
-    half = np.linalg.solve(root, inner)
-    linear = np.linalg.solve(root, half.T)
-    return np.asarray((linear + linear.T) / 2)
-
-
-def _gaussian_geodesic(a: Gaussian, b: Gaussian, t: float) -> Gaussian:
-    blend = (1 - t) * np.eye(a.dim) + t * bures_map(a, b)
-    return Gaussian((1 - t) * a.mean + t * b.mean, blend @ a.cov @ blend, a.mass)
+        shown = [] if self.p == 2 else [f"p={self.p:g}"]
+        if self.cost is not None:
+            kind = getattr(self.cost, "__name__", None)
+            shape = "x".join(str(k) for k in getattr(self.cost, "shape", ()))
+            kind = kind or f"<{shape} {'graph' if self.is_power else 'matrix'}>"
+            shown.append(f"cost={kind}")
+        return show(self, f"Wasserstein({', '.join(shown)})")
 
 
 def _charged(a: Measure, b: Measure) -> tuple[Array, Array, Array, Array]:
     """Atoms with positive weight, the second mass rescaled to the first to the last digit."""
-    curved = not_straight(a, b)
-    if curved is not None:
-        raise Unsupported(curved)
-    if not isinstance(a, Discrete) or not isinstance(b, Discrete):
-        raise Unsupported(
-            f"no exact Wasserstein distance between {type(a).__name__} and {type(b).__name__};"
-            " use two Gaussians or two discrete measures"
-        )
+    _check_straight(a, b)
+    _check_discrete(a, b, Wasserstein())
+    assert isinstance(a, Discrete)
+    assert isinstance(b, Discrete)
     ka, kb = a.weights > 0, b.weights > 0
     wa, wb = a.weights[ka], b.weights[kb]
     return a.points[ka], wa, b.points[kb], wb * (wa.sum() / wb.sum())
 
 
-def _costs(x: Array, y: Array) -> Array:
-    """|x - y|^2 (n, m), where the exact problem of these atoms is not too large."""
-    if len(x) * len(y) > MAX_PAIRS:
-        raise Unsupported(_too_large(len(x), len(y)))
-    return square_costs(x, y)
+def _check_straight(a: Measure, b: Measure) -> None:
+    bent = not_straight(a, b)
+    if bent is not None:
+        raise Unsupported(bent)
 
 
-def _moves(x: Array, wa: Array, y: Array, wb: Array) -> tuple[Index, Index, Array]:
-    """The optimal plan as a list of moves: from, to, mass."""
-    if x.shape[1] == 1:
-        return quantile_plan(x[:, 0], wa, y[:, 0], wb)
-    plan = exact_plan(wa, wb, _costs(x, y))
-    return plan.left, plan.right, plan.share
+def _check_discrete(a: Measure, b: Measure, geometry: Wasserstein) -> None:
+    if isinstance(a, Discrete) and isinstance(b, Discrete):
+        return
+    remedy = "use two Gaussians or two discrete measures"
+    if not geometry.is_quadratic:
+        remedy = f"{geometry!r} compares discrete measures; use jko.Histogram or jko.Particles"
+    raise Unsupported(
+        f"no exact Wasserstein distance between {type(a).__name__} and {type(b).__name__}; {remedy}"
+    )
 
 
 def _too_large(n: int, m: int) -> str:

@@ -124,6 +124,8 @@ class ProxProblem(Stated):
     def _reachable(self) -> Mask | None:
         """Atoms that a step may charge: no obstacles and, in transport, no other region."""
         mu = self.discrete
+        if isinstance(self.geometry, Wasserstein) and not self.geometry.is_quadratic:
+            return self.geometry.reachable(mu)
         if not (isinstance(mu, GridDensity) and isinstance(self.geometry, Wasserstein)):
             return mu.free
         if mu.free is None:
@@ -198,7 +200,7 @@ class ProxProblem(Stated):
         if answer.sqdistance is None:
             moved = abs(self.geometry.penalty(nu, self.previous, self.tau))
         else:
-            moved = abs(answer.sqdistance) / (2 * self.tau)
+            moved = abs(self.geometry.paid(answer.sqdistance, self.tau))
         moved = moved if np.isfinite(moved) else 0.0
         raw = moved + float(np.sqrt(moved * self._moving)) + EPS * self._moving
         energy = self.energy_size(nu)
@@ -210,6 +212,12 @@ class ProxProblem(Stated):
     def _moving(self) -> float:
         """The raw terms of the penalty: what moving the whole mass by its own size would pay."""
         mu, geometry = self.previous, self.geometry
+        if isinstance(geometry, Wasserstein) and not geometry.is_quadratic:
+            free = geometry.reachable(self.discrete)
+            ends = np.arange(self.discrete.n) if free is None else np.flatnonzero(free)
+            charged = np.flatnonzero(self.discrete.weights)
+            paid = geometry.step_cost(self.discrete, self.tau, charged, ends)
+            return mu.mass * float(paid.max(initial=0.0))
         if isinstance(geometry, MMD) and isinstance(mu, Discrete):
             return _penalty(geometry, mu).sizes(mu.weights, False)[1] / self.step
         if isinstance(mu, Discrete) and isinstance(geometry, (Wasserstein, WassersteinFisherRao)):

@@ -38,6 +38,8 @@ class ProxSolver(ABC):
         What its certificate speaks of; of a minimum, where no gap exists, a stationary point.
     geometries, kinds : tuples of classes
         The geometries and measures it may take at all: what `auto` looks at before it asks.
+    any_cost : bool
+        Whether it takes Wasserstein steps whose cost is not |x-y|^2; the others are never asked.
     """
 
     guarantee: ClassVar[str]
@@ -45,6 +47,7 @@ class ProxSolver(ABC):
     claim: ClassVar[Claim] = Claim.MINIMISES
     geometries: ClassVar[tuple[type[Geometry], ...]] = (Geometry,)
     kinds: ClassVar[tuple[type[Measure], ...]] = (Measure,)
+    any_cost: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

@@ -10,6 +10,22 @@ from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Histogram
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
+from jko.solvers.base import ProxSolver
+
+
+def other_cost(problem: ProxProblem, solver: ProxSolver) -> str | None:
+    """Why a Wasserstein step with another cost than |x-y|^2 is none of this solver's."""
+    geometry = problem.geometry
+    if not isinstance(geometry, Wasserstein) or geometry.is_quadratic:
+        return None
+    if not solver.any_cost:
+        return f"takes the cost |x-y|^2 alone, not that of {geometry!r}"
+    if isinstance(problem.previous, Histogram):
+        return None
+    return (
+        f"steps of {geometry!r} need a jko.Histogram, whose atoms stay where they are, not a"
+        f" {type(problem.previous).__name__}"
+    )
 
 
 def infeasible(problem: ProxProblem) -> str | None:

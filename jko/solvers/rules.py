@@ -15,6 +15,7 @@ from jko.prox.problem import ProxProblem
 from jko.prox.result import StepResult
 from jko.prox.stated import Controls
 from jko.solvers.base import HandedBack, ProxSolver
+from jko.solvers.refusals import other_cost
 from jko.status import Breakdown, Status
 from jko.threads import limited
 
@@ -50,7 +51,7 @@ class Rule:
     def reason(self, problem: ProxProblem) -> str | None:
         """Why the rule does not apply, None where it does; a missing capability is a reason too."""
         try:
-            why = self.solver.accepts(problem)
+            why = other_cost(problem, self.solver) or self.solver.accepts(problem)
             return self.when(problem) if why is None and self.when is not None else why
         except Unsupported as refusal:
             return str(refusal)

@@ -108,7 +108,9 @@ def _each_atom_once(
     Steps are functions of measures. Particles are merged where weights alone change: elsewhere two
     of them that share a place may part.
     """
-    if not isinstance(energy, Energy) or energy.listed:
+    by_place = isinstance(energy, Energy) and energy.listed
+    by_place = by_place or (isinstance(geometry, Geometry) and geometry.listed)
+    if by_place or not isinstance(energy, Energy):
         return measure, None
     stays = isinstance(geometry, (Hellinger, SphericalHellinger, Divergence))
     stays = stays and isinstance(solver, str)

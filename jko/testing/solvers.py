@@ -86,7 +86,7 @@ class _SolverCheck:
             moved = problem.geometry.sqdistance(found.measure, problem.previous)
             close(found.sqdistance, moved, 1 + moved, 1e-8, "sqdistance is not that of the measure")
         if self.answer.problem is problem and self.answer.certified is None:
-            total = energy + found.sqdistance / (2 * problem.tau)
+            total = energy + problem.geometry.paid(found.sqdistance, problem.tau)
             sentence = "objective is not energy + sqdistance / (2 tau)"
             close(found.objective, total, 1 + abs(total), 1e-8, sentence)
         if found.gap is not None:

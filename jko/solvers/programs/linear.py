@@ -11,7 +11,7 @@ from jko.geometries.base import Geometry
 from jko.geometries.wasserstein import MAX_PAIRS, Wasserstein
 from jko.measures.atoms import Histogram
 from jko.measures.base import Measure
-from jko.measures.grid import GridDensity, not_straight
+from jko.measures.grid import GridDensity
 from jko.numerics.elementary import EPS
 from jko.numerics.partners import best_partners
 from jko.prox.duality.mass import MassSearch
@@ -19,7 +19,7 @@ from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.hellinger.multiplier import rescale
-from jko.solvers.programs.transport import TransportStep
+from jko.solvers.programs.transport import TransportStep, stated_paths
 from jko.solvers.refusals import not_transport
 from jko.status import Breakdown, Status
 from jko.validation import Array, Index
@@ -36,7 +36,8 @@ class LinearTransport(ProxSolver):
     r"""The unregularised Wasserstein step of int V dmu on a fixed support, in closed form.
 
     The plan splits over the atoms of m': atom i goes to argmin_j V_j + |x_i - y_j|^2 / (2 tau), the
-    c-transform of -V. Walls (V = +inf) close atoms. The slope -V is an optimal Kantorovich
+    c-transform of -V; `jko.Wasserstein(p=..., cost=...)` brings its own costs (formula Y2). Walls
+    (V = +inf) close atoms. The slope -V is an optimal Kantorovich
     potential, and the duality gap is computed from it.
 
     From a single atom x0 there is one plan to every measure, and the step of a separable energy h
@@ -57,9 +58,10 @@ class LinearTransport(ProxSolver):
     kinds: ClassVar[tuple[type[Measure], ...]] = (GridDensity, Histogram)
     guarantee: ClassVar[str] = "exact on the support: a c-transform, or the spread of one atom"
     default_tol: ClassVar[float] = 1e-9
+    any_cost: ClassVar[bool] = True
 
     def accepts(self, problem: ProxProblem) -> str | None:
-        why = not_transport(problem) or not_straight(problem.previous)
+        why = not_transport(problem) or stated_paths(problem)
         if why is not None:
             return why
         previous = problem.discrete
@@ -80,6 +82,8 @@ class LinearTransport(ProxSolver):
         return None
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
+        from scipy.sparse import csr_array
+
         stated = TransportStep(problem)
         previous, potential = stated.previous, problem.form.separable.linear
         charged, opened = np.flatnonzero(previous.weights > 0), np.flatnonzero(stated.open)
@@ -88,10 +92,15 @@ class LinearTransport(ProxSolver):
         partner, _ = best_partners(-potential[opened], stated.cost(), 1.0)
         weights = np.bincount(opened[partner], previous.weights[charged], previous.n)
         nu = previous.with_weights(weights)
+        plan = csr_array(
+            (previous.weights[charged], (charged, opened[partner])), shape=(previous.n, previous.n)
+        )
         return Answer(
             nu,
             stated,
             1,
+            sqdistance=stated.sqdistance(nu),
+            plan=plan,
             dual={"slope": np.where(stated.open, -potential, 0.0)},
             baseline=problem.value(previous),
         )
@@ -122,7 +131,8 @@ def _spread(stated: TransportStep, opened: Index) -> Answer:
     if isinstance(previous, GridDensity) and _within_a_cell(previous, weights):
         raise Breakdown(Status.INACCURATE, "the step spreads by less than a cell of the grid")
     baseline = stated.problem.value(previous)
-    return Answer(nu, stated, 1, dual={"slope": slopes}, baseline=baseline)
+    moved = stated.sqdistance(nu)
+    return Answer(nu, stated, 1, sqdistance=moved, dual={"slope": slopes}, baseline=baseline)
 
 
 def _within_a_cell(previous: GridDensity, weights: Array) -> bool:

@@ -47,8 +47,10 @@ class TransportProgram(ProxSolver):
 
         min over plans P >= 0, P 1 = m', of  <C, P> / (2 tau) + F(P'1),
 
-    for any energy that is convex in the weights. The answer is exact for the support: on a grid
-    coarser than the displacements of the step (about tau |grad f|) it is not that of the density.
+    for any energy that is convex in the weights; `jko.Wasserstein(p=..., cost=...)` brings its own
+    costs, C / (p tau^{p-1}) for C = d^p and C / (2 tau) otherwise (formula Y2). The answer is
+    exact for the support: on a grid coarser than the displacements of the step (about
+    tau |grad f|) it is not that of the density.
 
     Parameters
     ----------
@@ -72,13 +74,14 @@ class TransportProgram(ProxSolver):
         "exact on the support: a conic program with its transport duality gap; small supports"
     )
     default_tol: ClassVar[float] = 1e-6
+    any_cost: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         positive_int(self.max_atoms, "max_atoms")
         deprecated(self.grids is not True, "grids", "auto leaves grids to other solvers by itself")
 
     def accepts(self, problem: ProxProblem) -> str | None:
-        why = not_transport(problem) or not_straight(problem.previous)
+        why = not_transport(problem) or stated_paths(problem)
         if why is not None:
             return why
         previous = problem.discrete
@@ -101,14 +104,22 @@ class TransportProgram(ProxSolver):
         stated = TransportStep(problem)
         found = _best_answer(stated, controls)
         weights, slope = found.weights, found.slope
+        nu = stated.previous.with_weights(weights)
         return Answer(
-            stated.previous.with_weights(weights),
+            nu,
             stated,
             found.iterations,
+            sqdistance=stated.sqdistance(nu),
             dual={"slope": slope},
             baseline=problem.value(stated.previous),
             info={"conic_status": found.status},
         )
+
+
+def stated_paths(problem: ProxProblem) -> str | None:
+    """Why the cost is not that of straight ways, where the geometry means them."""
+    given = isinstance(problem.geometry, Wasserstein) and problem.geometry.listed
+    return None if given else not_straight(problem.previous)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,10 +139,16 @@ class TransportStep(Neighbour):
         return np.asarray(self.problem.form.separable.ceiling > 0)
 
     def cost(self) -> Array:
-        """|x - y|^2 / (2 tau) from the charged atoms of m' to the open atoms."""
-        x = self.previous.points
-        gap = x[self.previous.weights > 0][:, None] - x[self.open]
-        return np.asarray((gap**2).sum(axis=2) / (2 * self.problem.step))
+        """What the step pays from the charged atoms of m' to the open ones: |x - y|^2 / (2 tau)."""
+        geometry, charged = self.problem.geometry, np.flatnonzero(self.previous.weights > 0)
+        assert isinstance(geometry, Wasserstein)
+        return geometry.step_cost(
+            self.previous, self.problem.tau, charged, np.flatnonzero(self.open)
+        )
+
+    def sqdistance(self, nu: Discrete) -> float:
+        """D^2 from m' to `nu`, in this order: a matrix of costs need not be symmetric."""
+        return self.problem.geometry.sqdistance(self.previous, nu)
 
     def objective(self, nu: Discrete) -> float:
         """F(nu) + W^2(nu, m') / (2 tau), by exact transport."""
