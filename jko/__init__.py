@@ -121,6 +121,7 @@ _LATER_FUNCTIONS = {
     "geodesic": "paths",
     "planning": "paths",
     "Path": "paths",
+    "transport": "distances",
 }
 
 

@@ -11,7 +11,7 @@ that both bounds hold at every iteration and their difference is the certificate
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,11 @@ from jko.validation import Array
 MAX_ITER = 100
 #: Fraction of the way to the boundary that a step may take.
 TO_BOUNDARY = 0.995
+#: Products of slack and plan below this share of their mean are uneven, and centred by this much.
+UNEVEN = 1e-3
+RECENTRE = 0.3
+#: Share of the gap that the sum of the products is kept above.
+LAG = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +51,13 @@ class UnbalancedPlan:
     iterations: int
 
 
-def unbalanced_plan(mu: Array, nu: Array, cost: Array, rtol: float = 1e-13) -> UnbalancedPlan:
+def unbalanced_plan(
+    mu: Array,
+    nu: Array,
+    cost: Array,
+    rtol: float = 1e-13,
+    weights: tuple[float, float] = (1.0, 1.0),
+) -> UnbalancedPlan:
     """Solve to a duality gap of `rtol` relative to the value (1e-15 of the masses at best).
 
     Parameters
@@ -54,17 +65,38 @@ def unbalanced_plan(mu: Array, nu: Array, cost: Array, rtol: float = 1e-13) -> U
     mu, nu : (n,), (m,) arrays, > 0
     cost : (n, m) array, >= 0, +inf where no transport is possible
     rtol : float
+    weights : pair of floats, > 0
+        Factors of the two divergences; inf for a marginal that must be met, one of them at most,
+        and then every atom there needs a finite cost. The dual is then that of
+        weight mu (1 - e^{-f/weight}).
     """
+    if np.isinf(weights[0]):  # the elimination starts with the softer side
+        turned = unbalanced_plan(nu, mu, cost.T, rtol, (weights[1], weights[0]))
+        return replace(turned, plan=turned.plan.T, f=turned.h, h=turned.f)
     n, m = cost.shape
+    scale = min(weights)  # potentials vary on the scale of the softer divergence
+    if scale != 1:
+        soft = unbalanced_plan(mu, nu, cost / scale, rtol, (weights[0] / scale, weights[1] / scale))
+        return UnbalancedPlan(
+            soft.plan,
+            scale * soft.f,
+            scale * soft.h,
+            scale * soft.upper,
+            scale * soft.lower,
+            soft.iterations,
+        )
     finite = np.isfinite(cost)
     rows, columns = finite.any(axis=1), finite.any(axis=0)
     plan, f, h = np.zeros((n, m)), np.full(n, np.inf), np.full(m, np.inf)
-    lost = float(mu[~rows].sum() + nu[~columns].sum())
+    lost = sum(
+        w * float(gone.sum()) if gone.size else 0.0
+        for w, gone in zip(weights, (mu[~rows], nu[~columns]), strict=True)
+    )
     if not rows.any():
         return UnbalancedPlan(plan, f, h, lost, lost, 0)
     unit = float(mu.sum() + nu.sum())
     core = np.ix_(rows, columns)
-    inner = _InteriorPoint(mu[rows] / unit, nu[columns] / unit, cost[core], lost / unit)
+    inner = _InteriorPoint(mu[rows] / unit, nu[columns] / unit, cost[core], lost / unit, weights)
     iterations = inner.run(rtol)
     plan[core] = unit * inner.plan
     f[rows], h[columns] = inner.f, inner.h
@@ -79,13 +111,22 @@ class _InteriorPoint:
     the neighbourhood of the central path, on which the nonlinear terms are tame.
     """
 
-    def __init__(self, mu: Array, nu: Array, cost: Array, offset: float) -> None:
+    def __init__(
+        self,
+        mu: Array,
+        nu: Array,
+        cost: Array,
+        offset: float,
+        weights: tuple[float, float] = (1.0, 1.0),
+    ) -> None:
         self.mu, self.nu, self.cost, self.offset = mu, nu, cost, offset
+        self.first, self.second = weights
         self.finite = np.isfinite(cost)
         self.safe = np.where(self.finite, cost, 1.0)
         self.pairs = int(self.finite.sum())
         self._f, self._h = cost.min(axis=1) / 2 - 1, cost.min(axis=0) / 2 - 1
-        shift = 0.5 * np.log((mu @ np.exp(-self._f)) / (nu @ np.exp(-self._h)))
+        left, right = self._kept(self._f, self._h)
+        shift = 0.5 * np.log(left.sum() / right.sum())
         self._f, self._h = self._f + shift, self._h - shift
         start = 1 / self._slack(self._f, self._h)
         self._x = np.where(self.finite, start * (0.5 / start[self.finite].sum()), 0.0)
@@ -105,6 +146,10 @@ class _InteriorPoint:
                 return iteration
         return MAX_ITER
 
+    def _kept(self, f: Array, h: Array) -> tuple[Array, Array]:
+        """mu e^{-f/weight} and nu e^{-h/weight}: the marginals that the potentials ask for."""
+        return self.mu * np.exp(-f / self.first), self.nu * np.exp(-h / self.second)
+
     def _slack(self, f: Array, h: Array) -> Array:
         return np.where(self.finite, self.safe - f[:, None] - h, 1.0)
 
@@ -113,13 +158,18 @@ class _InteriorPoint:
         x, s = self._x, self._slack(self._f, self._h)
         if not (s > 0).all():
             return False  # slacks below the rounding of c - f - h
-        mean = float((x * s)[self.finite].sum()) / self.pairs
+        products = (x * s)[self.finite]
+        mean = float(products.sum()) / self.pairs
         system = self._factor(x / s)
         if system is None:
             return False
         predicted = self._direction(system, x, s, np.zeros_like(x))
         t = self._length(x, s, predicted)
         centre = max((1 - t) ** 3, 1e-6)
+        if products.min() < UNEVEN * mean:  # too near the boundary: back to the central path first
+            centre = max(centre, RECENTRE)
+        # Products far below the gap mean marginals that lag behind: they must not vanish first.
+        centre = max(centre, min(LAG * (self.upper - self.lower) / (self.pairs * mean), 0.3))
         second = np.clip(t**2 * predicted[2] * predicted[3], -10 * mean, 10 * mean)
         target = np.where(self.finite, centre * mean - second, 0.0)
         move = self._direction(system, x, s, target)
@@ -135,8 +185,9 @@ class _InteriorPoint:
         """Cholesky factor of the Schur complement in the h-block of the Newton matrix."""
         from scipy.linalg import cho_factor  # costs 0.1 s to import
 
-        first = self.mu * np.exp(-self._f) + weight.sum(axis=1)
-        second = self.nu * np.exp(-self._h) + weight.sum(axis=0)
+        left, right = self._kept(self._f, self._h)
+        first = left / self.first + weight.sum(axis=1)
+        second = right / self.second + weight.sum(axis=0)
         scaled = weight / np.sqrt(first)[:, None]
         try:
             factor = cho_factor(np.diag(second) - scaled.T @ scaled, check_finite=False)
@@ -153,8 +204,8 @@ class _InteriorPoint:
         weight, first, factor = system
         push = np.where(self.finite, target / s, 0.0)
         # Residuals of the marginals and the change of x at fixed potentials cancel in part.
-        r1 = self.mu * np.exp(-self._f) - push.sum(axis=1)
-        r2 = self.nu * np.exp(-self._h) - push.sum(axis=0)
+        left, right_kept = self._kept(self._f, self._h)
+        r1, r2 = left - push.sum(axis=1), right_kept - push.sum(axis=0)
         right = r2 - weight.T @ (r1 / first)
         dh = cho_solve(factor, right, check_finite=False)
         df = (r1 - weight @ dh) / first
@@ -162,21 +213,40 @@ class _InteriorPoint:
         return df, dh, push - x + weight * both, -both
 
     def _length(self, x: Array, s: Array, move: tuple[Array, ...]) -> float:
-        """Common length to the boundary; potentials move by at most 2, where e^{-f} is smooth."""
-        size = max(float(np.abs(move[0]).max()), float(np.abs(move[1]).max()), 1e-300)
+        """Common length to the boundary; e^{-f/weight} is smooth where f moves by 2 weights."""
+        moved = (
+            float(np.abs(move[0]).max()) / self.first,
+            float(np.abs(move[1]).max()) / self.second,
+        )
+        size = max(*moved, 1e-300)
         inside = self.finite
         t = min(_to_boundary(x[inside], move[2][inside]), _to_boundary(s[inside], move[3][inside]))
         return min(t, 2 / size)
 
     def _record(self, x: Array, f: Array, h: Array) -> None:
         """Keep the best plan and the best potentials seen."""
+        if np.isinf(self.first):
+            x = x * (self.mu / x.sum(axis=1))[:, None]
+        if np.isinf(self.second):
+            x = x * (self.nu / x.sum(axis=0))
         upper = self.offset + float((self.safe * x).sum())
-        upper += relative_entropy(x.sum(axis=1), self.mu) + relative_entropy(x.sum(axis=0), self.nu)
-        lower = self.offset - float(self.mu @ np.expm1(-f) + self.nu @ np.expm1(-h))
+        upper += _divergence(x.sum(axis=1), self.mu, self.first)
+        upper += _divergence(x.sum(axis=0), self.nu, self.second)
+        lower = self.offset + _gain(self.mu, f, self.first) + _gain(self.nu, h, self.second)
         if upper < self.upper:
             self.upper, self.plan = upper, x
         if lower > self.lower:
             self.lower, self.f, self.h = lower, f, h
+
+
+def _divergence(a: Array, b: Array, weight: float) -> float:
+    """weight KL(a | b); 0 where the marginal is met by construction."""
+    return 0.0 if np.isinf(weight) else weight * relative_entropy(a, b)
+
+
+def _gain(mass: Array, f: Array, weight: float) -> float:
+    """weight sum mass (1 - e^{-f/weight}), sum mass f for a marginal that must be met."""
+    return float(mass @ f) if np.isinf(weight) else -weight * float(mass @ np.expm1(-f / weight))
 
 
 def relative_entropy(a: Array, b: Array) -> float:
