@@ -16,7 +16,9 @@ from jko.energies import (
     PhiDivergence,
     PorousMedium,
     Potential,
+    SinkhornDivergence,
     TimeDependent,
+    WassersteinEnergy,
 )
 from jko.errors import (
     InvalidArgument,
@@ -80,6 +82,8 @@ __all__ = [
     "PorousMedium",
     "Potential",
     "TimeDependent",
+    "SinkhornDivergence",
+    "WassersteinEnergy",
     "Divergence",
     "Geometry",
     "Hellinger",

@@ -9,7 +9,9 @@ from jko.energies.local import LocalEnergy
 from jko.energies.mmd import MMDEnergy
 from jko.energies.potential import Potential
 from jko.energies.separable import Separable
+from jko.energies.sinkhorn import SinkhornDivergence
 from jko.energies.time_dependent import TimeDependent
+from jko.energies.wasserstein import WassersteinEnergy
 
 __all__ = [
     "KL",
@@ -28,5 +30,7 @@ __all__ = [
     "TimeDependent",
     "Quadratic",
     "Separable",
+    "SinkhornDivergence",
+    "WassersteinEnergy",
     "WeightForm",
 ]
