@@ -126,6 +126,7 @@ _LATER_FUNCTIONS = {
     "planning": "paths",
     "Path": "paths",
     "transport": "distances",
+    "barycentre": "distances",
 }
 
 

@@ -1,0 +1,295 @@
+r"""Barycentres: argmin over mu of sum_k lambda_k D^2(mu, mu_k)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jko.distances.scaling import Scaled, debiased_barycentre
+from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
+from jko.geometries.base import Geometry, check_masses, check_pair
+from jko.geometries.bures import symmetric_sqrt
+from jko.geometries.hellinger import Hellinger
+from jko.geometries.mmd import MMD
+from jko.geometries.wasserstein import Wasserstein
+from jko.measures.atoms import Histogram
+from jko.measures.base import Discrete, Measure
+from jko.measures.gaussian import Gaussian
+from jko.measures.grid import GridDensity
+from jko.validation import Array, finite_array, instance, positive, positive_int
+
+#: Variables of the linear program on fixed supports.
+MOST_VARIABLES = 400_000
+#: Steps of the fixed point on covariances, and where it ends, relative to the covariance.
+GAUSSIAN_STEPS = 1000
+GAUSSIAN_TOL = 1e-14
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Barycentre:
+    """What `jko.barycentre` found.
+
+    Attributes
+    ----------
+    measure : Measure
+    value : float
+        sum_k lambda_k D^2(measure, mu_k); of the Sinkhorn divergences on grids, None there.
+    gap : float or None
+        Upper bound of `value` minus the minimum, where there is one.
+    residual : float
+        Relative change of the last iteration (grids: L1 distance over the mass); 0 in closed form.
+    iterations : int
+    """
+
+    measure: Measure
+    value: float | None
+    gap: float | None
+    residual: float
+    iterations: int
+
+    def __repr__(self) -> str:
+        evidence = f"residual={self.residual:.1e}" if self.gap is None else f"gap={self.gap:.1e}"
+        value = "" if self.value is None else f"value={self.value:.6g}, "
+        return f"Barycentre({value}{evidence}, {self.iterations} iterations)"
+
+
+def barycentre(
+    measures: Sequence[Measure],
+    weights: ArrayLike | None = None,
+    geometry: Geometry | None = None,
+    *,
+    reg: float | None = None,
+    tol: float = 1e-6,
+    max_iter: int = 1000,
+) -> Barycentre:
+    r"""The measure of least weighted squared distance to several: a mean in a geometry.
+
+    Parameters
+    ----------
+    measures : sequence of measures of one kind
+        Wasserstein: Gaussians (fixed point of the covariance), histograms (an exact linear program
+        on the union of their atoms, any cost), densities on one grid (scaling with the Sinkhorn
+        divergence). Hellinger and MMD: discrete measures on one support, in closed form.
+    weights : (k,) array, optional
+        Non-negative; they are normalised. Equal by default.
+    geometry : Wasserstein (default), Hellinger or MMD
+    reg : float > 0, optional
+        Entropy of the scaling on grids, in the unit of |x - y|^2; two squared cells by default.
+        Divergences instead of entropic costs keep the barycentre from being blurred.
+    tol : float
+        On the residual on grids.
+    max_iter : int
+        Sweeps on grids.
+
+    Returns
+    -------
+    Barycentre
+        With `.measure`.
+
+    Raises
+    ------
+    InvalidArgument
+        No measures, or weights of another number.
+    Unsupported
+        Kinds and geometries that are not listed; programs that are too large.
+
+    Notes
+    -----
+    Agueh and Carlier (2011); Alvarez-Esteban et al. (2016) for Gaussians; Janati, Cuturi and
+    Gramfort (2020) for the debiased scaling.
+
+    Examples
+    --------
+    >>> import jko
+    >>> a, b = jko.Gaussian([0.0], [[1.0]]), jko.Gaussian([4.0], [[9.0]])
+    >>> round(float(jko.barycentre([a, b]).measure.cov[0, 0]), 9)
+    4.0
+    """
+    geometry = Wasserstein() if geometry is None else geometry
+    instance(geometry, Geometry, "geometry", "pass a geometry such as jko.Wasserstein()")
+    family, lam = _checked(measures, weights, geometry)
+    tol, limit = positive(tol, "tol"), positive_int(max_iter, "max_iter")
+    first = family[0]
+    if isinstance(geometry, Hellinger):
+        return _hellinger(family, lam, geometry)
+    if isinstance(geometry, MMD):
+        return _mixture(family, lam, geometry)
+    if isinstance(geometry, Wasserstein):
+        if all(isinstance(mu, Gaussian) for mu in family) and geometry.is_quadratic:
+            return _gaussian([mu for mu in family if isinstance(mu, Gaussian)], lam, geometry)
+        if isinstance(first, GridDensity) and geometry.is_quadratic:
+            return _on_grid(family, lam, reg, tol, limit)
+        if all(isinstance(mu, Histogram) for mu in family):
+            return _program([mu for mu in family if isinstance(mu, Histogram)], lam, geometry)
+    kinds = ", ".join(sorted({type(mu).__name__ for mu in family}))
+    raise Unsupported(
+        f"no barycentre of {kinds} in {geometry!r}; use Gaussians, histograms or densities on one"
+        " grid in jko.Wasserstein(), or jko.Hellinger() or jko.MMD(kernel) on one support"
+    )
+
+
+def _checked(measures: Any, weights: Any, geometry: Geometry) -> tuple[list[Measure], Array]:
+    if not isinstance(measures, (list, tuple)) or not measures:
+        raise InvalidArgument("measures is empty or no list; pass at least one measure")
+    for mu in measures[1:]:
+        check_pair(measures[0], mu)
+    check_pair(measures[0], measures[0])
+    if geometry.conserves_mass:
+        for mu in measures[1:]:
+            check_masses(measures[0], mu, geometry)
+    lam = (
+        np.ones(len(measures))
+        if weights is None
+        else finite_array(weights, "weights", InvalidArgument)
+    )
+    if lam.shape != (len(measures),) or (lam < 0).any() or not lam.sum() > 0:
+        raise InvalidArgument(
+            f"weights must be {len(measures)} numbers >= 0, not all 0, one per measure"
+        )
+    return list(measures), lam / lam.sum()
+
+
+def _one_support(family: list[Measure]) -> list[Discrete]:
+    first = family[0]
+    out = [mu for mu in family if isinstance(mu, Discrete) and mu.same_support(first)]
+    if len(out) < len(family):
+        raise InvalidMeasure(
+            "the measures live on different atoms; put them on one support (or one jko.Grid)"
+        )
+    return out
+
+
+def _value(family: Sequence[Measure], lam: Array, mu: Measure, geometry: Geometry) -> float:
+    return float(sum(c * geometry.sqdistance(mu, nu) for c, nu in zip(lam, family, strict=True)))
+
+
+def _closed(family: list[Discrete], lam: Array, w: Array, geometry: Geometry) -> Barycentre:
+    mu = family[0].with_weights(w)
+    return Barycentre(mu, _value(family, lam, mu, geometry), 0.0, 0.0, 0)
+
+
+def _hellinger(family: list[Measure], lam: Array, geometry: Hellinger) -> Barycentre:
+    """The square of the mean square root; at fixed mass, normalised."""
+    on_one = _one_support(family)
+    root = sum(c * np.sqrt(mu.weights) for c, mu in zip(lam, on_one, strict=True))
+    w = np.asarray(root) ** 2
+    if geometry.conserves_mass:
+        w = w * (on_one[0].mass / w.sum())
+    return _closed(on_one, lam, w, geometry)
+
+
+def _mixture(family: list[Measure], lam: Array, geometry: MMD) -> Barycentre:
+    """The mixture: the mean of the embeddings."""
+    on_one = _one_support(family)
+    w = np.asarray(sum(c * mu.weights for c, mu in zip(lam, on_one, strict=True)))
+    return _closed(on_one, lam, w, geometry)
+
+
+def _gaussian(family: list[Gaussian], lam: Array, geometry: Wasserstein) -> Barycentre:
+    """S <- S^{-1/2} (sum lambda_k (S^{1/2} S_k S^{1/2})^{1/2})^2 S^{-1/2}, means averaged."""
+    mean = np.asarray(sum(c * g.mean for c, g in zip(lam, family, strict=True)))
+    cov = np.asarray(sum(c * g.cov for c, g in zip(lam, family, strict=True)))
+    change, count = np.inf, 0
+    while change > GAUSSIAN_TOL and count < GAUSSIAN_STEPS:
+        count += 1
+        root = symmetric_sqrt(cov)
+        middle = sum(
+            c * symmetric_sqrt(root @ g.cov @ root) for c, g in zip(lam, family, strict=True)
+        )
+        half = np.linalg.solve(root, middle)
+        new = half @ half.T
+        change = float(np.abs(new - cov).max() / np.abs(new).max())
+        cov = (new + new.T) / 2
+    mu = Gaussian(mean, cov, family[0].mass)
+    return Barycentre(mu, _value(family, lam, mu, geometry), None, change, count)
+
+
+def _program(family: list[Histogram], lam: Array, geometry: Wasserstein) -> Barycentre:
+    r"""min sum lambda_k <C_k, P_k>, all P_k with one second marginal, and its dual
+
+    max sum_k <u_k, m_k>,   u_k + v_k <= lambda_k C_k,   sum_k v_k = 0.
+    """
+    from scipy.optimize import linprog
+    from scipy.sparse import block_array, csr_array, kron
+
+    points = family[0].points
+    if not all(mu.same_support(family[0]) for mu in family):
+        if geometry.listed:
+            raise InvalidMeasure("a matrix or graph of costs needs measures on one list of atoms")
+        points = np.unique(np.concatenate([mu.points for mu in family]), axis=0)
+    n, ends = len(points), Histogram(points, np.full(len(points), family[0].mass / len(points)))
+    rows = [np.flatnonzero(mu.weights) for mu in family]
+    size = sum(r.size for r in rows) * n
+    if size > MOST_VARIABLES:
+        raise Unsupported(
+            f"the linear program has {size} variables (limit {MOST_VARIABLES}); put the measures on"
+            " a jko.Grid, or thin them"
+        )
+    everywhere = np.arange(n)
+    costs = [
+        c * geometry.ground.between(mu, ends, r, everywhere)
+        for c, mu, r in zip(lam, family, rows, strict=True)
+    ]
+    mass = [mu.weights[r] / mu.weights.sum() for mu, r in zip(family, rows, strict=True)]
+    count = len(family)
+    eye = csr_array(np.eye(n))
+    blocks: list[list[Any]] = [[None] * (count + 1) for _ in range(2 * count)]
+    for k, r in enumerate(rows):
+        blocks[2 * k][k] = kron(csr_array(np.eye(r.size)), np.ones((1, n)))
+        blocks[2 * k + 1][k] = kron(np.ones((1, r.size)), eye)
+        blocks[2 * k + 1][count] = -eye
+    system = block_array(blocks, format="csr")
+    right = np.concatenate([np.concatenate([m, np.zeros(n)]) for m in mass])
+    objective = np.concatenate([*(c.ravel() for c in costs), np.zeros(n)])
+    found = linprog(objective, A_eq=system, b_eq=right, method="highs")
+    if found.x is None:
+        raise Unsupported(f"HiGHS could not solve the barycentre's program: {found.message}")
+    w = np.maximum(found.x[-n:], 0.0)
+    mu = ends.with_weights(w * (family[0].mass / w.sum()))
+    value = float(sum(c * geometry.sqdistance(nu, mu) for c, nu in zip(lam, family, strict=True)))
+    lower = _lower(found.eqlin.marginals, costs, mass) * family[0].mass
+    scale = _rate_factor(geometry)
+    gap = value - lower / scale if scale is not None else None
+    return Barycentre(mu, value, gap, 0.0, int(found.nit))
+
+
+def _lower(duals: Array, costs: list[Array], mass: list[Array]) -> float:
+    """The dual value of the slopes v_k, made to sum to zero; u_k is their c-transform."""
+    n = costs[0].shape[1]
+    slopes, place = [], 0
+    for m in mass:
+        slopes.append(duals[place + m.size : place + m.size + n])
+        place += m.size + n
+    excess = np.mean(slopes, axis=0)
+    return float(
+        sum(m @ (c - (v - excess)).min(axis=1) for m, c, v in zip(mass, costs, slopes, strict=True))
+    )
+
+
+def _rate_factor(geometry: Wasserstein) -> float | None:
+    """What turns transport costs into squared distances; None where they are not proportional."""
+    if geometry.is_power and geometry.p != 2:
+        return None
+    return geometry.rate
+
+
+def _on_grid(
+    family: list[Measure], lam: Array, reg: float | None, tol: float, limit: int
+) -> Barycentre:
+    on_one = _one_support(family)
+    first = on_one[0]
+    assert isinstance(first, GridDensity)
+    if first.grid.mask is not None:
+        raise Unsupported("the grid has obstacles, which the kernel of the scaling goes through")
+    cells = first.grid.spacing[np.asarray(first.grid.shape) > 1]
+    eps = 2 * float(cells.max(initial=0.0)) ** 2 if reg is None else positive(reg, "reg")
+    found: Scaled = debiased_barycentre(
+        first.grid, [mu.weights / mu.weights.sum() for mu in on_one], lam, eps, tol, limit
+    )
+    return Barycentre(
+        first.with_weights(found.weights * first.mass), None, None, found.residual, found.iterations
+    )
