@@ -65,7 +65,7 @@ def inside(x: float, lo: float, hi: float) -> float:
     if np.isinf(hi):
         return 1.0 if lo == 0 else lo + abs(lo)
     if np.isinf(lo):
-        return hi - max(1.0, abs(hi))
+        return -1.0 if hi == 0 else hi - abs(hi)
     if lo < 0 < hi:
         return 0.0
     if lo == 0 or hi == 0:

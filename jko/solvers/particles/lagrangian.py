@@ -16,6 +16,7 @@ from jko.geometries.base import Geometry
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
 from jko.measures.base import Measure
+from jko.numerics.dense_newton import SMALL, finish
 from jko.numerics.lbfgs import descend, safe_value
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls
@@ -97,13 +98,16 @@ class Lagrangian(ProxSolver):
         limit = self.max_iter if controls.max_iter is None else controls.max_iter
         tol = 0.9 * controls.tol
         run = descend(state, _start(state, controls.warm), tol, limit, self.memory)
+        if controls.max_iter is None and state.size <= SMALL:
+            run = finish(state, run, tol, state.sizes)
         measure = state.measure(run.point)
         info: dict[str, Any] = {"evaluations": run.evaluations}
         if not charged.all():
             measure, info["massless_residual"] = self._carry(problem, measure, ~charged, tol, limit)
         moved = measure.points - previous.points
         cost = float(previous.weights @ (moved**2).sum(axis=1))
-        exhausted = run.iterations >= limit
+        missed = state.residual(run.point, run.slope) > controls.tol
+        exhausted = missed and run.iterations >= limit
         energy, baseline = problem.energy.value(measure), problem.value(previous)
         if energy + cost / (2 * problem.step) > baseline:
             info["rounding"] = value_rounding(problem.energy, measure)
@@ -141,6 +145,11 @@ class _Positions:
         self.energy, self.previous, self.step, self.chosen = energy, previous, step, chosen
         self.roots = self._roots()[:, None]
         self.size = int(chosen.sum()) * previous.dim
+
+    @property
+    def sizes(self) -> Array:
+        """What the rounding of y is relative to: the positions, in its unit."""
+        return np.asarray((self.roots * np.abs(self.previous.points[self.chosen])).ravel())
 
     def _roots(self) -> Array:
         return np.asarray(np.sqrt(self.previous.weights[self.chosen]))

@@ -72,8 +72,8 @@ class PredictorRun:
                 return self.give_up(QPStatus.STALLED)
 
     def stay(self) -> bool:
-        """Whether the centre is good enough, as it is in a step short enough."""
-        if isinstance(self.centre, float) or not np.isfinite(self.floor):
+        """Whether the centre is good enough: in a step short enough, or all on the best atom."""
+        if isinstance(self.centre, float):
             return False
         hu = np.zeros_like(self.w)
         self.best = self.exact = self.simplex_bound(self.centre, hu, self.p.c), self.centre, hu

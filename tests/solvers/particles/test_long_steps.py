@@ -72,3 +72,23 @@ def test_projected_weights_of_any_length(tau):
 def test_leaving_the_domain_is_a_status(solver):
     with pytest.raises(jko.StepFailed, match="where the energy is not defined, reduce tau"):
         jko.flow(jko.Particles(CLOUD), HILL, W2, tau=10.0, steps=9, solver=solver)
+
+
+@pytest.mark.parametrize("tau", [10.0, 1e3, 1e6])
+@pytest.mark.parametrize("length", [1.0, 1e-7])
+def test_stiff_wells_with_flat_bottoms(tau, length):
+    """Curvatures from 0.01 to 100, quartics: each coordinate solves x + tau (a x + b x^3) = y."""
+    rng = np.random.default_rng(2)
+    y = rng.normal(size=(4, 8))
+    a, b = 10.0 ** rng.uniform(-2, 2, (2, 8)) * (rng.random((2, 8)) < 0.8)
+    well = jko.Potential(
+        lambda x: (a * (x / length) ** 2 / 2 + b * (x / length) ** 4 / 4).sum(axis=1),
+        gradient=lambda x: (a * (x / length) + b * (x / length) ** 3) / length,
+    )
+    lo, hi = np.minimum(y, 0), np.maximum(y, 0)
+    for _ in range(100):
+        x = (lo + hi) / 2
+        above = x + tau * (a * x + b * x**3) > y
+        hi, lo = np.where(above, x, hi), np.where(above, lo, x)
+    step = jko.step(jko.Particles(length * y), well, jko.Wasserstein(), tau * length**2)
+    assert np.abs(step.measure.points / length - x).max() <= 1e-5 * np.abs(y - x).max()

@@ -57,3 +57,14 @@ def test_a_step_cycling_between_two_iterates_is_centred():
     energy = 0.1 * jko.MMDEnergy(pi, k) + jko.Potential(lambda x: 10 * x[:, 0] ** 2)
     found = jko.step(mu, energy, jko.MMD(k), 1e-3, solver=SimplexQP(support="union"))
     assert found.success
+
+
+def test_an_atom_at_the_minimum_stays():
+    """All the mass where V is least: no gap, though the energy has no spread to compare it with."""
+    mu = jko.Histogram([[0.0], [1.0], [1.3]], [0.1, 0.0, 0.0])
+    energy = jko.Potential(np.array([-0.08, 0.5, 0.3]))
+    geometry = jko.MMD(jko.kernels.Gaussian(0.3), mass="fixed")
+    for tau in (1e-3, 1.0, 1e4):
+        step = jko.step(mu, energy, geometry, tau)
+        assert step.solver == "SimplexQP"
+        assert np.array_equal(step.measure.weights, mu.weights)
