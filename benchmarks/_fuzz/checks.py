@@ -178,6 +178,11 @@ def apart(case, home, there, u, room, tally, fault):
             tally.moved += 1
             fault("measure", f"{home.solver}/{there.solver} {np.abs(a - b).max():.2e} apart,"
                   f" motion {scale:.2e}")  # fmt: skip
+    elif hasattr(case, "apart"):
+        # Two residuals of 1e-6, each relative to the motion and to the force, which balances it.
+        if not case.apart(a, b) <= 4 * home.tol:
+            tally.moved += 1
+            fault("measure", f"{home.solver} {case.apart(a, b):.2e} of the motion apart")
     elif home.gap is not None and home.bias is None:
         (one, at), (two, _) = case.objective(a), case.objective(b)
         slack = getattr(getattr(case, "penalty", None), "slack", 0.0)

@@ -20,7 +20,7 @@ class Moving:
     tau: float
 
     label = "Wasserstein particles"
-    closed_form = True
+    closed_form = False
 
     @property
     def name(self):
@@ -51,6 +51,11 @@ class Moving:
         all_ = [(self.weights.astype(LONG)[:, None] * p).ravel() for p in parts]
         flat = np.concatenate(all_)
         return flat.sum(), float(np.abs(flat).sum())
+
+    def apart(self, a, b):
+        """Distance over motion, in the norm of the residual."""
+        size = lambda z: float(np.sqrt((self.weights[:, None] * z**2).sum()))
+        return size(a - b) / (size(a - self.points) or 1.0)
 
     def allowance(self, home):
         """The excess that a residual of the tolerance leaves in a 1/tau-convex objective."""

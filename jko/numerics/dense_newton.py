@@ -27,13 +27,15 @@ def finish(problem: Smooth, run: QuasiNewtonRun, tol: float, sizes: Array) -> Qu
     lower the objective, or the slope where rounding hides the objective. `sizes` (m,) are what the
     rounding of each unknown is relative to.
     """
-    for _ in range(MAX_NEWTON):
-        if problem.residual(run.point, run.slope) <= tol:
-            break
-        direction = _direction(_hessian(problem, run, sizes), run.slope)
-        if not _move(problem, run, direction):
-            break
-        run.iterations += 1
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(MAX_NEWTON):
+            figure = problem.residual(run.point, run.slope)
+            if figure <= tol or not np.isfinite(figure):
+                break
+            direction = _direction(_hessian(problem, run, sizes), run.slope)
+            if not _move(problem, run, direction):
+                break
+            run.iterations += 1
     return run
 
 

@@ -149,8 +149,13 @@ def _line_search(
         run.evaluations += 1
         objective = safe_value(problem, point)
         slope = _safe_slope(problem, point) if np.isfinite(objective) else None
-        rate = np.inf if slope is None else float(slope @ direction)
-        if slope is None or _too_long(run.objective, objective, t * down, rate / down, by_slope):
+        with np.errstate(over="ignore", invalid="ignore"):  # far outside: too long by any measure
+            rate = np.inf if slope is None else float(slope @ direction)
+        if (
+            slope is None
+            or not np.isfinite(rate)
+            or _too_long(run.objective, objective, t * down, rate / down, by_slope)
+        ):
             long = t
         elif rate < CURVATURE * down:
             short = t

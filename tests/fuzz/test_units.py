@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 #: Problems of each piece, seeded: a few seconds in all.
-PIECE = 40
+PIECE = 25
 
 
 @pytest.fixture(scope="module")

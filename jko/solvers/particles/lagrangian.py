@@ -106,8 +106,8 @@ class Lagrangian(ProxSolver):
             measure, info["massless_residual"] = self._carry(problem, measure, ~charged, tol, limit)
         moved = measure.points - previous.points
         cost = float(previous.weights @ (moved**2).sum(axis=1))
-        missed = state.residual(run.point, run.slope) > controls.tol
-        exhausted = missed and run.iterations >= limit
+        exhausted = run.iterations >= limit
+        exhausted = exhausted and state.residual(run.point, run.slope) > controls.tol
         energy, baseline = problem.energy.value(measure), problem.value(previous)
         if energy + cost / (2 * problem.step) > baseline:
             info["rounding"] = value_rounding(problem.energy, measure)

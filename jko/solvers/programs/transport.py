@@ -33,6 +33,8 @@ TOLERANCES = ("tol_gap_abs", "tol_gap_rel", "tol_feas")
 BOLD: dict[str, float] = dict.fromkeys(TOLERANCES, 1e-11)
 CAREFUL: dict[str, float] = {**dict.fromkeys(TOLERANCES, 1e-13), "max_step_fraction": 0.9}
 STEADY: dict[str, float] = {**dict.fromkeys(TOLERANCES, 1e-10), "max_step_fraction": 0.7}
+#: Terms below this cost nothing.
+TINY = 1e-280
 #: Reduced costs of pairs that a second program leaves out, in units of its scale.
 FAR = 1e6
 #: Squared cells that a step on a grid should carry mass by (`jko.solvers.grids.resolution`).
@@ -212,7 +214,7 @@ def _best_answer(stated: TransportStep, controls: Controls) -> _ProgramAnswer:
         (large, STEADY),
     ):
         try:
-            scale = size / n if size > 0 else mass / n  # nothing costs anything
+            scale = size / n if size > n * TINY else mass / n  # nothing costs anything
             found = _TransportProgram(stated, scale, best).solve(settings, controls.max_iter)
         except Breakdown as trouble:
             failure = trouble
