@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jko.errors import Unsupported
 from jko.geometries.base import Geometry, check_masses, check_pair, check_time, leaves_cone, show
@@ -72,6 +74,31 @@ class MMD(Geometry):
             check_masses(a, b, self)
         embed = self.kernel.embed
         return (embed(a, a.points) - embed(b, a.points)) / self.rate
+
+    def witness(self, a: Measure, b: Measure) -> Callable[[ArrayLike], Array]:
+        """The function of unit norm in the kernel's space that tells `a` and `b` apart best.
+
+        Parameters
+        ----------
+        a, b : measures
+
+        Returns
+        -------
+        callable (m, d) -> (m,)
+            f = K(a - b)/MMD(a, b), with int f d(a - b) = MMD(a, b) at rate 1; 0 between equal
+            measures (Gretton et al. (2012)).
+        """
+        check_pair(a, b)
+        if self.conserves_mass:
+            check_masses(a, b, self)
+        length = float(np.sqrt(max(self._sqdistance(a, b), 0.0)))
+
+        def function(x: ArrayLike) -> Array:
+            if length == 0:
+                return np.zeros(len(np.asarray(x)))
+            return (self.kernel.embed(a, x) - self.kernel.embed(b, x)) / length
+
+        return function
 
     def geodesic(self, a: Measure, b: Measure, t: float) -> Measure:
         """The mixture (1-t) a + t b (formula M8); particles keep both sets of atoms."""

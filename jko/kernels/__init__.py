@@ -10,6 +10,7 @@ from . import algebra
 from .base import Definiteness, Kernel
 from .energy_distance import Energy
 from .fast_sums import FastSums
+from .integral import IntegralOperator
 from .lowrank import LowRank, median_bandwidth, pivoted_cholesky
 from .operators import KernelOperator
 from .radial import RadialKernel
@@ -27,6 +28,7 @@ __all__ = [
     "Energy",
     "Definiteness",
     "FastSums",
+    "IntegralOperator",
     "KernelOperator",
     "LowRank",
     "pivoted_cholesky",

@@ -26,6 +26,7 @@ from .pairwise import (
 
 if TYPE_CHECKING:
     from .fast_sums import FastSums
+    from .integral import IntegralOperator
     from .operators import KernelOperator
 
 
@@ -279,6 +280,21 @@ class Kernel(ABC):
         from .operators import operator
 
         return operator(self, support)
+
+    def integral_operator(self, rho: Any) -> IntegralOperator:
+        """K_rho g = int k(., y) g(y) drho(y), with spectrum, trace and nuclear norm.
+
+        Parameters
+        ----------
+        rho : Histogram, Particles or GridDensity
+
+        Returns
+        -------
+        IntegralOperator
+        """
+        from .integral import integral_operator
+
+        return integral_operator(self, rho)
 
 
 def _no_closed_form(kernel: Kernel) -> str:
