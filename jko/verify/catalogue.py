@@ -14,6 +14,7 @@ from jko.measures import Histogram
 from jko.solvers.entropic.solver import Entropic
 from jko.solvers.weights.simplex_qp import SimplexQP
 from jko.verify import equivalence, errata, hellinger, inequality, mmd, orders, problems
+from jko.verify.law_checks import flow_checks, unit_checks
 from jko.verify.path_checks import kernel_checks, path_checks
 from jko.verify.problems import ROUGH, SMOOTH
 
@@ -182,5 +183,7 @@ CHECKS: dict[str, Check] = {
     **_orders(),
     **path_checks(),
     **kernel_checks(),
+    **flow_checks(),
+    **unit_checks(),
     **ERRATA,
 }
