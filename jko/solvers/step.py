@@ -74,7 +74,7 @@ def step(
     Raises
     ------
     Unsupported
-        No solver takes this problem; the message lists each reason.
+        No solver takes this problem; the message names the nearest miss.
     StepFailed
         The step missed its tolerance and `throw` is true.
 
