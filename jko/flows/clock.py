@@ -242,5 +242,7 @@ def from_tree(tree: Mapping[str, Any]) -> Pace:
         clock = Clock(**tree)
         positive(clock.tau, "tau")
         positive_int(clock.steps, "steps")
+        if type(clock.first) is not int or clock.first < 0:
+            raise InvalidArgument(f"first = {clock.first!r} is no number of a step")
         return clock
     return AdaptiveClock(**{**tree, "control": AdaptiveStep(**tree["control"])})

@@ -217,3 +217,12 @@ def test_steps_to_resume_are_counted(tmp_path):
             jko.resume(path, ENERGY, steps=wrong)
     with pytest.raises(jko.InvalidArgument, match="energy is missing"):
         jko.resume(path, steps=1)
+
+
+def test_unusable_warm_starts_are_ignored():
+    kernel = jko.kernels.Gaussian(1.0)
+    goal = jko.MMDEnergy(LINE.with_weights(np.full(40, 1 / 40)), kernel)
+    plain = jko.step(LINE, goal, jko.MMD(kernel), 0.5)
+    for wrong in (np.full(40, np.nan), np.full(40, -1.0), np.ones(3), np.full(40, np.inf)):
+        again = jko.step(LINE, goal, jko.MMD(kernel), 0.5, warm={"weights": wrong})
+        np.testing.assert_array_equal(again.measure.weights, plain.measure.weights)

@@ -158,7 +158,7 @@ class WeightProgram:
         guess = guess[self.index]
         total = float(guess.sum())
         uniform = np.full(self.h.n, self.typical / self.h.n)
-        if total > 0 and np.isfinite(guess).all():
+        if total > 0 and np.isfinite(guess).all() and (guess >= 0).all():
             w = 0.9 * guess * (self.typical / total) + 0.1 * uniform
         else:
             w = uniform

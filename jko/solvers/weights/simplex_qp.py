@@ -247,7 +247,8 @@ def _warm_weights(warm: Any, open_atoms: Any) -> Array | None:
     weights = warm.get("weights")
     if not isinstance(weights, np.ndarray) or weights.shape != open_atoms.shape:
         return None
-    return np.asarray(weights[open_atoms], dtype=float)
+    kept = np.asarray(weights[open_atoms], dtype=float)
+    return kept if np.isfinite(kept).all() and (kept >= 0).all() else None
 
 
 def _recombined(answer: Answer, problem: ProxProblem, budget: int | None) -> Answer:
