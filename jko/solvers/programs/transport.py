@@ -201,6 +201,9 @@ def _best_answer(stated: TransportStep, controls: Controls) -> _ProgramAnswer:
         Clarabel fails in every scale.
     """
     problem, mass = stated.problem, stated.previous.mass
+    if np.count_nonzero(stated.open) == 1:  # nothing can move
+        slope, weights = np.zeros(problem.discrete.n), mass * stated.open
+        return _ProgramAnswer(weights, slope, 0.0, 0, "optimal")
     moving = mass * float(stated.cost().max(initial=0.0))
     n, aim = problem.discrete.n, 0.5 * controls.tol * problem.unit
     large = max(problem.unit, moving)

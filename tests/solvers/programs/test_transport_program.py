@@ -188,3 +188,12 @@ def test_the_step_is_the_same_in_any_unit(name, tau):
     value, gap, gained = steps[0]
     for other, its_gap, _ in steps[1:]:
         assert abs(other - value) <= gap + its_gap + 1e-6 * gained
+
+
+@pytest.mark.parametrize("length", [1e-5, 1.0])
+def test_a_single_atom_stays(length):
+    """Nothing costs anything, and nothing is what a tolerance could be relative to."""
+    mu = jko.Histogram([[0.7 * length]], [0.36])
+    for energy in (jko.BoxConstraint(1.05), jko.Entropy(), jko.KL(mu.with_weights([0.2]))):
+        assert jko.step(mu, energy, W, 0.1, solver=ORACLE).measure.weights == mu.weights
+        assert jko.step(mu, energy, W, 0.1).success
