@@ -7,6 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import docstrings
+import site_pages
 
 _metadata = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
 
@@ -18,13 +19,22 @@ release = version = _metadata["project"]["version"]
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.viewcode",  # every object's page links to its source, on the site itself
     "numpydoc",
     "sphinxcontrib.bibtex",
+    "sphinx_gallery.gen_gallery",
     "sphinx-mathjax-offline",  # MathJax itself, in the built pages
 ]
 highlight_language = "none"  # Python blocks say so
 default_role = "code"  # `x` in docstrings is code
-exclude_patterns = ["_build", "Thumbs.db", ".DS_Store"]
+exclude_patterns = [
+    "_build",
+    "generated/demos",
+    "generated/backreferences",
+    "Thumbs.db",
+    ".DS_Store",
+]
 
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence", "attrs_inline"]
 myst_heading_anchors = 3
@@ -34,6 +44,24 @@ numpydoc_show_class_members = False  # the API page lists members itself
 autodoc_typehints = "none"  # the docstrings say them, with shapes and units
 autodoc_member_order = "bysource"
 
+autosummary_generate = False  # site_pages writes the pages of objects
+sys.path.insert(0, str(Path(__file__).parents[1] / "demos"))  # what the demos share
+sphinx_gallery_conf = {
+    "examples_dirs": ["generated/demos"],
+    "gallery_dirs": ["auto_examples"],
+    "filename_pattern": r"\.py$",
+    "reset_argv": "site_pages.arguments",
+    "image_scrapers": ("site_pages.figures",),
+    "capture_repr": (),
+    "abort_on_example_error": True,
+    "doc_module": ("jko",),
+    "backreferences_dir": "generated/backreferences",
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "reset_modules": (),
+    "show_signature": False,
+}
+
 bibtex_bibfiles = ["references.bib"]
 
 html_theme = "furo"
@@ -42,7 +70,7 @@ html_css_files = ["custom.css"]
 html_title = f"jko {release}"
 
 
-def _write_solvers(app):
+def _write_solvers():
     """The table of `jko list` and the solvers' entries of the API page."""
     from jko import survey
     from jko.solvers.auto import AUTO
@@ -53,7 +81,7 @@ def _write_solvers(app):
         "solvers.txt": survey.matrix(survey.table()),
         "solvers.rst.txt": "\n".join(entries),
     }
-    folder = Path(app.srcdir) / "generated"
+    folder = Path(__file__).parent / "generated"
     folder.mkdir(exist_ok=True)
     for name, text in pages.items():
         path = folder / name
@@ -61,8 +89,13 @@ def _write_solvers(app):
             path.write_text(text + "\n", "utf-8")
 
 
+_write_solvers()
+site_pages.write_objects()
+site_pages.write_demos()
+
+
 def setup(app):
-    """Hooks: before numpydoc sees a docstring, and before anything is read."""
+    """Hooks: before numpydoc sees a docstring, and when a page is read."""
     app.connect("autodoc-process-docstring", docstrings.plain, priority=100)
     app.connect("source-read", docstrings.page)
-    app.connect("builder-inited", _write_solvers)
+    app.connect("source-read", site_pages.api_page, priority=100)
