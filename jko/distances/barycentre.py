@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jko.distances.scaling import Scaled, debiased_barycentre
+from jko.distances.scaling import ScalingOutcome, debiased_barycentre
 from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
 from jko.geometries.base import Geometry, check_masses, check_pair
 from jko.geometries.bures import symmetric_sqrt
@@ -287,7 +287,7 @@ def _on_grid(
         raise Unsupported("the grid has obstacles, which the kernel of the scaling goes through")
     cells = first.grid.spacing[np.asarray(first.grid.shape) > 1]
     eps = 2 * float(cells.max(initial=0.0)) ** 2 if reg is None else positive(reg, "reg")
-    found: Scaled = debiased_barycentre(
+    found: ScalingOutcome = debiased_barycentre(
         first.grid, [mu.weights / mu.weights.sum() for mu in on_one], lam, eps, tol, limit
     )
     return Barycentre(

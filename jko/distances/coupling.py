@@ -101,8 +101,8 @@ def transport(
     Notes
     -----
     Hard: network simplex. Relaxed: an interior-point method. Entropic: scaling in the log domain,
-    then Newton's method. Peyre and Cuturi (2019); Liero, Mielke and Savare (2018) for relaxed
-    marginals; Chizat et al. (2018) for scaling.
+    then Newton's method. Peyré and Cuturi (2019); Liero, Mielke and Savare (2018) for relaxed
+    marginals; Chizat et al. (2018a) for scaling.
 
     Examples
     --------

@@ -12,7 +12,7 @@ from jko.numerics.log_lines import LineKernel
 from jko.validation import Array
 
 
-class Scaled(NamedTuple):
+class ScalingOutcome(NamedTuple):
     """Weights (n,) of mass 1, their relative change in the last sweep, and the sweeps made."""
 
     weights: Array
@@ -22,7 +22,7 @@ class Scaled(NamedTuple):
 
 def debiased_barycentre(
     grid: Grid, measures: list[Array], lam: Array, eps: float, tol: float, limit: int
-) -> Scaled:
+) -> ScalingOutcome:
     """argmin of sum lambda_k S_eps(., m_k), weights (n,) of mass 1 on the cells of a plain grid.
 
     Per sweep and measure a = m/(K b), s = K'a; nu = d prod s^lambda, b = nu/s, and the symmetric
@@ -39,7 +39,7 @@ def debiased_barycentre(
     while residual > tol and count < limit:
         found, potentials, centre = _sweep(kernel, logs, lam, potentials, centre)
         residual, nu, count = float(np.abs(found - nu).sum()), found, count + 1
-    return Scaled((nu / nu.sum()).ravel(), residual, count)
+    return ScalingOutcome((nu / nu.sum()).ravel(), residual, count)
 
 
 def _sweep(

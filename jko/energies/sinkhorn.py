@@ -109,7 +109,7 @@ class SinkhornDivergence(Energy):
 
 
 @dataclass(frozen=True, eq=False)
-class _Dual:
+class _SinkhornDual:
     """The dual variable on the far side of an entropic problem, which gives potential and map."""
 
     points: Array
@@ -135,14 +135,14 @@ class _Dual:
 
 @dataclass(frozen=True, eq=False)
 class _Solved:
-    to_target: _Dual
-    to_itself: _Dual
+    to_target: _SinkhornDual
+    to_itself: _SinkhornDual
     cross: float
     self: float
     mass: float
 
 
-def _between(a: Discrete, b: Discrete, reg: float) -> tuple[_Dual, float]:
+def _between(a: Discrete, b: Discrete, reg: float) -> tuple[_SinkhornDual, float]:
     """The dual on the charged atoms of `b`, and the entropic cost."""
     rows, columns = a.weights > 0, b.weights > 0
     if max(rows.sum(), columns.sum()) > MOST_ATOMS:
@@ -155,4 +155,4 @@ def _between(a: Discrete, b: Discrete, reg: float) -> tuple[_Dual, float]:
     cost = square_costs(a.points[rows], y)
     log_b = np.log(wb)
     found = entropic_plan(wa, wb, cost, reg, log_reference=np.log(wa)[:, None] + log_b)
-    return _Dual(y, log_b, found.h, reg), a.mass * (found.lower + reg)
+    return _SinkhornDual(y, log_b, found.h, reg), a.mass * (found.lower + reg)

@@ -35,7 +35,7 @@ LONGEST = 8.0
 
 
 @dataclass(frozen=True, eq=False)
-class EntropicPlan:
+class SinkhornPlan:
     """A solved problem.
 
     Attributes
@@ -65,7 +65,7 @@ def entropic_plan(
     weights: tuple[float, float] = (np.inf, np.inf),
     log_reference: Array | float = 0.0,
     tol: float = 1e-13,
-) -> EntropicPlan:
+) -> SinkhornPlan:
     """Solve until the marginals are met to `tol` of the mass, or to rounding.
 
     Every atom needs a finite cost to some other; hard marginals on both sides need equal masses
@@ -88,7 +88,7 @@ def entropic_plan(
     f, h = problem.sweep(h)
     plan = problem.feasible(problem.plan(f, h))
     upper, lower = problem.primal(plan), problem.value(f, h)
-    return EntropicPlan(plan, f, h, upper, lower, count)
+    return SinkhornPlan(plan, f, h, upper, lower, count)
 
 
 class _Dual:

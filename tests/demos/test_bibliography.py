@@ -14,7 +14,15 @@ bibliography = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(bibliography)
 
 #: Classes that users extend or that carry an energy of theirs: no paper stands behind them.
-OWN = {"Energy", "EnergySum", "FormEnergy", "Geometry", "GeometrySum", "ProxSolver"}
+OWN = {
+    "TimeDependent",
+    "Energy",
+    "EnergySum",
+    "FormEnergy",
+    "Geometry",
+    "GeometrySum",
+    "ProxSolver",
+}
 
 
 def family(module, base):
