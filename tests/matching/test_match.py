@@ -294,3 +294,20 @@ def test_a_run_that_has_got_there_stays_and_says_so(case, accelerate):
     last = sol.steps[-1].substeps[0]
     assert last.info["at_rest"] or last.info["promised"] <= 1e-16
     assert sol.energies[-1] <= sol.energies[0]
+
+
+@pytest.mark.parametrize("start", [0.5, -0.3, 0.0])
+def test_a_run_that_ends_in_a_kink_rests_there(start):
+    """The best single place for a Laplace kernel is an atom: 1 + 1/e + 1/e^3 at 0 is the most."""
+    target = jko.Particles([[-1.0], [0.0], [3.0]])
+    sol = jko.match(jko.Particles([[start]]), target, jko.kernels.Laplace(1.0), steps=40)
+    assert sol.success
+    assert abs(sol.final.points[0, 0]) < 1e-9
+
+
+def test_particles_in_kinks_do_not_hold_up_the_others():
+    """One sits on an atom far away from all else; the other still gets to its own."""
+    target = jko.Particles([[-40.0], [40.0]])
+    start = jko.Particles([[-40.0], [39.5]])
+    sol = jko.match(start, target, jko.kernels.Laplace(1.0), steps=40)
+    assert sol.final.points[:, 0] == pytest.approx([-40.0, 40.0], abs=1e-9)

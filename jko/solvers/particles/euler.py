@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from jko.energies.base import Energy
 from jko.energies.checked import check_moving
 from jko.errors import InvalidArgument, InvalidMeasure
 from jko.geometries.wasserstein import Wasserstein
@@ -15,10 +16,12 @@ from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Certificate, Claim, Controls, Stated
 from jko.solvers.base import ProxSolver
 from jko.solvers.particles.stated import HALVINGS, Search, Trial, answer, lost
-from jko.validation import Array, positive, real
+from jko.validation import Array, Mask, positive, real
 
 #: A step length may grow to this many times the first one.
 MOST_GROWTH = 1e8
+#: Shortest lengths at whose distance a kink is looked for.
+BESIDE = 8.0
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,11 @@ class Euler(ProxSolver):
         if restarted:
             search, slope = self._search(problem, previous, before)
             found = search.run(state.length, limit)
+        if found.stalled and not found.at_rest:
+            held = self._at_kinks(problem.energy, previous, found.shortest)
+            if held.any():  # the others go on
+                search, slope = self._search(problem, previous, before, held)
+                found = search.run(state.length, limit)
         reached = found.trial.measure
         cost = _square(previous.weights, reached.points - previous.points)
         return answer(
@@ -137,11 +145,13 @@ class Euler(ProxSolver):
         )
 
     def _search(
-        self, problem: ProxProblem, base: Particles, before: float | None
+        self, problem: ProxProblem, base: Particles, before: float | None, held: Mask | None = None
     ) -> tuple[Search, float]:
-        """The line search from `base`, and the slope there."""
+        """The line search from `base`, and the slope there; particles `held` (n,) stay."""
         energy = problem.energy
         slope = energy.wasserstein_gradient(base)
+        if held is not None:
+            slope = np.where(held[:, None], 0.0, slope)
         square = _square(base.weights, slope)
 
         def propose(length: float) -> tuple[Particles, float]:
@@ -153,6 +163,17 @@ class Euler(ProxSolver):
 
         value = energy.value(base) if before is None else before
         return Search(energy, base, value, propose), float(np.sqrt(square))
+
+    @staticmethod
+    def _at_kinks(energy: Energy, mu: Particles, length: float) -> Mask:
+        """Particles (n,) that the shortest of steps carries to where it is uphill (n,).
+
+        There the energy has a kink, of which the particle sits in the bottom. A wrong gradient is
+        the same before and behind.
+        """
+        here = energy.wasserstein_gradient(mu)
+        there = energy.wasserstein_gradient(mu.with_points(mu.points - BESIDE * length * here))
+        return np.asarray(np.einsum("ij,ij->i", here, there) < 0)
 
     def _next(
         self, state: _State, found: Trial, previous: Particles, restarted: bool, first: float

@@ -160,14 +160,14 @@ class Search:
             measure, promised = self.propose(length)
             if count > 1 and promised <= self.rounding:
                 kept = broken[-1][1] if _never_kept(broken) else 0.0
-                return FoundStep(Trial(self.start, self.before, kept, 0.0), count - 1, True)
+                return FoundStep(Trial(self.start, self.before, kept, 0.0), count - 1, True, length)
             value = self._value(measure)
             if value <= self.before - promised:
                 return FoundStep(Trial(measure, value, promised, length), count)
             broken.append((value - self.before, promised))
             length *= 0.5
         kept = broken[-1][1] if broken[-1][1] > self.rounding else 0.0
-        return FoundStep(Trial(self.start, self.before, kept, 0.0), limit, True)
+        return FoundStep(Trial(self.start, self.before, kept, 0.0), limit, True, length)
 
     def _value(self, nu: Discrete) -> float:
         """F at a trial, infinite where the step went too far to compute it."""
@@ -184,11 +184,13 @@ class Search:
 
 @dataclass(frozen=True, eq=False)
 class FoundStep:
-    """What a search found: the trial, how many were made, and whether it stayed put."""
+    """What a search found: the trial, how many were made, whether it stayed put, and the length
+    that was next."""
 
     trial: Trial
     evaluations: int
     stalled: bool = False
+    shortest: float = 0.0
 
     @property
     def at_rest(self) -> bool:
