@@ -13,7 +13,7 @@ from jko.errors import Unsupported
 from jko.prox.judge import broken, judge
 from jko.prox.problem import ProxProblem
 from jko.prox.result import StepResult
-from jko.prox.stated import Controls
+from jko.prox.stated import Claim, Controls
 from jko.solvers.base import HandedBack, ProxSolver
 from jko.solvers.refusals import other_cost
 from jko.status import Breakdown, Status
@@ -151,7 +151,7 @@ def walk(problem: ProxProblem, rules: tuple[Rule, ...], asked: Asked) -> StepRes
             break
     if not results:
         raise refuse(problem, rules)
-    best = min(results, key=_rank)
+    best = min(results, key=lambda result: _rank(result, asked.accuracy))
     others = tuple(_line(r) for r in results if r is not best)
     return replace(best, info={**best.info, "tried": others}) if others else best
 
@@ -183,15 +183,29 @@ def _settles(rule: Rule, result: StepResult, asked: Asked) -> bool:
     return rule.resolves is None or resolution is None or resolution <= rule.resolves
 
 
-def _rank(result: StepResult) -> tuple[bool, float]:
-    """Certified answers first, then what is known of the problem, then the gap over the allowed."""
+def _rank(result: StepResult, accuracy: float | None = None) -> tuple[bool, float, float]:
+    """Certified answers first, then what is known of the problem, then the gap over the allowed.
+
+    Where an accuracy is asked for, the whole error comes before the gap.
+    """
     if result.status in CONCLUSIVE:
-        return True, -1.0
+        return True, -1.0, -1.0
+    error = 0.0 if accuracy is None else _whole_error(result)
     figure = result.residual if result.gap is None else result.gap
     allowed = result.tol if result.gap is None else result.allowed
     if figure is None or not allowed or not np.isfinite(figure):
-        return not result.success, np.inf
-    return not result.success, abs(figure) / allowed
+        return not result.success, error, np.inf
+    return not result.success, error, abs(figure) / allowed
+
+
+def _whole_error(result: StepResult) -> float:
+    """Gap and bias over the decrease of the objective, inf where one of them is not known."""
+    unknown = result.bias is None and result.claim is Claim.REGULARISED
+    if result.gap is None or result.baseline is None or unknown:
+        return np.inf
+    gained = result.baseline - result.objective
+    error = abs(result.gap) + abs(result.bias or 0.0)
+    return error / gained if gained > 0 and np.isfinite(error) else np.inf
 
 
 def _line(result: StepResult) -> dict[str, Any]:

@@ -26,8 +26,9 @@ from jko.validation import Array
 
 #: A stage ends when its gap is at most this fraction of the tolerance.
 MARGIN = 1e-3
-#: The same fraction where sweeps converge slowly: in debiased steps without an internal energy,
-#: whose last digits only move mass below the width of the blur, and beyond `MANY_SWEEPS`.
+#: The same fraction where sweeps converge slowly: at fronts and in debiased steps without an
+#: internal energy, whose last digits only move mass below the width of the blur, and beyond
+#: `MANY_SWEEPS`.
 SLOW_MARGIN = 0.1
 #: Sweeps after which `SLOW_MARGIN` holds for every step.
 MANY_SWEEPS = 400
@@ -74,7 +75,7 @@ class EntropicRun:
     ) -> None:
         self.stated, self.controls, self.depth, self.bound = stated, controls, depth, bound
         self.sweeps, self.gate, self.improved = 0, np.inf, 0
-        floor = FLOOR_SHARE * self.target
+        floor = FLOOR_SHARE * self.target * self.unit
         self.maps = [
             (ScalingMap(stated, SelfPotential(stated, floor, terms)), most)
             for terms, most in (
@@ -90,11 +91,26 @@ class EntropicRun:
         s = self.stated
         return s.eps / (2 * s.problem.step) * s.previous.mass
 
+    @cached_property
+    def unit(self) -> float:
+        """What tolerances are relative to; the size of the penalty's terms where F has none."""
+        return self.stated.problem.unit or self.scale
+
+    @cached_property
+    def sharp(self) -> bool:
+        """Whether the energy makes fronts."""
+        return self.stated.form.separable.sharp
+
     @property
     def target(self) -> float:
         """The gap a stage aims at, relative to the size of the terms of the objective."""
-        slow = self.linear or self.sweeps + self.improved > MANY_SWEEPS
+        slow = self.linear or self.sharp or self.sweeps + self.improved > MANY_SWEEPS
         return (SLOW_MARGIN if slow else MARGIN) * self.controls.tol
+
+    @property
+    def promising(self) -> float:
+        """The residual of sweeps from which on the gap may meet the target."""
+        return max(1e-13, 3 * float(np.sqrt(self.target * self.unit / self.scale)))
 
     @property
     def linear(self) -> bool:
@@ -107,19 +123,7 @@ class EntropicRun:
         if np.isnan(log_w).any() or not np.isfinite(log_w).any():
             return np.inf
         gap = self.stated.gap(state.plan, state.log_d, state.tangent, state.smooth).gap
-        size = self.size(self.stated.measure(state.plan).weights)
-        if gap is None or not np.isfinite([gap, size]).all():
-            return np.inf
-        # Small terms are known to their own size, with less to spare.
-        return abs(gap) * max(1 / max(1.0, size), MARGIN / SLOW_MARGIN / size)
-
-    def size(self, w: Array) -> float:
-        """Size of the terms of the objective: those of F, and of the transport term's entropy."""
-        form = self.stated.form
-        energy = float(np.abs(form.separable.per_atom(w)).sum())
-        if form.quadratics:
-            energy += 0.5 * abs(float(w @ form.quadratic_gradient(w)))
-        return energy + self.scale
+        return np.inf if gap is None or not np.isfinite(gap) else abs(gap) / self.unit
 
     def done(self, sweep: Sweep, residual: float) -> bool:
         """Whether the certificate of the potentials meets the target."""
@@ -217,7 +221,7 @@ class EntropicRun:
         """Accelerated scaling, by one map after the other."""
         found = None
         for sweep, limit in self.maps:
-            self.gate, self.improved = max(1e-13, 3 * float(np.sqrt(self.target / self.scale))), 0
+            self.gate, self.improved = self.promising, 0
             limit = min(limit, most, self.left)
             run = anderson(sweep, start, done=self.done, depth=self.depth, max_iter=limit)
             self.left -= run.iterations
@@ -234,7 +238,7 @@ class EntropicRun:
     def newton(self) -> _Found | None:
         """The globally convergent second stage."""
         limit = min(FEW if self.stated.previous.n > LARGE else MANY, self.left)
-        out = newton(self.stated, MARGIN * self.controls.tol, limit)
+        out = newton(self.stated, MARGIN * self.controls.tol * self.unit, limit)
         self.left -= out.systems
         self.iterations += out.systems
         if out.log_b is None:

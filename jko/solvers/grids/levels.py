@@ -47,6 +47,10 @@ class Problem(Protocol):
     def energy_size(self, nu: Measure) -> Scale:
         """The size of the energy's terms."""
 
+    @property
+    def unit(self) -> float:
+        """The size of the energy's terms at the previous measure."""
+
     def size(self, answer: Any) -> Scale:
         """The size of the energy's terms and of the penalty."""
 
@@ -68,6 +72,11 @@ class Level:
         """The size of the energy's terms on this grid; transport keeps the mass."""
         assert isinstance(nu, GridDensity)
         return Scale(*self.form.sizes(nu.weights, True))
+
+    @property
+    def unit(self) -> float:
+        """The size of the energy's terms at the previous measure."""
+        return self.energy_size(self.discrete).size
 
     def size(self, answer: Any) -> Scale:
         """The size of the energy's terms and of the penalty."""

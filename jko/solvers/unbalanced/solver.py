@@ -193,16 +193,7 @@ class _ScalingRun:
         self.gate = 0.5 * residual
         if not np.isfinite(gap) or not (plan.log_w < 300).all():
             return False
-        return gap <= MARGIN * self.controls.tol * self.size(plan)
-
-    def size(self, plan: ConePlan) -> float:
-        """Size of the terms of the objective: F, the transport terms, the entropy of the plan."""
-        w, form = np.exp(plan.log_w), self.stated.problem.form
-        energy = float(np.abs(form.separable.per_atom(w)).sum())
-        if form.quadratics:
-            energy += 0.5 * abs(float(w @ form.quadratic_gradient(w)))
-        blur = self.stated.eps * self.stated.weight * float(self.stated.m.sum())
-        return energy + abs(self.stated.penalty(plan)) + blur
+        return gap <= MARGIN * self.controls.tol * self.stated.problem.unit
 
     def iterate(self, psi: Array, limit: int) -> Scaling:
         """The accelerated iteration from a potential."""
