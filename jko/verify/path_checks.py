@@ -10,7 +10,7 @@ import numpy as np
 from jko.geometries import MMD, Hellinger, SphericalHellinger, Wasserstein, WassersteinFisherRao
 from jko.geometries.base import Geometry
 from jko.identity import Identity
-from jko.measures import Grid, GridDensity
+from jko.measures import Grid, GridDensity, Particles
 from jko.measures.base import Measure
 from jko.paths.geodesic import geodesic
 from jko.paths.path import Path
@@ -93,6 +93,24 @@ def _on_line() -> Identity:
     return paths.dynamic_is_static(found, paths.static_line(a, b), "Benamou-Brenier, W2")
 
 
+def _power_line(p: float = 1.5) -> Identity:
+    a, b = bumps()
+    found = geodesic(a, b, Wasserstein(p=p), slices=8)
+    return paths.dynamic_is_static(found, paths.static_line(a, b, p), f"W_{p:g}^p", p=p)
+
+
+def _power_particles(p: float = 3.0) -> Identity:
+    a, b, *_ = ends("lines")
+    assert isinstance(a, Particles)
+    assert isinstance(b, Particles)
+    space = Wasserstein(p=p)
+    plan = space.plan(a, b).tocoo()
+    length = np.linalg.norm(a.points[plan.row] - b.points[plan.col], axis=1)
+    static = float(plan.data @ length**p)
+    found = geodesic(a, b, space, slices=4)
+    return paths.action_is_distance(found, static, f"W_{p:g}^p of particles", p=p)
+
+
 def _unbalanced_line() -> Identity:
     a, b = bumps((1.0, 1.7))
     found = geodesic(a, b, CONE, slices=8)
@@ -104,7 +122,9 @@ def path_checks() -> dict[str, Check]:
     """Y1, H6, M8: what is true along geodesics."""
     return {
         "dynamic-wasserstein": _on_line,
+        "dynamic-power": _power_line,
         "dynamic-wfr": _unbalanced_line,
+        "action-power": _power_particles,
         **{
             f"action-{kind}": partial(_action, kind)
             for kind in ("lines", "bures", "cone", "hellinger", "spherical")

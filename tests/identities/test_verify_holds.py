@@ -1,7 +1,9 @@
 """Every check of `jko.verify` holds on its own problem and gives the same figures twice."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,3 +125,9 @@ def test_measured_order_of_a_power(p):
 def test_measured_order_refuses(errors, taus, message):
     with pytest.raises(jko.InvalidArgument, match=message):
         jko.verify.measured_order(errors, taus)
+
+
+def test_the_page_of_identities_lists_every_check():
+    page = Path(__file__).parents[2].joinpath("docs", "identities.md").read_text("utf-8")
+    listed = re.findall(r"^`([a-z0-9.-]+)`$", page, flags=re.M)
+    assert sorted(listed) == sorted(jko.verify.names()), "run python docs/identities.py"
