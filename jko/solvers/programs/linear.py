@@ -132,7 +132,9 @@ def _spread(stated: TransportStep, opened: Index) -> Answer:
         raise Breakdown(Status.INACCURATE, "the step spreads by less than a cell of the grid")
     baseline = stated.problem.value(previous)
     moved = stated.sqdistance(nu)
-    return Answer(nu, stated, 1, sqdistance=moved, dual={"slope": slopes}, baseline=baseline)
+    dual = {"slope": slopes}
+    # Nothing is regularised: a figure, as the entropic steps give that it stands before.
+    return Answer(nu, stated, 1, sqdistance=moved, bias=0.0, dual=dual, baseline=baseline)
 
 
 def _within_a_cell(previous: GridDensity, weights: Array) -> bool:
