@@ -132,6 +132,8 @@ def test_an_error_inside_gives_the_pools_back(two_threads):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # where JAX is installed
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_forked_child_is_not_held_by_threads_it_left_behind(two_threads):
     inside, leave = threading.Event(), threading.Event()
 

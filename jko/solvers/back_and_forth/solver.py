@@ -132,7 +132,7 @@ class BackAndForth(ProxSolver):
         "global minimum of the unregularised step between cells, with its duality gap;"
         " bias is a bound"
     )
-    default_tol: ClassVar[float] = 1e-4
+    default_tol: ClassVar[float] = 3e-4
 
     def __post_init__(self) -> None:
         one_of(self.side, ("auto", "previous", "new"), "side")
