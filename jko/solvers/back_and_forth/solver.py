@@ -25,7 +25,7 @@ from jko.validation import deprecated, instance, one_of, positive_int
 
 #: The ascent stops when the gap is this share of the tolerance; where the energy is flat, and the
 #: measure says less about the gap, this one.
-MARGIN, FLAT_MARGIN = 0.1, 0.01
+MARGIN, FLAT_MARGIN = 0.1, 0.003
 #: Squared cells that a step should carry mass by (`jko.solvers.grids.resolution`).
 LEAST = 0.02
 #: Where the energy is flat the ascent follows a proximal centre, and takes so many times the steps.
