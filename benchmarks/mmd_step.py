@@ -11,6 +11,9 @@ processor, one BLAS thread each, so that a busy machine does not change ratios; 
 in brackets. Gaps are relative to max(1, |objective|) and those of the true kernel up to
 --exact-limit atoms; above, they are the bound of the step, the error of its factor included. With
 several n the last line fits seconds ~ n^slope.
+
+The tolerance of jko is relative to the size of the objective's terms, .15 here, that of the peers
+to max(1, |objective|): at equal `--tol` the step reaches a gap about seven times smaller.
 """
 
 from __future__ import annotations
