@@ -50,9 +50,58 @@ def exponential_sum_root(
         where it is negative throughout (the step is unbounded).
     """
     n = constant.shape[0]
-    root = np.empty(n)
     slope = np.broadcast_to(np.asarray(slope, dtype=float), (n,))
-    z = np.clip(np.broadcast_to(np.asarray(start, dtype=float), (n,)), -LOG_RANGE, LOG_RANGE)
+    if len(terms) == 1:
+        root = _one_exponential(constant, slope, *terms[0])
+        rest = np.flatnonzero(np.isnan(root))
+        if not rest.size:
+            return root
+        # Where constants overflow the closed form has lost the root.
+        some = [(c[rest], k) for c, k in terms]
+        begin = np.broadcast_to(np.asarray(start, dtype=float), (n,))[rest]
+        root[rest] = _in_blocks(constant[rest], slope[rest], some, begin, max_iter)
+        return root
+    begin = np.broadcast_to(np.asarray(start, dtype=float), (n,))
+    return _in_blocks(constant, slope, terms, begin, max_iter)
+
+
+def _one_exponential(constant: Array, slope: Array, c: Array, k: float) -> Array:
+    r"""The roots of constant + slope z + c exp(k z); nan where both coefficients vanish.
+
+    With y = k z + log(c k / slope) the equation is y + e^y = x, x = log(c k / slope) - k constant /
+    slope: Wright's omega function is e^y (Corless and Jeffrey, 2002). One Newton step in z mends
+    what the logarithms of large and small constants lost.
+    """
+    from scipy.special import wrightomega
+
+    with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+        opposed = np.sign(constant) * np.sign(c) < 0
+        ratio = np.log(np.abs(constant)) - np.log(np.abs(c))
+        without_logarithm = np.where(opposed, ratio / k, -np.inf * np.sign(c))
+        shift = np.log(c * k) - np.log(slope)
+        x = shift - k * constant / slope
+        omega = wrightomega(x)
+        z = (np.where(x > 1, np.log(omega), x - omega) - shift) / k
+        z = np.where(np.isposinf(x) | (slope == 0), without_logarithm, z)
+        z = np.where(c == 0, -constant / slope, z)
+        power = c * np.exp(k * z)
+        lost = (power == 0) | ~np.isfinite(power)
+        power = np.where(lost, np.sign(c) * np.exp(np.log(np.abs(c)) + k * z), power)
+        step = (constant + slope * z + power) / (slope + k * power)
+        sure = (np.abs(step) <= NEAR * np.maximum(1.0, np.abs(z))) | np.isinf(z)
+        z = np.where(sure, np.where(np.isinf(z), z, z - step), np.nan)
+    z[z < -LOG_RANGE] = -np.inf
+    z[z > LOG_RANGE] = np.inf
+    return z
+
+
+def _in_blocks(
+    constant: Array, slope: Array, terms: Sequence[Term], start: Array, max_iter: int
+) -> Array:
+    """The roots by safeguarded Newton steps, a block of atoms at a time."""
+    n = constant.shape[0]
+    root = np.empty(n)
+    z = np.clip(start, -LOG_RANGE, LOG_RANGE)
     for i in range(0, n, BLOCK):
         part = slice(i, i + BLOCK)
         some = [(c[part], k) for c, k in terms]

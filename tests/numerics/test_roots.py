@@ -50,3 +50,35 @@ def test_start_one_ulp_from_one_finds_the_root_of_the_exact_start():
     starts = np.array([0.7 + 0.2 + 0.1, 1.0])
     roots = exponential_sum_root(np.zeros(2), 0.1, [(np.full(2, 2.0), 1.0)], np.log(starts))
     np.testing.assert_allclose(2 * np.exp(roots), -0.1 * roots, rtol=1e-14)
+
+
+def _over_decades(rng, n, decades):
+    """Positive numbers over so many decades either way, every fifth nought."""
+    values = 10 ** rng.uniform(-decades, decades, n)
+    values[rng.random(n) < 0.2] = 0.0
+    return values
+
+
+@pytest.mark.parametrize("power", [0.5, 3.0, -1.5])
+def test_one_exponential_over_all_decades(power, rng):
+    """The sum changes sign within some ulps of the root, counted in 40 digits."""
+    from mpmath import mp, mpf
+
+    n = 300
+    constant = rng.choice([-1.0, 1.0], n) * _over_decades(rng, n, 300)
+    slope = _over_decades(rng, n, 300)
+    c = np.sign(power) * np.maximum(_over_decades(rng, n, 307), 1e-307)
+    z = exponential_sum_root(constant, slope, [(c, power)])
+
+    def total(i, x):
+        return mpf(constant[i]) + mpf(slope[i]) * x + mpf(c[i]) * mp.exp(power * mpf(x))
+
+    with mp.workdps(40):
+        for i in range(n):
+            step = 16 * np.finfo(float).eps * max(1.0, abs(z[i])) if np.isfinite(z[i]) else 0.0
+            assert z[i] == -np.inf or total(i, max(z[i] - step, -745.0)) <= 0 or z[i] == np.inf
+            assert z[i] == np.inf or total(i, min(z[i] + step, 745.0)) >= 0 or z[i] == -np.inf
+            if z[i] == np.inf:
+                assert total(i, mpf(745)) <= 0
+            if z[i] == -np.inf:
+                assert total(i, mpf(-745)) >= 0
