@@ -7,6 +7,7 @@ from jko.energies.interaction import Interaction
 from jko.energies.internal import BoxConstraint, Entropy, PorousMedium
 from jko.energies.local import LocalEnergy
 from jko.energies.mmd import MMDEnergy
+from jko.energies.moment import Moment
 from jko.energies.potential import Potential
 from jko.energies.separable import Separable
 from jko.energies.sinkhorn import SinkhornDivergence
@@ -24,6 +25,7 @@ __all__ = [
     "InclusiveKL",
     "LocalEnergy",
     "MMDEnergy",
+    "Moment",
     "PhiDivergence",
     "PorousMedium",
     "Potential",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
 from jko.energies.base import Energy
+from jko.energies.moment import Moment, within
+from jko.energies.time_dependent import TimeDependent
 from jko.errors import InvalidArgument, JkoWarning, StepFailed, Unsupported
 from jko.flows.callbacks import Callbacks, Event
 from jko.flows.checkpoint import Checkpoint, resumed
@@ -49,6 +51,7 @@ def flow(
     tol: float | None = None,
     max_iter: int | None = None,
     rng: Any = None,
+    constraints: Sequence[Moment] = (),
     throw: bool = True,
 ) -> Trajectory:
     """Run a flow: one split step after the other.
@@ -83,6 +86,9 @@ def flow(
         25 MB and takes about 0.05 s. Thin with `save`, or raise `every`, when steps are fast.
     splitting, scheme, solver, tol, max_iter, rng
         As in `jko.split_step`.
+    constraints : sequence of Moment
+        Sets of measures that every step stays in, as in `jko.step`: they are added to every
+        energy. A start outside of them has infinite energy.
     throw : bool
         Raise `jko.StepFailed` when a step misses its tolerance; its `trajectory` attribute holds
         the steps so far. Otherwise they are returned, with the reason as `status`.
@@ -112,13 +118,23 @@ def flow(
         energy, geometry, tau = _again(before, energy, geometry, tau)
         measure = before.final
     instance(measure, Measure, "measure", "pass a measure such as GridDensity or Particles")
-    plan = Plan.of(energy, geometry, solver, Scheme(splitting, scheme))
+    plan = Plan.of(_within(energy, constraints), geometry, solver, Scheme(splitting, scheme))
     clock = pace_of(tau, steps, t1, first, start)
     keep, options = Saving.of(save, clock.steps), Options(tol, max_iter)
     watchers = Callbacks.of(callbacks, progress)
     run = Run.begin(measure, plan, clock, keep, options, rng_of(rng), before)
     keeper = Checkpoint.of(checkpoint, every, plan, run)
     return drive(run, plan, watchers, keeper, throw)
+
+
+def _within(energy: Any, constraints: Any) -> Any:
+    """The energies, functions of time among them, with the sets that each is to stay in."""
+    if isinstance(energy, tuple):
+        made = {id(f): _within(f, constraints) for f in energy}
+        return tuple(made[id(f)] for f in energy)
+    if not isinstance(energy, Energy) and callable(energy) and not isinstance(energy, type):
+        energy = TimeDependent(energy)
+    return within(energy, constraints)
 
 
 def _again(sol: Trajectory, energy: Any, geometry: Any, tau: Any) -> tuple[Any, Any, Any]:

@@ -4,6 +4,7 @@ from jko.prox.stated import Answer, Controls
 from jko.solvers.auto import RULES
 from jko.solvers.back_and_forth.solver import BackAndForth
 from jko.solvers.base import HandedBack, ProxSolver
+from jko.solvers.constrained.solver import Constrained
 from jko.solvers.dynamic.solver import Dynamic
 from jko.solvers.entropic.solver import Entropic
 from jko.solvers.finite_volume.solver import FiniteVolume
@@ -44,6 +45,7 @@ __all__ = [
     "Bures",
     "ClosedForm",
     "Conic",
+    "Constrained",
     "Controls",
     "DualRoot",
     "Dynamic",

@@ -13,6 +13,7 @@ from jko.prox.problem import ProxProblem
 from jko.solvers.back_and_forth.solver import BackAndForth
 from jko.solvers.back_and_forth.worth import moving_front
 from jko.solvers.base import ProxSolver
+from jko.solvers.constrained.solver import Constrained
 from jko.solvers.dynamic.solver import Dynamic
 from jko.solvers.entropic.solver import Entropic
 from jko.solvers.finite_volume.solver import FiniteVolume
@@ -96,9 +97,12 @@ _KNOWN: tuple[Rule, ...] = (
 )
 
 
-#: The order in which `auto` tries solvers: exact ones first, references later, and for energies
-#: known by their first variation alone successive models, stepped by the others.
-RULES: tuple[Rule, ...] = (*_KNOWN, Rule(ProximalNewton(inner=_KNOWN)))
+#: Those and, for energies known by their first variation alone, successive models.
+_PLAIN: tuple[Rule, ...] = (*_KNOWN, Rule(ProximalNewton(inner=_KNOWN)))
+
+#: The order in which `auto` tries solvers: exact ones first, references later; steps within sets of
+#: measures are taken by the others at fixed multipliers.
+RULES: tuple[Rule, ...] = (*_PLAIN, Rule(Constrained(inner=_PLAIN)))
 
 #: The solvers of the table, in its order.
 AUTO: tuple[ProxSolver, ...] = tuple(dict.fromkeys(rule.solver for rule in RULES))

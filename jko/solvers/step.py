@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from jko.energies.base import Energy
+from jko.energies.moment import Moment, within
 from jko.errors import StepFailed
 from jko.geometries import Divergence, Hellinger, SphericalHellinger
 from jko.geometries.base import Geometry
@@ -34,6 +35,7 @@ def step(
     max_iter: int | None = None,
     warm: Any = None,
     rng: Any = None,
+    constraints: Sequence[Moment] = (),
     throw: bool = True,
 ) -> StepResult:
     """Take one certified proximal step, argmin F(mu) + D(mu, measure)^2 / (2 tau).
@@ -64,6 +66,9 @@ def step(
     warm : object, optional
         `warm` of an earlier result.
     rng : seed or numpy Generator, optional
+    constraints : sequence of Moment
+        Sets of measures to minimise over; the same as adding them to `energy`. Their multipliers
+        are `info["multipliers"]`.
     throw : bool
         Raise `jko.StepFailed` (carrying the result) when the certificate misses the tolerance.
 
@@ -82,6 +87,7 @@ def step(
     ----------
     Jordan et al. (1998); Ambrosio et al. (2008).
     """
+    energy = within(energy, constraints)
     distinct, index = _each_atom_once(measure, energy, geometry, solver)
     problem = ProxProblem(energy, geometry, distinct, tau)
     _warn_if_not_unique(problem)

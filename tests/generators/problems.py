@@ -5,6 +5,8 @@ A new solver needs one entry here, under its `name`; the contract tests do the r
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 import jko
@@ -312,6 +314,37 @@ def rippled(energy_of, tau, shape=(24,)) -> ProxProblem:
 
 
 CUBIC = jko.LocalEnergy(lambda r: r**3 / 6, lambda r: r**2 / 2, lambda r: r)
+FIRST, SQUARE = (lambda x: x[:, 0]), (lambda x: (x**2).sum(axis=1))
+
+
+def inside(problem: ProxProblem, *wanted: float, upper: bool = False) -> ProxProblem:
+    """The step with moments kept at, or below, so many times those of the previous measure."""
+    energy = problem.energy
+    for f, share in zip((SQUARE, FIRST), wanted, strict=False):
+        moment = share * problem.previous.expect(f)
+        energy = energy + (jko.Moment(f, upper=moment) if upper else jko.Moment(f, moment))
+    return replace(problem, energy=energy)
+
+
+PROBLEMS["Constrained"] = {
+    "hellinger": inside(shared(jko.KL, FIXED), 0.9, 1.1),
+    "below": inside(shared(jko.KL, FREE, target_mass=1.5), 0.8, upper=True),
+    "slack": inside(shared(jko.KL, FIXED), 5.0, upper=True),
+    "spherical": inside(shared(jko.KL, SPHERE), 0.9),
+    "entropic-mirror": inside(shared(phi(2), jko.Divergence(p=1)), 0.9),
+    "mmd": inside(mmd_apart(), 0.9),
+    "mmd-below": inside(mmd_apart(), 0.9, upper=True),
+    "transport": inside(shared(jko.KL, jko.Wasserstein()), 0.9, upper=True),
+    "grid": inside(positive_pair(jko.KL, jko.Wasserstein()), 0.9, upper=True),
+    "gaussian": ProxProblem(
+        jko.KL(measures.gaussian(seed=2))
+        + jko.Moment(FIRST, 0.2)
+        + jko.Moment(SQUARE, upper=float(measures.gaussian(seed=1).cov.trace())),
+        jko.Wasserstein(),
+        measures.gaussian(seed=1),
+        0.4,
+    ),
+}
 PROBLEMS["ProximalNewton"] = {
     "hellinger": ProxProblem(CUBIC, jko.Hellinger(), measures.grid_density((12,), seed=1), 0.5),
     "fixed": ProxProblem(CUBIC, FIXED, measures.grid_density((4, 5), seed=2), 0.5),
@@ -327,6 +360,7 @@ PROBLEMS["Dynamic"] = {
 
 #: Cases whose energy is not known to be convex where the geometry needs it: a residual, no gap.
 RESIDUAL_ONLY = {
+    ("Constrained", "gaussian"),
     ("ProximalNewton", "hellinger"),
     ("ProximalNewton", "fixed"),
     ("ProximalNewton", "mmd"),

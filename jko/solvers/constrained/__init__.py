@@ -1,0 +1,1 @@
+"""Steps within sets of measures: the multipliers of moment constraints."""
