@@ -20,7 +20,7 @@ from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import HandedBack
 from jko.solvers.constrained.feasible import infeasibility
 from jko.solvers.constrained.mixing import mixture
-from jko.solvers.constrained.search import Search
+from jko.solvers.constrained.search import MultiplierSearch
 from jko.solvers.constrained.stated import BY_CLAIM, ConstrainedStep, Solved
 from jko.solvers.rules import Rule, applying
 from jko.status import Breakdown, Status
@@ -47,7 +47,7 @@ def tilted(problem: ProxProblem, moments: tuple[Moment, ...], y: Array) -> ProxP
     return replace(problem, energy=tilt if plain is None else plain + tilt)
 
 
-class Run:
+class ConstrainedRun:
     """One constrained step: the plain problem, the search, and what came of it."""
 
     def __init__(
@@ -73,7 +73,7 @@ class Run:
         answer: Answer | None = None
         for rule in applying(trial, self.inner):
             self.rule, self.tight, self.best = rule, INNER, None
-            self.search = Search(
+            self.search = MultiplierSearch(
                 self._solve, self.lower, self.upper, self._scale(), self._enough, self.limit
             )
             good = self.search.run(self._start())

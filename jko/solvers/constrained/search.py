@@ -24,7 +24,7 @@ BETTER = 0.7
 
 
 @dataclass(eq=False)
-class Search:
+class MultiplierSearch:
     """What a search knows: how to solve at multipliers, the set, and when an answer is good.
 
     Attributes

@@ -15,7 +15,7 @@ from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
-from jko.solvers.constrained.run import Run, tilted
+from jko.solvers.constrained.run import ConstrainedRun, tilted
 from jko.solvers.rules import Rule
 from jko.validation import positive_int
 
@@ -76,7 +76,7 @@ class Constrained(ProxSolver):
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         limit = controls.max_iter or self.max_iter
-        return Run(self.inner, limit, problem, controls).answer()
+        return ConstrainedRun(self.inner, limit, problem, controls).answer()
 
 
 def _likely(trial: ProxProblem, rules: tuple[Rule, ...]) -> str:
