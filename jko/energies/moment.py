@@ -251,3 +251,9 @@ class Tilt(FormEnergy):
 
     def __repr__(self) -> str:
         return f"Tilt({', '.join(f'{y:.3g}' for y in self.multipliers)})"
+
+
+def tilted(energy: Energy, multipliers: Array) -> Energy:
+    """The energy with its sets replaced by what multipliers make of them."""
+    plain, tilt = without_constraints(energy), Tilt(constraints_of(energy), multipliers)
+    return tilt if plain is None else plain + tilt

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jko.energies.base import Energy
-from jko.energies.moment import Moment, Tilt, constraints_of, without_constraints
+from jko.energies.moment import constraints_of, tilted, without_constraints
 from jko.energies.potential import Potential
 from jko.errors import InvalidArgument
 from jko.measures.base import Discrete, Measure
@@ -41,12 +41,6 @@ LEAST_INNER = 1e-6
 EARLY = 3
 
 
-def tilted(problem: ProxProblem, moments: tuple[Moment, ...], y: Array) -> ProxProblem:
-    """The step of F + y.f without constraints."""
-    plain, tilt = without_constraints(problem.energy), Tilt(moments, y)
-    return replace(problem, energy=tilt if plain is None else plain + tilt)
-
-
 class ConstrainedRun:
     """One constrained step: the plain problem, the search, and what came of it."""
 
@@ -69,7 +63,9 @@ class ConstrainedRun:
             said = infeasibility(self.plain, self.moments)
             if said is not None:
                 raise InvalidArgument(said)
-        trial = tilted(self.problem, self.moments, np.zeros(len(self.moments)))
+        trial = replace(
+            self.problem, energy=tilted(self.problem.energy, np.zeros(len(self.moments)))
+        )
         answer: Answer | None = None
         for rule in applying(trial, self.inner):
             self.rule, self.tight, self.best = rule, INNER, None
@@ -129,7 +125,8 @@ class ConstrainedRun:
 
     def _solve(self, y: Array) -> Solved | None:
         """The step at multipliers y; None where it has no minimiser or misses its certificate."""
-        trial, rule = tilted(self.problem, self.moments, y), self.rule
+        rule = self.rule
+        trial = replace(self.problem, energy=tilted(self.problem.energy, y))
         tol = min(rule.solver.default_tol, self.controls.tol)
         tight = replace(self.controls, tol=self.tight * tol, max_iter=None, warm=self.warm)
         started = time.perf_counter()

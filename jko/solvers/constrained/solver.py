@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +15,6 @@ from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
-from jko.solvers.constrained.run import ConstrainedRun, tilted
 from jko.solvers.rules import Rule
 from jko.validation import positive_int
 
@@ -68,13 +67,15 @@ class Constrained(ProxSolver):
             return "the step has no constraints"
         if isinstance(problem.previous, Particles) and isinstance(problem.geometry, Wasserstein):
             return "constraints need a support that stays, or a Gaussian; these particles move"
-        trial = tilted(problem, moments, np.zeros(len(moments)))
+        trial = replace(problem, energy=tilted(problem.energy, np.zeros(len(moments))))
         reasons = [rule.reason(trial) for rule in self.inner]
         if all(why is not None for why in reasons):
             return f"no solver takes the step without its constraints: {_likely(trial, self.inner)}"
         return None
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
+        from jko.solvers.constrained.run import ConstrainedRun  # most steps have no constraints
+
         limit = controls.max_iter or self.max_iter
         return ConstrainedRun(self.inner, limit, problem, controls).answer()
 
