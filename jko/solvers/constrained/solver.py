@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from jko.energies.moment import constraints_of
+from jko.energies.moment import constraints_of, tilted
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
