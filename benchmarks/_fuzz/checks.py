@@ -69,7 +69,7 @@ def draw_units(rng):
     return Units(*(10.0**logs))
 
 
-def run(numbers, seed, units=1, rivals=1.0, seconds=np.inf, show=False):
+def run(numbers, seed, units=1, rivals=1.0, seconds=np.inf, show=False, draw=draw):
     """Tallies by geometry, and faults; `show` them as they come."""
     tallies, faults, began = defaultdict(Tally), [], time.process_time()
     for k in numbers:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import jko
+from _fuzz import sources
 from _fuzz import terms as energies
 from _fuzz.separable import minimise
 from _fuzz.terms import HOME, LONG, Space, gaussian, psi, psi_slope
@@ -25,11 +26,12 @@ class Penalty:
     gram: object = None  # of a quadratic one
     closed: object = None  # atoms no mass can enter
     slack: float = 0.0  # relative error of the formula
+    rival: object = None  # case -> weights, where the penalty has a method of its own
 
 
 def penalties(rng, space, m):
     """A random geometry of the weights."""
-    fixed, kind = bool(rng.random() < 0.5), int(rng.integers(5))
+    fixed, kind = bool(rng.random() < 0.5), int(rng.integers(6))
     mass, before = "fixed" if fixed else "free", m.astype(LONG)
     mark = "fixed" if fixed else "free"
     by_mass = lambda u: u.M
@@ -54,7 +56,26 @@ def penalties(rng, space, m):
         make = lambda u: jko.MMD(jko.kernels.Gaussian(h * u.L), mass=mass)
         return Penalty(f"MMD {mark}", fixed, make, lambda u: u.M**2,
                        lambda w: (w - before) @ gram * (w - before) / 2, gram=gram)  # fmt: skip
-    return transport(space, m)
+    return transport(space, m) if kind == 4 else with_sources(rng, space, m)
+
+
+def with_sources(rng, space, m):
+    """Unsplit transport with sources, random rates."""
+    alpha, beta = (float(10.0 ** rng.uniform(-1, 1)) for _ in range(2))
+    c = sources.costs(space.points, alpha, beta)
+
+    def value(w):
+        found, open_ = sources.paid(w.astype(LONG), m.astype(LONG), c)
+        assert open_ <= 1e-12 * (w.sum() + m.sum())
+        doubt = open_ / slack  # what the formula is not sure of, as a size that slack is a share of
+        return 2 / LONG(beta) * np.array([found, doubt, -doubt])
+
+    slack = 1e-10
+
+    make = lambda u: jko.WassersteinFisherRao(alpha * u.L**2, beta)
+    rival = lambda case: sources.rival(case, alpha, beta, 2 / (beta * case.tau))
+    return Penalty("WassersteinFisherRao", False, make, lambda u: u.M, value,
+                   slack=slack, rival=rival)  # fmt: skip
 
 
 def sphere(before):
@@ -234,18 +255,33 @@ def _grid(lower, upper, shape):
     return Space("grid", points, (lower, upper, shape), volume)
 
 
-def draw(rng):
-    """A random step."""
-    space = space_of(rng)
-    n = space.size
+def before(rng, n):
+    """Random weights, some of them tiny or zero."""
     m = rng.exponential(size=n) * 10.0 ** (rng.uniform(-14, 0, n) * (rng.random(n) < 0.3))
     m[rng.random(n) < 0.2] = 0.0
     m[rng.random(n) < 0.05] = 1e-300
     if not m.sum() > 1e-200:
         m[0] = 1.0
-    m = m / m.sum() * 10.0 ** (rng.uniform(-1, 1) * (rng.random() < 0.5))
+    return m / m.sum() * 10.0 ** (rng.uniform(-1, 1) * (rng.random() < 0.5))
+
+
+def draw_with_sources(rng):
+    """A random step of unsplit transport with sources."""
+    space = space_of(rng)
+    while space.kind != "histogram":
+        space = space_of(rng)
+    m = before(rng, space.size)
+    parts = energies.draw(rng, space, float(m.sum()))
+    return WeightCase(space, parts, m, with_sources(rng, space, m), 10.0 ** rng.uniform(-6, 6))
+
+
+def draw(rng):
+    """A random step."""
+    space = space_of(rng)
+    m = before(rng, space.size)
     penalty = penalties(rng, space, m)
-    if penalty.label == "Wasserstein" and space.kind != "histogram":
+    still = space.kind != "histogram"
+    if still and penalty.label in ("Wasserstein", "WassersteinFisherRao"):
         penalty = penalties_of_weights(rng, space, m)
     parts = energies.draw(rng, space, float(m.sum()))
     case = WeightCase(space, parts, m, penalty, 10.0 ** rng.uniform(-6, 6))
@@ -259,7 +295,7 @@ def draw(rng):
 def penalties_of_weights(rng, space, m):
     while True:
         found = penalties(rng, space, m)
-        if found.label != "Wasserstein":
+        if found.label not in ("Wasserstein", "WassersteinFisherRao"):
             return found
 
 
@@ -271,6 +307,8 @@ def oracle(case, start):
 
 
 def _rivals(case, start, mass):
+    if case.penalty.rival is not None:
+        return [case.penalty.rival(case)], None
     if case.closed_form:
         w, lam = minimise(case.slope, case.ceiling, mass)
         return ([] if w is None else [np.asarray(w, float)]), lam

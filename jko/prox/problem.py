@@ -220,7 +220,9 @@ class ProxProblem(Stated):
             return mu.mass * float(paid.max(initial=0.0))
         if isinstance(geometry, MMD) and isinstance(mu, Discrete):
             return _penalty(geometry, mu).sizes(mu.weights, False)[1] / self.step
-        if isinstance(mu, Discrete) and isinstance(geometry, (Wasserstein, WassersteinFisherRao)):
+        if isinstance(geometry, WassersteinFisherRao):
+            return 4 * mu.mass / (geometry.beta * self.step)
+        if isinstance(mu, Discrete) and isinstance(geometry, Wasserstein):
             spread = np.ptp(mu.points, axis=0) if mu.n else np.zeros(1)
             return mu.mass * float(spread @ spread) / self.step
         if isinstance(mu, Gaussian):

@@ -31,6 +31,7 @@ from jko.solvers.stochastic.birth_death import BirthDeath, Reweighting
 from jko.solvers.stochastic.langevin import Langevin
 from jko.solvers.stochastic.tempering import Tempering
 from jko.solvers.successive.solver import ProximalNewton
+from jko.solvers.unbalanced.program import UnbalancedProgram
 from jko.solvers.unbalanced.solver import UnbalancedScaling
 from jko.solvers.weights.mixture import Mixture
 from jko.solvers.weights.newton import WeightNewton
@@ -77,6 +78,7 @@ __all__ = [
     "SphericalFixedPoint",
     "Tempering",
     "TransportProgram",
+    "UnbalancedProgram",
     "UnbalancedScaling",
     "WeightNewton",
 ]

@@ -34,6 +34,7 @@ from jko.solvers.programs.linear import LinearTransport
 from jko.solvers.programs.transport import TransportProgram
 from jko.solvers.rules import Rule, applying, refuse
 from jko.solvers.successive.solver import ProximalNewton
+from jko.solvers.unbalanced.program import UnbalancedProgram
 from jko.solvers.unbalanced.solver import UnbalancedScaling
 from jko.solvers.weights.mixture import Mixture
 from jko.solvers.weights.newton import WeightNewton
@@ -87,7 +88,9 @@ _KNOWN: tuple[Rule, ...] = (
     Rule(BackAndForth(), when=moving_front, budget=FRONT_BUDGET, resolves=FRONT_RESOLUTION),
     Rule(Entropic()),
     Rule(Entropic(debias=False)),
+    Rule(UnbalancedProgram(), when=atoms_of_their_own),
     Rule(UnbalancedScaling()),
+    Rule(UnbalancedProgram()),
     Rule(Dynamic(slices=2), when=bent_with_sources),
     Rule(FiniteVolume()),
     Rule(TransportProgram()),

@@ -195,6 +195,7 @@ PROBLEMS["UnbalancedScaling"] = {
     "mmd": shared(lambda pi: jko.MMDEnergy(pi, GAUSS), WFR, target_mass=1.5),
     "mmd-kl": shared(mmd_plus(1), WFR, target_mass=1.5),
 }
+PROBLEMS["UnbalancedProgram"] = PROBLEMS["UnbalancedScaling"]
 PROBLEMS["TransportProgram"] = {
     **{f"{p:g}": shared(phi(p), jko.Wasserstein()) for p in (0, 0.5, 1, 1.5, 2)},
     "linear": shared(lambda pi: quadratic_well(), jko.Wasserstein()),

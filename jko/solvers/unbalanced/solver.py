@@ -10,15 +10,16 @@ import numpy as np
 
 from jko.geometries.base import Geometry
 from jko.geometries.unbalanced import WassersteinFisherRao
-from jko.measures.atoms import Histogram, Particles
 from jko.measures.base import Discrete, Measure
-from jko.measures.grid import GridDensity, not_straight
+from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.entropic.scaling import Scaling, Sweep, anderson
 from jko.solvers.grids.resolution import diffusivity
 from jko.solvers.unbalanced.bias import NONE, excess
+from jko.solvers.unbalanced.program import unbounded
+from jko.solvers.unbalanced.refusals import SPLIT, not_unbalanced
 from jko.solvers.unbalanced.response import QuadraticResponse
 from jko.solvers.unbalanced.stated import ConePlan, UnbalancedStep
 from jko.status import Breakdown, Status
@@ -85,39 +86,19 @@ class UnbalancedScaling(ProxSolver):
             object.__setattr__(self, "reg", positive(self.reg, "reg"))
 
     def accepts(self, problem: ProxProblem) -> str | None:
-        if not isinstance(problem.geometry, WassersteinFisherRao):
-            return "UnbalancedScaling takes steps of jko.WassersteinFisherRao"
-        previous = problem.previous
-        if isinstance(previous, Particles):
+        why = not_unbalanced(problem, self.name)
+        if why is None and problem.discrete.n > MAX_ATOMS:
             return (
-                "particles move, and this step only varies weights on a fixed support; take the"
-                " split step of alpha*jko.Wasserstein() + beta*jko.Hellinger(), or a jko.Histogram"
+                f"takes at most {MAX_ATOMS} atoms (a dense kernel), this measure has"
+                f" {problem.discrete.n}; {SPLIT}"
             )
-        if not isinstance(previous, (GridDensity, Histogram)):
-            return f"needs a GridDensity or a Histogram, not a {type(previous).__name__}"
-        curved = not_straight(previous)
-        if curved is not None:
-            return curved
-        if previous.n > MAX_ATOMS:
-            return (
-                f"takes at most {MAX_ATOMS} atoms (a dense kernel), this measure has {previous.n};"
-                " take the split step of alpha*jko.Wasserstein() + beta*jko.Hellinger()"
-            )
-        if not problem.form.convex:
-            return (
-                f"{problem.energy!r} is not convex in the weights; take the split step of"
-                " alpha*jko.Wasserstein() + beta*jko.Hellinger()"
-            )
-        return None
+        return why
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         eps = choose_reg(problem) if self.reg is None else self.reg
         stated = UnbalancedStep(problem, eps)
-        if stated.unbounded:
-            raise Breakdown(
-                Status.UNBOUNDED,
-                "the energy falls by more than 2/(beta tau) per unit of mass at some atom",
-            )
+        if stated.cone.unbounded:
+            raise unbounded()
         with np.errstate(under="ignore"):
             return _ScalingRun(stated, controls, self.bound).answer()
 

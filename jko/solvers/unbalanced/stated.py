@@ -36,7 +36,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from jko.energies.conjugate import brackets, charged_by, response
+from jko.energies.conjugate import brackets, response
 from jko.energies.separable import Separable
 from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.measures.base import Discrete
@@ -45,6 +45,7 @@ from jko.numerics.log_matrix import LogMatrix
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Certificate, Claim, Neighbour
 from jko.solvers.entropic.scaling import Sweep, anderson
+from jko.solvers.unbalanced.cone import ConeStep
 from jko.validation import Array, Index
 
 
@@ -85,12 +86,15 @@ class UnbalancedStep(Neighbour):
     problem: ProxProblem
     eps: float
 
+    @cached_property
+    def cone(self) -> ConeStep:
+        """The step without regularisation."""
+        return ConeStep(self.problem)
+
     @property
     def geometry(self) -> WassersteinFisherRao:
         """The geometry of the step."""
-        geometry = self.problem.geometry
-        assert isinstance(geometry, WassersteinFisherRao)
-        return geometry
+        return self.cone.geometry
 
     @property
     def previous(self) -> Discrete:
@@ -100,7 +104,7 @@ class UnbalancedStep(Neighbour):
     @property
     def lam(self) -> float:
         """2/(beta tau), the weight of the transport terms."""
-        return 2 / (self.geometry.beta * self.problem.step)
+        return self.cone.lam
 
     @property
     def weight(self) -> float:
@@ -112,21 +116,20 @@ class UnbalancedStep(Neighbour):
         """eps/(1 + eps), the exponent of the scaling."""
         return self.eps / (1 + self.eps)
 
-    @cached_property
+    @property
     def charged(self) -> Index:
         """Atoms of m'."""
-        return np.flatnonzero(self.previous.weights)
+        return self.cone.charged
 
-    @cached_property
+    @property
     def m(self) -> Array:
         """Weights of the atoms of m'."""
-        return self.previous.weights[self.charged]
+        return self.cone.m
 
-    @cached_property
+    @property
     def cost(self) -> Array:
         """c between the support and the atoms of m' (n, m)."""
-        x = self.previous.points
-        return self.geometry.cost(x, x[self.charged])
+        return self.cone.cost
 
     @cached_property
     def forward(self) -> LogMatrix:
@@ -161,15 +164,6 @@ class UnbalancedStep(Neighbour):
             every = LogMatrix(self.geometry.cost(x[empty], x) / -self.eps)
             out[empty] = -0.5 * every(np.zeros(len(x)))
         return out
-
-    @property
-    def unbounded(self) -> bool:
-        """Whether more mass at some atom lowers the objective for ever."""
-        if self.problem.form.quadratics:
-            return False  # a positive-definite kernel grows faster than any line
-        h = self.problem.form.separable
-        wanting = ~charged_by(h, 1.0) & np.isinf(h.ceiling)
-        return bool((h.linear[wanting] + self.lam <= 0).any())
 
     def smooth(self, psi: Array) -> Array:
         """log A (n,) for a potential of m'."""

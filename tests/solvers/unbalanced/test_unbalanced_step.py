@@ -259,7 +259,7 @@ def test_the_bound_of_a_regularised_plan_holds_too(monkeypatch):
 @pytest.mark.parametrize(("mass", "length", "cost"), [(1e-6, 1e3, 1.0), (1e6, 1.0, 1e-3)])
 def test_units_change_nothing(name, mass, length, cost):
     """Formula B2: masses, lengths, and the energy together with the penalty."""
-    mu, tau = compact(), 0.5
+    mu, tau = jko.Histogram(compact().points, compact().weights), 0.5
     pi = mu.with_weights(np.linspace(1, 3, mu.n) / mu.n)
     moved = jko.Histogram(length * mu.points, mass * mu.weights)
     goal = moved.with_weights(mass * pi.weights)
