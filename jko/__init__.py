@@ -123,6 +123,7 @@ __all__ = [
 _LATER = ("dro", "plot", "reference", "sampling", "testing", "thinning", "verify", "vi")
 #: Functions of such rooms that are called by their own name.
 _LATER_FUNCTIONS = {
+    "compare": "sampling",
     "sample": "sampling",
     "geodesic": "paths",
     "planning": "paths",

@@ -31,6 +31,7 @@ from jko.sampling.task import (
     SMALLEST,
     SampleProgress,
     Task,
+    brought_with,
     by_differences,
     check_target,
     chosen_for,
@@ -225,7 +226,8 @@ def _result(task: Task, progress: SampleProgress, method: str, began: float) -> 
     for failure in failures:
         warnings.warn(f"jko.sample: {failure}", JkoWarning, stacklevel=3)
     said = (*failures, *progress.notes)
-    return SampleResult(measure, method, not failures, said, figures, draws)
+    brought = brought_with(task.target)
+    return SampleResult(measure, method, not failures, said, figures, draws, *brought)
 
 
 def _most_even(task: Task, clouds: list[Array], history: History) -> tuple[Array, Array, str]:

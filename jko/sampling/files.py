@@ -23,6 +23,7 @@ def save(out: Any, path: str | PathLike[str]) -> None:
         "evidence": {k: asdict(e) for k, e in out.evidence.items()},
         "figures": {k: v for k, v in figures.items() if storable(v)},
         "draws": out.draws,
+        "names": list(out.names),
     }
     write(path, KIND, tree)
 
@@ -48,4 +49,5 @@ def _build(tree: dict[str, Any]) -> tuple[Any, ...]:
         tuple(tree["warnings"]),
         {**tree["figures"], **evidence},
         tree["draws"],
+        tuple(tree.get("names") or ()),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from os import PathLike
@@ -51,6 +51,10 @@ class SampleResult:
         evaluations (values of the log density), gradients, seconds.
     draws : (chains, m, d) array or None
         Positions of the chains at m kept times; equal weights.
+    names : tuple of str
+        Of the coordinates, where the density brought them; else empty.
+    constrain : callable (n, d) -> dict of arrays (n, ...), or None
+        The parameters of a model by name, where the density brought it; it is not saved.
     """
 
     measure: Particles
@@ -59,6 +63,8 @@ class SampleResult:
     warnings: tuple[str, ...]
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
     draws: Array | None = None
+    names: tuple[str, ...] = ()
+    constrain: Callable[[Array], dict[str, Array]] | None = None
 
     @property
     def evidence(self) -> dict[str, Evidence]:
@@ -85,9 +91,31 @@ class SampleResult:
         """Standard deviation (d,) of the particles."""
         return np.asarray(np.sqrt(np.diag(self.measure.cov)))
 
+    def constrained(self, *, draws: bool = False) -> dict[str, Array]:
+        """The parameters of the model by name, in its own scale and shapes.
+
+        Parameters
+        ----------
+        draws : bool
+            Of the kept draws of the chains, arrays (chains, m, ...), instead of the weighted
+            particles, arrays (n, ...).
+        """
+        if self.constrain is None:
+            raise Unsupported(
+                "the density brought no parameters of its own, or the sample comes from a file;"
+                " use model.constrain(out.measure.points)"
+            )
+        if not draws:
+            return self.constrain(self.measure.points)
+        if self.draws is None:
+            raise Unsupported(f"method {self.method!r} keeps no chains; use 'tempered'")
+        shape = self.draws.shape[:2]
+        flat = self.constrain(self.draws.reshape(-1, self.measure.dim))
+        return {name: np.reshape(x, (*shape, *x.shape[1:])) for name, x in flat.items()}
+
     def summary(self, names: Sequence[str] | None = None) -> str:
         """A table: mean, standard deviation, standard error and R-hat of every coordinate."""
-        labels = self._names(names)
+        labels = self.labels(names)
         none = np.full(self.measure.dim, np.nan)
         rhat, mcse = (self.diagnostics.get(key, none) for key in ("rhat", "mcse"))
         width = max(10, *map(len, labels))
@@ -160,7 +188,7 @@ class SampleResult:
         """
         from jko.sampling.figure import plot
 
-        labels = None if names is None else self._names(names)
+        labels = self.labels(names) if names is not None or self.names else None
         rows = None if chosen is None else list(chosen)
         return plot(self, kind, names=labels, chosen=rows, figure=figure, axes=axes)
 
@@ -180,8 +208,9 @@ class SampleResult:
     def to_arviz(self, names: Sequence[str] | None = None) -> Any:
         """The kept draws of the chains as ArviZ inference data (needs arviz).
 
-        One variable per coordinate, named x0, x1, ... or by `names`. ArviZ knows no weights: these
-        are the chains before weighting.
+        The parameters of a model in its own scale and shapes; without a model, or with `names`, one
+        variable per coordinate, named x0, x1, ... or by `names`. ArviZ knows no weights: these are
+        the chains before weighting.
         """
         if self.draws is None:
             raise Unsupported(
@@ -191,17 +220,21 @@ class SampleResult:
             arviz = import_module("arviz")
         except ImportError:
             raise Unsupported("to_arviz needs arviz; install it with pip install arviz") from None
-        posterior = {name: self.draws[:, :, j] for j, name in enumerate(self._names(names))}
+        if names is None and self.constrain is not None:
+            posterior = self.constrained(draws=True)
+        else:
+            posterior = {name: self.draws[:, :, j] for j, name in enumerate(self.labels(names))}
         with warnings.catch_warnings():  # hundreds of chains with fewer draws each are meant
             warnings.filterwarnings("ignore", "More chains", UserWarning)
             if int(str(arviz.__version__).split(".")[0]) >= 1:
                 return arviz.from_dict({"posterior": posterior})
             return arviz.from_dict(posterior=posterior)
 
-    def _names(self, names: Sequence[str] | None) -> list[str]:
+    def labels(self, names: Sequence[str] | None = None) -> list[str]:
+        """Names of the coordinates: these, or those of the density, or x0, x1..."""
         d = self.measure.dim
         if names is None:
-            return [f"x{j}" for j in range(d)]
+            return list(self.names) or [f"x{j}" for j in range(d)]
         if len(names) != d or len(set(names)) != d:
             raise InvalidArgument(f"names has {len(names)} entries; give {d} different ones")
         return list(names)

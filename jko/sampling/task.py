@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from jko.adapters.base import default_names
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType
 from jko.markov.mala import Cloud, Density
 from jko.markov.resampling import systematic
 from jko.measures.atoms import Particles
+from jko.measures.fused import Columns
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity
 from jko.sampling.chains import Chains
@@ -105,6 +107,19 @@ def stated_density(log_density: Any, dim: Any, gradient: Any) -> Density:
     if isinstance(target, LogDensity) and target.gradient is None:
         return Differences(target)
     return target
+
+
+def brought_with(
+    target: Counted,
+) -> tuple[tuple[str, ...], Callable[[Array], dict[str, Array]] | None]:
+    """Names of the coordinates and parameters of a model, where the density has its own."""
+    inner = target.inner.inner if isinstance(target.inner, Differences) else target.inner
+    if not isinstance(inner, LogDensity):
+        return (), None
+    plain = inner.names == default_names(inner.dim)
+    if plain and isinstance(inner.constrain, Columns):
+        return (), None
+    return () if plain else inner.names, inner.constrain
 
 
 def by_differences(target: Counted, x: Array) -> str | None:
