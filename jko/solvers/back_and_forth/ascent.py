@@ -262,13 +262,22 @@ def ascend(
     return replace(best, iterations=climb.count, exhausted=climb.count >= limit)
 
 
+@dataclass(frozen=True, eq=False)
+class Approached:
+    """Potentials that an ascent came to, its steps, and whether it promised no more than asked."""
+
+    g: Array
+    iterations: int
+    arrived: bool
+
+
 def approach(
     stated: CellStep, response: Response, starts: list[Array], tol: float, limit: int
-) -> Array:
+) -> Approached:
     """Potentials to begin with elsewhere: the same ascent without bounds of what it found."""
     climb = _Climb(stated, response, starts, tol, limit)
-    next(climb.arrivals(), None)
-    return climb.now.g
+    arrived = next(climb.arrivals(), None) is not None
+    return Approached(climb.now.g, climb.count, arrived)
 
 
 def judged(ascent: Ascent, now: DualState, count: int) -> Iterator[Found]:

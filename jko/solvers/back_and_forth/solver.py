@@ -14,14 +14,14 @@ from jko.measures.base import Measure
 from jko.measures.grid import GridDensity, not_straight
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls, Scale
-from jko.solvers.back_and_forth.ascent import Found, ascend
+from jko.solvers.back_and_forth.ascent import Found, approach, ascend
 from jko.solvers.back_and_forth.start import FEW, flat, onto, response, starts, warmed
 from jko.solvers.back_and_forth.stated import CellStep
 from jko.solvers.base import ProxSolver
 from jko.solvers.grids.levels import count_parts, grid_of
 from jko.solvers.grids.resolution import warn_if_coarse
 from jko.solvers.refusals import not_on_cells
-from jko.validation import deprecated, instance, one_of, positive_int
+from jko.validation import Array, deprecated, instance, one_of, positive_int
 
 #: The ascent stops when the gap is this share of the tolerance; where the energy is flat, and the
 #: measure says less about the gap, this one.
@@ -36,10 +36,11 @@ AFFORDED, MOST = 2**18, 2**26
 
 @dataclass(frozen=True, eq=False)
 class _Reached:
-    """A stated step with what its ascent found."""
+    """A stated step, what its ascent found, and potentials on the whole cells."""
 
     stated: CellStep
     found: Found
+    whole: Array
 
     @property
     def gap(self) -> float:
@@ -63,6 +64,15 @@ class _Reached:
         problem = self.stated.problem
         moved = self.found.bound.transport / (2 * problem.step)
         return (problem.energy_size(self.measure) + Scale(moved, moved)).allowed(tol)
+
+    def good(self, problem: ProxProblem, tol: float) -> bool:
+        """Whether the tolerance lets the answer pass, and it does not raise the energy.
+
+        Spreading a measure over parts costs O(h^2): a step so close to rest is better without.
+        """
+        if self.gap > self.allowed(tol):
+            return False
+        return problem.value(self.measure) <= problem.value(problem.previous)
 
     @cached_property
     def staying(self) -> float:
@@ -159,41 +169,63 @@ class BackAndForth(ProxSolver):
         return None
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
-        whole, parts = self._whole(problem, controls), self._parts(problem)
-        if controls.budget is not None and whole.gap > whole.allowed(controls.tol):
-            return self._answer(problem, whole, whole)
         fault = "shares of places between cells blur by much of the way"
-        warn_if_coarse(problem, LEAST, fault, "jko.solvers.FiniteVolume()")
-        if parts == 1 or whole.gap > whole.allowed(controls.tol):
-            return self._answer(problem, whole, whole)
-        split = self._split(problem, whole, parts, controls)
-        # Spreading a measure over parts costs O(h^2): a step so close to rest is better without.
-        rising = problem.value(split.measure) > problem.value(problem.previous)
-        return self._answer(
-            problem, whole if rising or split.gap > split.allowed(controls.tol) else split, whole
-        )
+        split = self._split(problem, controls)
+        if split is not None and split.good(problem, controls.tol):
+            warn_if_coarse(problem, LEAST, fault, "jko.solvers.FiniteVolume()")
+            return self._answer(problem, split)
+        whole = self._whole(problem, split, controls)
+        if whole.gap <= whole.allowed(controls.tol):
+            warn_if_coarse(problem, LEAST, fault, "jko.solvers.FiniteVolume()")
+        return self._answer(problem, whole)
 
-    def _whole(self, problem: ProxProblem, controls: Controls) -> _Reached:
+    def _split(self, problem: ProxProblem, controls: Controls) -> _Reached | None:
+        """The step on parts of the cells, from the potentials of the step on the whole cells.
+
+        Those are one more coarse level, whose answer nobody judges. None where there are no parts,
+        or the ascent on the whole cells does not come near.
+        """
+        parts, side = self._parts(problem), self._sides(problem)[0]
+        if parts == 1:
+            return None
+        stated, cells = CellStep(problem, side, parts), CellStep(problem, side)
+        tol, begin = _margin(stated) * controls.tol, starts(cells, controls.warm)
+        near = approach(cells, response(cells), begin, tol, self._limit(problem, controls))
+        if not near.arrived:
+            return None
+        finer = [onto(stated, cells, near.g), *warmed(stated, controls.warm)]
+        found = ascend(stated, response(stated), finer, tol, FEW)
+        spent = near.iterations + found.iterations
+        return _Reached(stated, replace(found, iterations=spent, exhausted=False), near.g)
+
+    def _whole(self, problem: ProxProblem, split: _Reached | None, controls: Controls) -> _Reached:
         """The step on the cells as they are, with places on one side, then on the other."""
-        limit = self.max_iter if controls.max_iter is None else controls.max_iter
-        best: _Reached | None = None
+        limit, best = self._limit(problem, controls), None
         spent, sides = 0, self._sides(problem)
         if controls.budget is not None:
-            slow = CENTRES if flat(problem.form.separable) else 1
-            limit, sides = min(limit, slow * controls.budget), sides[:1]
+            sides = sides[:1]
         for side in sides:
             stated = CellStep(problem, side)
             most = limit - spent if side == sides[-1] else max(1, limit // 2)
             begin = starts(stated, controls.warm)
+            if split is not None and split.stated.side == side:
+                begin = [split.whole]
             found = ascend(stated, response(stated), begin, _margin(stated) * controls.tol, most)
             spent += found.iterations
-            reached = _Reached(stated, found)
+            reached = _Reached(stated, found, found.last)
             best = reached if best is None or reached.gap < best.gap else best
             if best.gap <= best.allowed(controls.tol) or spent >= limit:
                 break
         assert best is not None
-        found = replace(best.found, iterations=spent, exhausted=spent >= limit)
-        return _Reached(best.stated, found)
+        return replace(best, found=replace(best.found, iterations=spent, exhausted=spent >= limit))
+
+    def _limit(self, problem: ProxProblem, controls: Controls) -> int:
+        """Ascent steps on the whole cells, all sides together."""
+        limit = self.max_iter if controls.max_iter is None else controls.max_iter
+        if controls.budget is None:
+            return limit
+        slow = CENTRES if flat(problem.form.separable) else 1
+        return min(limit, slow * controls.budget)
 
     def _parts(self, problem: ProxProblem) -> int:
         """Parts of a cell along every axis."""
@@ -203,16 +235,7 @@ class BackAndForth(ProxSolver):
         return 2 if count_parts(grid, 2) <= AFFORDED else 1
 
     @staticmethod
-    def _split(problem: ProxProblem, whole: _Reached, parts: int, controls: Controls) -> _Reached:
-        """The step on parts of the cells, from the potentials of the step on the cells."""
-        stated = CellStep(problem, whole.stated.side, parts)
-        begin = [onto(stated, whole.stated, whole.found.last), *warmed(stated, controls.warm)]
-        found = ascend(stated, response(stated), begin, _margin(stated) * controls.tol, FEW)
-        spent = whole.found.iterations + found.iterations
-        return _Reached(stated, replace(found, iterations=spent, exhausted=False))
-
-    @staticmethod
-    def _answer(problem: ProxProblem, reached: _Reached, whole: _Reached) -> Answer:
+    def _answer(problem: ProxProblem, reached: _Reached) -> Answer:
         stated, found = reached.stated, reached.found
         return Answer(
             reached.measure,
@@ -225,7 +248,7 @@ class BackAndForth(ProxSolver):
             dual={"g": found.g, "w": found.w},
             baseline=reached.staying,
             exhausted=found.exhausted,
-            warm={"side": stated.side, "g": whole.found.last, "split": found.last},
+            warm={"side": stated.side, "g": reached.whole, "split": found.last},
             info={
                 "side": stated.side,
                 "subcells": stated.parts,

@@ -51,7 +51,7 @@ def starts(stated: CellStep, warm: Any = None) -> list[Array]:
     coarser = stated.coarser
     if coarser is not None:
         rough = approach(coarser, response(coarser), starts(coarser), ROUGH, FEW)
-        out.append(onto(stated, coarser, rough))
+        out.append(onto(stated, coarser, rough.g))
     return out
 
 
