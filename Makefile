@@ -88,8 +88,9 @@ format: $(DEV) ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(DOCS) ## build the documentation in docs/_build/html
+docs: $(DOCS) ## build the documentation in docs/_build/html and look at it in a browser
 	$(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	JKO_SITE=docs/_build/html $(BIN)/python -m pytest -q tests/site
 	@echo "Open docs/_build/html/index.html"
 
 bench: $(DEV) ## run every script in benchmarks/ at sizes fit for minutes and write a table

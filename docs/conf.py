@@ -7,6 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import docstrings
+import numpydoc.xref
 import site_pages
 
 _metadata = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
@@ -15,6 +16,28 @@ project = _metadata["project"]["name"]
 author = "jko developers"
 copyright = "jko developers"
 release = version = _metadata["project"]["version"]
+
+
+def _write_solvers():
+    """The table of `jko list` and the solvers' entries of the API page."""
+    from jko import survey
+    from jko.solvers.auto import AUTO
+
+    classes = dict.fromkeys(type(solver).__name__ for solver in AUTO)  # one solver, two settings
+    entries = [f".. autoclass:: jko.solvers.{name}" for name in classes]
+    pages = {
+        "solvers.txt": survey.matrix(survey.table()),
+        "solvers.rst.txt": "\n".join(entries),
+    }
+    folder = Path(__file__).parent / "generated"
+    folder.mkdir(exist_ok=True)
+    for name, text in pages.items():
+        path = folder / name
+        if not path.exists() or path.read_text("utf-8") != text + "\n":
+            path.write_text(text + "\n", "utf-8")
+
+
+_write_solvers()
 
 extensions = [
     "myst_parser",
@@ -32,6 +55,7 @@ exclude_patterns = [
     "_build",
     "generated/demos",
     "generated/backreferences",
+    "**sg_execution_times.rst",
     "Thumbs.db",
     ".DS_Store",
 ]
@@ -41,6 +65,10 @@ myst_heading_anchors = 3
 myst_dmath_double_inline = True
 
 numpydoc_show_class_members = False  # the API page lists members itself
+numpydoc.xref.DEFAULT_LINKS.clear()  # they lead to the pages of Python and NumPy: not offline
+numpydoc_xref_param_type = True
+numpydoc_xref_ignore = "all"  # but for the names below
+numpydoc_xref_aliases = site_pages.links()
 autodoc_typehints = "none"  # the docstrings say them, with shapes and units
 autodoc_member_order = "bysource"
 
@@ -70,26 +98,6 @@ html_css_files = ["custom.css"]
 html_title = f"jko {release}"
 
 
-def _write_solvers():
-    """The table of `jko list` and the solvers' entries of the API page."""
-    from jko import survey
-    from jko.solvers.auto import AUTO
-
-    classes = dict.fromkeys(type(solver).__name__ for solver in AUTO)  # one solver, two settings
-    entries = [f".. autoclass:: jko.solvers.{name}" for name in classes]
-    pages = {
-        "solvers.txt": survey.matrix(survey.table()),
-        "solvers.rst.txt": "\n".join(entries),
-    }
-    folder = Path(__file__).parent / "generated"
-    folder.mkdir(exist_ok=True)
-    for name, text in pages.items():
-        path = folder / name
-        if not path.exists() or path.read_text("utf-8") != text + "\n":
-            path.write_text(text + "\n", "utf-8")
-
-
-_write_solvers()
 site_pages.write_objects()
 site_pages.write_demos()
 

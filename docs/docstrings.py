@@ -77,5 +77,5 @@ def page(app: Any, name: str, source: list[str]) -> None:
 
 def _escaped(part: str) -> str:
     if part.startswith("`"):
-        return part
+        return re.sub(r"^`(jko(?:\.\w+)+)`$", r":py:obj:`\1`", part)
     return re.sub(r"([|*]|(?<=\w)_(?!\w))", r"\\\1", part)

@@ -1,13 +1,17 @@
 """What the site makes from the sources: a page for every public object, a gallery of the demos."""
 
 import ast
+import inspect
+import pydoc
 import re
 import shutil
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import docstrings
+import object_examples
 
 HERE = Path(__file__).parent
 OBJECTS = HERE / "generated" / "objects"
@@ -32,17 +36,28 @@ _ENTRY = r"^\.\. auto(?:class|function):: [\w.]+\n(?:   .*\n)*"
 _DIRECTIVE = re.compile(
     r"^\.\. auto(?P<kind>class|function):: (?P<name>[\w.]+)\n(?P<rest>(?:   .*\n)*)", re.M
 )
+_SENTENCE = re.compile(r"(.+?[.:])(?:\s+(?=[A-Z`(])|\s*$)")
+
+
+def objects() -> dict[str, re.Match[str]]:
+    """The entries of the API page by their full names: what has a page of its own."""
+    text = _expanded((HERE / "api.md").read_text("utf-8"))
+    return {_full(entry["name"]): entry for entry in _DIRECTIVE.finditer(text)}
 
 
 def write_objects() -> None:
-    """A page for each entry of the API page, with its members and the demos that use it."""
+    """A page for each entry of the API page: formula, members, executed example, demos."""
     OBJECTS.mkdir(parents=True, exist_ok=True)
-    kept = set()
-    for entry in _DIRECTIVE.finditer(_expanded((HERE / "api.md").read_text("utf-8"))):
-        name = _full(entry["name"])
+    found, kept = object_examples.examples(), set()
+    ran: dict[object_examples.Example, str] = {}  # some stand on several pages
+    for name, entry in objects().items():
+        example = found.get(name)
+        if example is not None and example not in ran:
+            ran[example] = _example(example)
         short = name.removeprefix("jko.")
         text = (
-            f"{short}\n{'=' * len(short)}\n\n.. auto{entry['kind']}:: {name}\n{entry['rest']}\n"
+            f"{short}\n{'=' * len(short)}\n\n{_formula(example)}"
+            f".. auto{entry['kind']}:: {name}\n{entry['rest']}\n{ran.get(example, '')}"
             f".. minigallery:: {name}\n   :add-heading: In the gallery\n"
         )
         path = OBJECTS / f"{name}.rst"
@@ -51,6 +66,34 @@ def write_objects() -> None:
             path.write_text(text, "utf-8")
     for old in set(OBJECTS.glob("*.rst")) - kept:
         old.unlink()
+
+
+def _formula(example: object_examples.Example | None) -> str:
+    """The display formula at the head of a page."""
+    if example is None or not example.formula:
+        return ""
+    return ".. math::\n\n" + textwrap.indent(example.formula, "   ") + "\n\n"
+
+
+def _example(example: object_examples.Example) -> str:
+    """Code and what it prints and draws at this build."""
+    printed, drawn = example.run(OBJECTS)
+    code = textwrap.indent(example.code, "   ")
+    text = f"Example\n-------\n\n.. code-block:: python\n\n{code}\n"
+    if printed:
+        text += f".. code-block:: text\n\n{textwrap.indent(printed, '   ')}\n"
+    for path in drawn:
+        text += f".. image:: {path.name}\n   :alt: What the example draws\n\n"
+    return text
+
+
+def links() -> dict[str, str]:
+    """What the types of parameters link to: the short names of objects that have pages."""
+    short: dict[str, str] = {}
+    for name in sorted(objects(), key=lambda n: n.count("."), reverse=True):
+        if name.rpartition(".")[2][:1].isupper():
+            short[name.rpartition(".")[2]] = name  # jko.Gaussian wins over jko.kernels.Gaussian
+    return short
 
 
 def api_page(app: Any, name: str, source: list[str]) -> None:
@@ -63,12 +106,27 @@ def api_page(app: Any, name: str, source: list[str]) -> None:
     def table(run: re.Match[str]) -> str:
         names = [_full(entry["name"]) for entry in _DIRECTIVE.finditer(run[0])]
         pages.extend(names)
-        rows = "".join(f"   {n}\n" for n in names)
-        return f"\n.. currentmodule:: None\n\n.. autosummary::\n   :nosignatures:\n\n{rows}\n"
+        rows = "".join(f"   * - :py:obj:`{n}`\n     - {_summary(n)}\n" for n in names)
+        return f"\n.. list-table::\n   :widths: 32 68\n   :width: 100%\n\n{rows}\n"
 
     text = re.sub(rf"(?:{_ENTRY})+", table, text, flags=re.M)
     listed = "".join(f"generated/objects/{n}\n" for n in pages)
     source[0] = f"{text}\n```{{toctree}}\n:hidden:\n:maxdepth: 1\n\n{listed}```\n"
+
+
+def found(name: str) -> Any:
+    """The object of a full name."""
+    return pydoc.locate(name)
+
+
+def _summary(name: str) -> str:
+    """The first sentence of a docstring, escaped and linked."""
+    first = (inspect.getdoc(found(name)) or "").split("\n\n")[0]
+    line = " ".join(first.split())
+    sentence = _SENTENCE.match(line)
+    lines = [sentence[1] if sentence else line]
+    docstrings.plain(None, "", "", None, None, lines)
+    return lines[0]
 
 
 def write_demos() -> None:

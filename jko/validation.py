@@ -21,6 +21,8 @@ Entry = TypeVar("Entry", bound=np.generic)
 MOST = 2**62
 #: Characters of a wrong value that an error shows.
 LONGEST = 60
+#: Most characters of a refusal or of the message of a step.
+MESSAGE = 600
 
 
 def float_array(value: ArrayLike, name: str) -> Array:
@@ -253,3 +255,9 @@ def deprecated(given: bool, name: str, instead: str) -> None:
         warnings.warn(
             f"{name} has no effect and will go: {instead}", DeprecationWarning, stacklevel=4
         )
+
+
+def cut(text: str, most: int = MESSAGE) -> str:
+    """A text of at most so many characters, in one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: max(most - 3, 0)] + "..."

@@ -22,6 +22,12 @@ ASIDE = (0.011, -0.017, 0.0059)
 DIRECTIONS = 3
 #: Size of the directions of weights, as a share of the weights, which must stay positive.
 SMALL = 0.02
+#: Atoms that are looked at one by one once a first variation is known to be wrong.
+LOOKED_AT = 64
+#: Change of a single weight for a difference, as a share of the weight.
+ALONE = 1e-3
+#: Change of a single coordinate for a difference, as a share of the size of the points.
+BESIDE = 1e-5
 
 
 class CheckedGradient:
@@ -122,7 +128,37 @@ def _check_energy(term: Energy, mu: Discrete) -> None:
             failed.append(trouble)
         else:
             return
-    raise failed[0]
+    raise InvalidArgument(_at_a_particle(term, mu, name, remedy) or str(failed[0]))
+
+
+def _at_a_particle(term: Energy, mu: Discrete, name: str, remedy: str) -> str | None:
+    """The sentence for the coordinate, of some particles, where the two disagree most."""
+    given, size = np.asarray(term.wasserstein_gradient(mu), dtype=float), _size(mu.points)
+    if given.shape != mu.points.shape:
+        return None
+    charged, some = np.flatnonzero(mu.weights > 0), LOOKED_AT // mu.dim + 1
+    chosen = charged[np.unique(np.linspace(0, charged.size - 1, some).astype(int))]
+    found = np.array([[_force_at(term, mu, i, k, size) for k in range(mu.dim)] for i in chosen])
+    row, k = np.unravel_index(np.argmax(np.abs(found - given[chosen])), found.shape)
+    i = int(chosen[row])
+    return (
+        f"{name} disagrees with differences of its value in coordinate {k} of particle {i},"
+        f" x = ({_shown(mu.points[i])}): it says {given[i, k]:.6g}, differences say"
+        f" {found[row, k]:.6g}; {remedy}"
+    )
+
+
+def _force_at(term: Energy, mu: Discrete, i: int, k: int, size: Array) -> float:
+    """(1/w_i) dF/dx_ik by a central difference."""
+    way = np.zeros(mu.points.shape)
+    way[i, k] = BESIDE * size[k]
+    ends = [float(term.value(mu.with_points(mu.points + s * way))) for s in (1.0, -1.0)]
+    return (ends[0] - ends[1]) / (2 * float(way[i, k] * mu.weights[i]))
+
+
+def _shown(x: Array) -> str:
+    """The coordinates of a point (d,) as text."""
+    return ", ".join(f"{c:.4g}" for c in x)
 
 
 def check_weighted(energy: Energy, mu: Discrete, fixed: bool = True) -> None:
@@ -159,7 +195,44 @@ def _check_first_variation(term: Energy, mu: Discrete, fixed: bool) -> None:
         return np.broadcast_to(ways @ f, t.shape)
 
     name, remedy = f"first_variation of {type(term).__name__}", "return dF/dw_i at every atom (n,)"
-    check_gradient(along, slope, np.zeros((1, DIRECTIONS)), name=name, remedy=remedy)
+    try:
+        check_gradient(along, slope, np.zeros((1, DIRECTIONS)), name=name, remedy=remedy)
+    except InvalidArgument as trouble:
+        raise InvalidArgument(
+            _at_an_atom(term, full, fixed, name, remedy) or str(trouble)
+        ) from None
+
+
+def _at_an_atom(term: Energy, mu: Discrete, fixed: bool, name: str, remedy: str) -> str | None:
+    """The sentence for the atom, of some, where slope and difference disagree most."""
+    given = np.asarray(term.first_variation(mu), dtype=float)
+    if given.shape != (mu.n,):
+        return None
+    given = given - (float(mu.weights @ given) / mu.mass if fixed else 0.0)
+    chosen = np.unique(np.linspace(0, mu.n - 1, LOOKED_AT).astype(int))
+    found = np.array([_slope_at(term, mu, i, fixed) for i in chosen])
+    off = np.abs(found - given[chosen])
+    if not np.isfinite(off).any():
+        return None
+    k = int(np.nanargmax(off))
+    i, mean = int(chosen[k]), " more than on average" if fixed else ""
+    atom = "cell" if hasattr(mu, "grid") else "atom"
+    return (
+        f"{name} disagrees with differences of its value at {atom} {i}, x ="
+        f" ({_shown(mu.points[i])}): it says {given[i]:.6g}{mean}, differences say"
+        f" {found[k]:.6g}; {remedy}"
+    )
+
+
+def _slope_at(term: Energy, mu: Discrete, i: int, fixed: bool) -> float:
+    """dF/dw_i by a central difference; at fixed mass, what the others give is taken away."""
+    way = np.zeros(mu.n)
+    way[i] = 1.0
+    if fixed:
+        way -= mu.weights / mu.mass
+    h = ALONE * float(mu.weights[i])
+    ends = [float(term.value(mu.with_weights(mu.weights + s * h * way))) for s in (1.0, -1.0)]
+    return (ends[0] - ends[1]) / (2 * h)
 
 
 def _rays(mu: Discrete, share: float) -> tuple[Discrete, Array]:

@@ -24,8 +24,7 @@ from jko.flows.state import Options, Run, Saving
 from jko.flows.trajectory import Trajectory
 from jko.geometries.base import Geometry, GeometrySum
 from jko.measures.base import Measure
-from jko.solvers.rules import LONGEST, cut
-from jko.validation import instance, rng_of
+from jko.validation import cut, instance, rng_of
 from jko.warned import Gathered, gathering
 
 #: An energy, or a function of time that returns one.
@@ -284,6 +283,6 @@ def _explained(run: Run, plan: Plan, error: StepFailed) -> StepFailed:
     """The error with where it happened, what was tried and what to change."""
     if error.result is None or str(error) != error.result.message:  # it says itself what to change
         kept = f"step {run.index + 1} failed: {error}; {run.index} good steps are in .trajectory"
-        return StepFailed(cut(kept, LONGEST), error.result)
+        return StepFailed(cut(kept), error.result)
     with gathering(Gathered()):  # what remedies warn of is not the flow's
         return StepFailed(explain(run, plan, error.result), error.result)

@@ -102,7 +102,7 @@ def decay(
     against: str = "time",
     ylabel: str = "energy F",
 ) -> None:
-    """The energy of every step of one or more trajectories, on a logarithmic scale.
+    """The energy of every step of one or more trajectories, on a logarithmic scale where it can be.
 
     Parameters
     ----------
@@ -113,11 +113,14 @@ def decay(
         What to draw of an energy, e.g. `lambda e: (2 * e) ** 0.5` for the MMD.
     against : {"time", "step"}
     """
+    positive = True
     for i, sol in enumerate(sols):
         energies = np.array([sol.energies[0], *(s.energy for s in sol.steps)])
         x = np.array([sol.times[0], *(s.time for s in sol.steps)])
         if against == "step":
             x = np.arange(len(energies))
         label = labels[i] if i < len(labels) else None
-        ax.plot(x, of(energies), color=colors[i % len(colors)], label=label)
-    finish(ax, xlabel="time t" if against == "time" else "step", ylabel=ylabel, log=True)
+        drawn = np.asarray(of(energies))
+        positive = positive and bool((drawn > 0).all())
+        ax.plot(x, drawn, color=colors[i % len(colors)], label=label)
+    finish(ax, xlabel="time t" if against == "time" else "step", ylabel=ylabel, log=positive)

@@ -277,8 +277,7 @@ def _energies(ax: Any, sol: Trajectory) -> list[Artist]:
     """The energy of every step; on a logarithmic scale where it falls by orders towards zero."""
     values = np.array([sol.energies[0], *(s.energy for s in sol.steps)])
     decay(ax, sol, colors=(COLORS[1],))
-    positive = values[values > 0]
-    if len(positive) < len(values) or positive.max() < 20 * positive.min():
+    if values.min() <= 0 or values.max() < 20 * values.min():
         ax.set_yscale("linear")
     missed = [s for s in sol.steps if not s.success]
     drawn = list(ax.lines)

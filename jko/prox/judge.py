@@ -13,6 +13,7 @@ from jko.prox.problem import ProxProblem
 from jko.prox.result import StepResult
 from jko.prox.stated import Answer, Certificate, Claim, Controls, Scale
 from jko.status import Breakdown, Status
+from jko.validation import cut
 
 #: Relative change of the mass that rounding may cause where the geometry conserves it.
 MASS_ROUNDING = 1e-9
@@ -46,7 +47,7 @@ def judge(
         bias=answer.bias,
         residual=verdict.certificate.residual,
         status=verdict.status,
-        message=f"{solver}: {verdict.sentence}{kind}{remark}",
+        message=cut(f"{solver}: {verdict.sentence}{kind}{remark}"),
         solver=solver,
         iterations=answer.iterations,
         seconds=time.perf_counter() - started,
@@ -175,7 +176,7 @@ def broken(
         bias=None,
         residual=None,
         status=failure.status,
-        message=f"{solver}: {failure.status.value} ({failure})",
+        message=cut(f"{solver}: {failure.status.value} ({failure})"),
         solver=solver,
         iterations=0,
         seconds=time.perf_counter() - started,

@@ -28,11 +28,12 @@ from jko.solvers.hellinger.dual_root import DualRoot
 from jko.solvers.hellinger.mirror import Mirror
 from jko.solvers.hellinger.spherical import SphericalFixedPoint
 from jko.solvers.line.solver import Quantile
+from jko.solvers.nearest import refuse
 from jko.solvers.particles.lagrangian import Lagrangian
 from jko.solvers.programs.conic import Conic
 from jko.solvers.programs.linear import LinearTransport
 from jko.solvers.programs.transport import TransportProgram
-from jko.solvers.rules import Rule, applying, refuse
+from jko.solvers.rules import Rule, applying
 from jko.solvers.successive.solver import ProximalNewton
 from jko.solvers.unbalanced.program import UnbalancedProgram
 from jko.solvers.unbalanced.solver import UnbalancedScaling

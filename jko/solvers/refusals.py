@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import numpy as np
 
 from jko.energies.separable import Separable
@@ -12,6 +14,23 @@ from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import ProxSolver
 
+#: What an energy does that is infinite whatever the weights are.
+ALL_CLOSED = (
+    "every atom of the measure (the target has no mass there, or V = inf); leave one open at least"
+)
+
+
+class NearMiss(str):
+    """A reason that a setting of the solver or a smaller measure removes. It is said first."""
+
+    __slots__ = ()
+
+
+class Elsewhere(str):
+    """A reason that no small change removes, or of a solver of special cases. It is said last."""
+
+    __slots__ = ()
+
 
 def other_cost(problem: ProxProblem, solver: ProxSolver) -> str | None:
     """Why a Wasserstein step with another cost than |x-y|^2 is none of this solver's."""
@@ -19,7 +38,7 @@ def other_cost(problem: ProxProblem, solver: ProxSolver) -> str | None:
     if not isinstance(geometry, Wasserstein) or geometry.is_quadratic:
         return None
     if not solver.any_cost:
-        return f"takes the cost |x-y|^2 alone, not that of {geometry!r}"
+        return Elsewhere(f"takes the cost |x-y|^2 alone, not that of {geometry!r}")
     if isinstance(problem.previous, Histogram):
         return None
     return (
@@ -38,15 +57,17 @@ def infeasible(problem: ProxProblem) -> str | None:
         if closing and (problem.form.separable.ceiling > 0).any():
             who = f"the energy and {problem.geometry!r}, which closes the empty atoms, together"
         verb = "forbids" if who == "the energy" else "forbid"
-        return f"{who} {verb} every atom of the measure; leave one open at least"
+        return f"{who} {verb} {ALL_CLOSED}"
     torn = contradiction(form.separable)
     if torn is not None:
         return torn
     capacity, mass = float(ceiling.sum()), problem.previous.mass
     if problem.geometry.conserves_mass and capacity < mass * (1 - 1e-12):
+        factor = ceil(1000 * mass / capacity) / 1000
+        free = ", or free the mass" if hasattr(problem.geometry, "mass") else ""
         return (
             f"the energy lets the atoms carry {capacity:.6g} in all, less than the mass {mass:.6g}"
-            " the step must keep; relax its upper bounds or walls, or free the mass"
+            f" the step must keep; relax its upper bounds ({factor:g} times as high){free}"
         )
     return None
 

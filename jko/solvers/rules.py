@@ -15,6 +15,7 @@ from jko.prox.problem import ProxProblem
 from jko.prox.result import StepResult
 from jko.prox.stated import Claim, Controls
 from jko.solvers.base import HandedBack, ProxSolver
+from jko.solvers.nearest import refuse
 from jko.solvers.refusals import other_cost
 from jko.status import Breakdown, Status
 from jko.threads import limited
@@ -67,56 +68,6 @@ def applying(problem: ProxProblem, rules: Sequence[Rule]) -> Iterator[Rule]:
             continue
         tried = True
         yield rule
-
-
-#: Most characters of a refusal; what else there is to say, `jko.solvers_for` says.
-LONGEST = 600
-
-
-def refuse(problem: ProxProblem, rules: Sequence[Rule]) -> Unsupported:
-    """The error that says why no rule applies, the nearest miss first, and where the rest is."""
-    if len(rules) == 1:
-        why = f"{rules[0].solver!r} cannot take this step: {rules[0].reason(problem)}"
-        return Unsupported(cut(why, LONGEST))
-    kind = type(problem.previous).__name__
-    asked = f"{cut(repr(problem.energy), 120)} in {cut(repr(problem.geometry), 90)} on a {kind}"
-    rest = "all reasons: jko.solvers_for(measure, energy, geometry, why=True)"
-    head = f"no solver takes a step of {asked}"
-    near = cut(nearest(problem, rules), LONGEST - len(head) - len(rest) - 2)
-    return Unsupported(f"{head}\n{near}\n{rest}")
-
-
-def nearest(problem: ProxProblem, rules: Sequence[Rule]) -> str:
-    """The reason of the solvers that fit geometry and kind of measure; what most of them say first.
-
-    Solvers of this very geometry speak before those that take any, and before those that minimise
-    nothing. Where none fits the measure, what kinds the solvers of the geometry take.
-    """
-    fitting = [rule for rule in rules if rule.solver.fits(problem)]
-    if not fitting:
-        return _kinds_taken(problem, rules)
-    own = [r for r in fitting if r.solver.geometries != ProxSolver.geometries and not r.last]
-    said: dict[str, list[str]] = {}
-    for rule in own or fitting:
-        said.setdefault(str(rule.reason(problem)), []).append(rule.solver.name)
-    most = sorted(said.items(), key=lambda pair: -len(set(pair[1])))[:2]
-    return "nearest: " + "; ".join(f"{names[0]}: {why}" for why, names in most)
-
-
-def _kinds_taken(problem: ProxProblem, rules: Sequence[Rule]) -> str:
-    """The kinds of measures that solvers of the geometry take."""
-    solvers = [r.solver for r in rules if isinstance(problem.geometry, r.solver.geometries)]
-    kinds = sorted({kind.__name__ for solver in solvers for kind in solver.kinds})
-    names = ["GridDensity, Histogram, Particles" if k == "Discrete" else k for k in kinds]
-    if not names:
-        return "no solver knows this geometry"
-    return f"nearest: solvers of this geometry take {', '.join(names)}"
-
-
-def cut(text: str, most: int) -> str:
-    """A text of at most so many characters, in one line."""
-    line = " ".join(text.split())
-    return line if len(line) <= most else line[: max(most - 3, 0)] + "..."
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from jko.energies.base import Energy
 from jko.energies.moment import Moment, within
-from jko.errors import StepFailed
+from jko.errors import InvalidArgument, StepFailed, Unsupported
 from jko.geometries import Divergence, Hellinger, SphericalHellinger
 from jko.geometries.base import Geometry
 from jko.measures.atoms import Histogram, Particles
@@ -18,7 +19,9 @@ from jko.prox.problem import ProxProblem
 from jko.prox.result import StepResult
 from jko.solvers.auto import rules_of
 from jko.solvers.base import ProxSolver
+from jko.solvers.remedies import Remedy, advice, remedies, sentence, tried
 from jko.solvers.rules import Asked, Rule, walk
+from jko.status import Breakdown
 from jko.validation import Index, positive, positive_int, rng_of
 from jko.warned import caution
 
@@ -98,12 +101,35 @@ def step(
         warm,
         rng_of(rng),
     )
+    before = copy.deepcopy(asked.rng)
     result = walk(problem, rules_of(solver), asked)
+    if throw and not result.success:
+        said = _explained(result, problem, solver, replace(asked, rng=before))
+        result = replace(result, message=said)
     if index is not None:
         result = _listed_again(result, measure, distinct, index)
     if throw and not result.success:
         raise StepFailed(result.message, result)
     return result
+
+
+def _explained(result: StepResult, problem: ProxProblem, solver: Any, asked: Asked) -> str:
+    """What failed, what else was tried, and a change that was seen to work."""
+
+    def works(remedy: Remedy) -> bool:
+        settings = dict(remedy.settings)
+        changed = replace(problem, tau=settings.pop("tau", problem.tau))
+        rules = rules_of(settings.pop("solver", solver))
+        again = replace(asked, **settings, rng=copy.deepcopy(asked.rng), warm=None)
+        try:
+            return walk(changed, rules, again).success
+        except (Unsupported, InvalidArgument, Breakdown, ArithmeticError):
+            return False
+
+    auto = isinstance(solver, str)
+    options = remedies(result, max_iter=asked.max_iter, auto=auto, tau=problem.tau)
+    change = advice(list(options), result.seconds, works)
+    return sentence("", result.message, tried(result), change)
 
 
 def _each_atom_once(

@@ -1,10 +1,14 @@
 """A user's gradient is compared with its function once, whatever the unit and precision."""
 
+import re
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 import jko
 from jko.energies import Energy
+from jko.errors import InvalidArgument
 from jko.solvers import Euler, Lagrangian
 
 W2 = jko.Wasserstein()
@@ -115,3 +119,61 @@ def test_it_happens_once_an_object():
     first = own.calls
     jko.step(mu, own, W2, 0.1, solver=Lagrangian())
     assert own.calls - first == first - 6  # one difference in each of three directions
+
+
+# -- where the message says that it is wrong ------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Squares(jko.Energy):
+    """1/2 sum of w^2, with a first variation that is wrong everywhere or at one atom."""
+
+    factor: float = 1.0
+    lifted: int | None = None
+
+    def value(self, mu):
+        return 0.5 * float((mu.weights**2).sum())
+
+    def first_variation(self, mu):
+        out = self.factor * mu.weights
+        if self.lifted is not None:
+            out[self.lifted] += 1.0
+        return out
+
+
+@pytest.mark.parametrize("geometry", [jko.Hellinger(), jko.Hellinger(mass="fixed")])
+@pytest.mark.parametrize("wrong", [Squares(factor=2.0), Squares(lifted=3)])
+def test_a_wrong_first_variation_is_shown_at_an_atom(geometry, wrong):
+    mu = jko.Histogram(np.arange(6.0)[:, None], np.arange(1.0, 7.0) / 21)
+    with pytest.raises(InvalidArgument) as caught:
+        jko.step(mu, wrong, geometry, 0.1)
+    said = str(caught.value)
+    atom = int(re.search(r"at atom (\d), x = \((\d)\)", said)[1])
+    assert wrong.lifted is None or atom == 3
+    found = float(re.search(r"differences say ([-\d.e]+)", said)[1])
+    full = 0.5 * mu.weights + 0.5 / 6
+    right = full - (full @ full if geometry.conserves_mass else 0.0)
+    assert found == pytest.approx(right[atom], rel=1e-5)
+    assert jko.step(mu, Squares(), geometry, 0.1).success
+
+
+def test_a_wrong_first_variation_is_shown_at_a_cell():
+    grid = jko.Grid([-1, -1], [1, 1], [8, 8])
+    rho = jko.GridDensity.from_function(lambda x: np.exp(-(x**2).sum(1)), grid, mass=1)
+    with pytest.raises(InvalidArgument, match=r"at cell \d+, x = \(-?[\d.]+, -?[\d.]+\): it says"):
+        jko.step(rho, Squares(factor=2.0), jko.Hellinger(), 0.1)
+
+
+def test_a_wrong_gradient_of_a_measure_is_shown_at_a_particle():
+    class Spring(jko.Energy):
+        def value(self, mu):
+            return float(mu.weights @ (mu.points**2).sum(1))
+
+        def wasserstein_gradient(self, mu):
+            return mu.points
+
+    cloud = jko.Particles([[0.5, -1.0], [2.0, 0.25]])
+    with pytest.raises(InvalidArgument) as caught:
+        jko.step(cloud, Spring(), jko.Wasserstein(), 0.1)
+    said = str(caught.value)
+    assert "in coordinate 0 of particle 1, x = (2, 0.25): it says 2, differences say 4;" in said

@@ -10,10 +10,10 @@ from generators import measures
 from refusals.table_steps import UNSERVED
 
 import jko
-from jko.flows.failure import _tolerance
 from jko.prox.stated import Answer
 from jko.solvers.base import ProxSolver
-from jko.solvers.rules import nearest
+from jko.solvers.nearest import nearest
+from jko.solvers.remedies import tolerance
 from jko.status import Breakdown, Status
 from jko.warned import caution
 
@@ -103,19 +103,19 @@ def test_a_tolerance_that_is_named_is_met():
     settings = {"solver": Rough(), "tau": 0.5}
     result = jko.step(CLOUD, GOAL_KL, jko.Hellinger(), throw=False, **settings)
     assert not result.success
-    tol = _tolerance(result)
+    tol = tolerance(result)
     assert 1e-9 < tol < 1e-2
     assert jko.step(CLOUD, GOAL_KL, jko.Hellinger(), tol=tol, **settings).success
     assert not jko.step(
         CLOUD, GOAL_KL, jko.Hellinger(), tol=tol / 10, throw=False, **settings
     ).success
-    assert _tolerance(replace(result, gap=np.inf)) is None
-    assert _tolerance(replace(result, gap=None, residual=3e-5)) == 1e-4
-    assert _tolerance(replace(result, gap=None, residual=None)) is None
+    assert tolerance(replace(result, gap=np.inf)) is None
+    assert tolerance(replace(result, gap=None, residual=3e-5)) == 1e-4
+    assert tolerance(replace(result, gap=None, residual=None)) is None
 
 
 def test_a_step_that_was_slow_is_not_taken_again(monkeypatch):
-    monkeypatch.setattr("jko.flows.failure.CHEAP", 0.0)
+    monkeypatch.setattr("jko.solvers.remedies.CHEAP", 0.0)
     solver = Tires(1)
     said, _ = failure(CLOUD, jko.KL(CLOUD), jko.Hellinger(), tau=0.5, solver=solver)
     assert said.endswith("try solver='auto'")
@@ -205,3 +205,113 @@ def test_a_warning_made_an_error_keeps_the_flow_and_hides_no_other():
     assert len(caught.value.trajectory.steps) == 3
     with pytest.raises(jko.StepFailed, match="worn out"):
         jko.flow(CLOUD, jko.KL(CLOUD), jko.Hellinger(), tau=1, steps=3, solver=Warns(1))
+
+
+# -- the nearest miss, and what it advises --------------------------------------------------------
+
+LINE = jko.Grid(-1, 1, 16)
+BELL = jko.GridDensity.from_function(lambda x: np.exp(-(x[:, 0] ** 2)), LINE, mass=1)
+
+
+@pytest.mark.parametrize("geometry", [jko.Wasserstein(), jko.Hellinger(mass="fixed"), jko.MMD(K)])
+def test_a_crowd_that_does_not_fit_gets_one_sentence(geometry):
+    mu = BELL if isinstance(geometry, jko.Wasserstein) else CLOUD.with_weights(np.ones(9) / 9)
+    bound = 0.3 if mu is BELL else 0.05
+    with pytest.raises(jko.Unsupported) as caught:
+        jko.step(mu, jko.BoxConstraint(bound), geometry, 0.1)
+    said = str(caught.value)
+    assert "\n" not in said
+    assert re.match("the step has no answer: the energy lets the atoms carry", said)
+    assert ("or free the mass" in said) == hasattr(geometry, "mass")
+    factor = float(re.search(r"\(([\d.]+) times as high\)", said)[1])
+    assert jko.step(mu, jko.BoxConstraint(bound * factor), geometry, 0.1).success
+    with pytest.raises(jko.Unsupported):
+        jko.step(mu, jko.BoxConstraint(bound * factor * 0.99), geometry, 0.1)
+
+
+def test_atoms_that_are_all_forbidden_get_one_sentence():
+    mu = CLOUD.with_weights([1.0] + [0.0] * 8)
+    energy, geometry = jko.KL(CLOUD.with_weights([0.0] + [1.0] * 8)), jko.Divergence(p=1)
+    with pytest.raises(jko.Unsupported, match=r"^the step has no answer: .* together forbid every"):
+        jko.step(mu, energy, geometry, 0.1)
+    assert jko.step(mu.with_weights([0.9] + [0.1] + [0.0] * 7), energy, geometry, 0.1).success
+
+
+def test_a_mass_that_is_let_free_is_the_nearest_miss():
+    pi = jko.LogDensity(lambda x: -np.cosh(x).sum(1), lambda x: -np.sinh(x), dim=1)
+    bell = jko.Gaussian([1.0], [[1.0]])
+    for geometry, name in (
+        (jko.Hellinger(), "NaturalGradient"),
+        (jko.Divergence(p=1, mass="free"), "GaussianMirror"),
+    ):
+        with pytest.raises(jko.Unsupported) as caught:
+            jko.step(bell, jko.KL(pi), geometry, 0.1)
+        near = str(caught.value).splitlines()[1]
+        advised = re.fullmatch(rf"nearest: {name} takes it with mass='fixed': use (.*)", near)[1]
+        fixed = eval(advised, {"Hellinger": jko.Hellinger, "Divergence": jko.Divergence})
+        assert jko.step(bell, jko.KL(pi), fixed, 0.1).success
+
+
+def test_a_measure_that_is_too_large_is_the_nearest_miss():
+    x = np.linspace(0, 1, 90)[:, None]
+    mu = jko.Histogram(x, np.ones(90) / 90)
+    energy = jko.KL(mu.with_weights(np.arange(1, 91) / 4095)) + jko.MMDEnergy(
+        mu, jko.kernels.Energy()
+    )
+    with pytest.raises(jko.Unsupported) as caught:
+        jko.step(mu, energy, jko.Wasserstein(p=1), 0.1)
+    near = str(caught.value).splitlines()[1]
+    assert near.startswith("nearest: TransportProgram: takes at most 80 atoms, this measure has 90")
+    solver = eval(near.partition("solver=")[2], {"jko": jko})
+    assert jko.step(mu, energy, jko.Wasserstein(p=1), 0.1, solver=solver).success
+
+
+def test_particles_with_another_cost():
+    cloud = jko.Particles(CLOUD.points)
+    slope = jko.Potential(lambda x: x[:, 0], gradient=lambda x: np.ones_like(x))
+    refused(cloud, slope, jko.Wasserstein(p=3), r".* need a jko\.Histogram")
+    fixed = jko.Histogram(cloud.points, cloud.weights)
+    assert jko.step(fixed, slope, jko.Wasserstein(p=3), 0.1).success
+
+
+# -- a single step --------------------------------------------------------------------------------
+
+
+def failed(energy, geometry, **options):
+    with pytest.raises(jko.StepFailed) as caught:
+        jko.step(CLOUD, energy, geometry, **{"tau": 0.5, **options})
+    said = str(caught.value)
+    assert len(said) <= 600
+    assert "\n" not in said
+    assert caught.value.result.message == said
+    return said
+
+
+def test_a_single_step_names_a_change_that_works():
+    said = failed(GOAL, jko.MMD(K), max_iter=1)
+    assert "use a larger max_iter than 1, or None: this step then succeeds" in said
+    said = failed(GOAL_KL, jko.Hellinger(), solver=Rough())
+    assert said.endswith("use solver='auto': this step then succeeds")
+    deep = jko.Potential(lambda x: -9 * x[:, 0])
+    tau = float(re.search(r"use tau = ([\d.]+): this step", failed(deep, jko.Hellinger()))[1])
+    assert jko.step(CLOUD, deep, jko.Hellinger(), tau).success
+
+
+class Talks(Tires):
+    """Gives up with a long story."""
+
+    def solve(self, problem, controls):
+        raise Breakdown(Status.BROKEN, "and then " * 500)
+
+
+def test_no_message_is_longer_than_asked():
+    said = failed(jko.KL(CLOUD), jko.Hellinger(), solver=[Talks(), Talks()])
+    assert "...; also tried: Talks (no answer); use solver='auto': this step then" in said
+    options = {"solver": Talks(), "throw": False}
+    assert len(jko.step(CLOUD, jko.KL(CLOUD), jko.Hellinger(), 0.5, **options).message) <= 600
+
+
+def test_the_remedies_of_a_step_leave_the_random_numbers_alone():
+    drawn = np.random.default_rng(3)
+    failed(jko.Potential(lambda x: -9 * x[:, 0]), jko.Hellinger(), rng=drawn)
+    assert drawn.bit_generator.state == np.random.default_rng(3).bit_generator.state

@@ -13,7 +13,7 @@ from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.dynamic.run import Solution, solve
 from jko.solvers.dynamic.stated import DynamicStep, physical
-from jko.solvers.refusals import infeasible
+from jko.solvers.refusals import Elsewhere, infeasible
 from jko.status import Breakdown, Status
 from jko.validation import positive_int
 
@@ -65,7 +65,9 @@ class Dynamic(ProxSolver):
     def accepts(self, problem: ProxProblem) -> str | None:
         geometry, previous = problem.geometry, problem.previous
         if not isinstance(geometry, (Wasserstein, WassersteinFisherRao)):
-            return f"takes Wasserstein and Wasserstein-Fisher-Rao steps, not {geometry!r}"
+            return Elsewhere(
+                f"takes Wasserstein and Wasserstein-Fisher-Rao steps, not {geometry!r}"
+            )
         plain = getattr(geometry, "p", 2) == 2 and getattr(geometry, "cost", None) is None
         if isinstance(geometry, Wasserstein) and not plain:
             return f"takes steps of the cost |x - y|^2, not {geometry!r}"

@@ -20,7 +20,7 @@ from jko.solvers.entropic.gibbs import DENSE_LIMIT
 from jko.solvers.entropic.regularisation import choose_reg
 from jko.solvers.entropic.stated import EntropicStep
 from jko.solvers.grids.resolution import spacing, warn_if_coarse, warn_if_unresolved
-from jko.solvers.refusals import infeasible, not_transport
+from jko.solvers.refusals import NearMiss, infeasible, not_transport
 from jko.validation import one_of, positive, positive_int
 
 #: Squared cells that plain and half steps should carry mass by (`jko.solvers.grids.resolution`).
@@ -122,7 +122,9 @@ class Entropic(ProxSolver):
             return why
         previous = problem.discrete
         if isinstance(previous, Histogram) and previous.n > DENSE_LIMIT:
-            return f"needs a dense kernel of {previous.n} scattered points, limit {DENSE_LIMIT}"
+            return NearMiss(
+                f"needs a dense kernel of {previous.n} scattered points, limit {DENSE_LIMIT}"
+            )
         if isinstance(previous, GridDensity) and previous.grid.mask is not None:
             return "its separable kernel goes through obstacles; use jko.solvers.FiniteVolume"
         if self.debias == "half" and not isinstance(previous, GridDensity):

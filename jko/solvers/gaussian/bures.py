@@ -15,6 +15,7 @@ from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
+from jko.solvers.refusals import Elsewhere
 from jko.validation import Array
 
 
@@ -51,7 +52,9 @@ class Bures(ProxSolver):
         if not isinstance(problem.previous, Gaussian):
             return f"it moves a jko.Gaussian, not a {type(problem.previous).__name__}"
         if gaussian_kl_sum(problem.energy) is None:
-            return "the energy must be jko.KL to a jko.Gaussian, or a weighted sum of such terms"
+            return Elsewhere(
+                "the energy must be jko.KL to a jko.Gaussian, or a weighted sum of such terms"
+            )
         return None
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:

@@ -70,9 +70,10 @@ class NaturalGradient(ProxSolver):
         geometry = problem.geometry
         if not isinstance(geometry, (Hellinger, SphericalHellinger)):
             return f"it steps in jko.SphericalHellinger(), not in {geometry!r}"
-        if not geometry.conserves_mass:
+        why = form_refusal(problem)
+        if why is None and not geometry.conserves_mass:
             return "it keeps the mass; use jko.Hellinger(mass='fixed') or jko.SphericalHellinger()"
-        return form_refusal(problem)
+        return why
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         previous, form = gaussian_and_form(problem)
@@ -123,9 +124,10 @@ class GaussianMirror(ProxSolver):
         geometry = problem.geometry
         if not (isinstance(geometry, Divergence) and geometry.p == 1):
             return f"it steps in jko.Divergence(p=1), not in {geometry!r}"
-        if not geometry.conserves_mass:
+        why = form_refusal(problem)
+        if why is None and not geometry.conserves_mass:
             return "it keeps the mass; use jko.Divergence(p=1, mass='fixed')"
-        return form_refusal(problem)
+        return why
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         previous, form = gaussian_and_form(problem)

@@ -17,6 +17,7 @@ from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.gaussian.stated import Followed
+from jko.solvers.refusals import Elsewhere
 from jko.validation import Array
 
 #: What `info["kind"]` of a result says.
@@ -61,7 +62,9 @@ class ExactFlow(ProxSolver):
             return f"it moves a jko.Gaussian, not a {type(problem.previous).__name__}"
         stated = gaussian_kl_sum(problem.energy)
         if stated is None:
-            return "the energy must be jko.KL to a jko.Gaussian, or a weighted sum of such terms"
+            return Elsewhere(
+                "the energy must be jko.KL to a jko.Gaussian, or a weighted sum of such terms"
+            )
         if stated[1].dim != problem.previous.dim:
             return f"the target has dimension {stated[1].dim}, not {problem.previous.dim}"
         if len(problem.energy.terms) > 1 and not problem.geometry.conserves_mass:

@@ -275,9 +275,10 @@ class MixtureWeights(ProxSolver):
         entropic = isinstance(geometry, Divergence) and geometry.p == 1
         if not (entropic or isinstance(geometry, (Hellinger, SphericalHellinger))):
             return f"it reacts in jko.SphericalHellinger() or Divergence(p=1), not in {geometry!r}"
-        if not geometry.conserves_mass:
+        why = _refusal(problem)
+        if why is None and not geometry.conserves_mass:
             return "it keeps the mass; use mass='fixed' or jko.SphericalHellinger()"
-        return _refusal(problem)
+        return why
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         previous = problem.previous

@@ -28,7 +28,7 @@ from jko.solvers.hellinger.atoms import (
     scatter,
 )
 from jko.solvers.hellinger.multiplier import fixed_weights, multiplier_at
-from jko.solvers.refusals import infeasible
+from jko.solvers.refusals import Elsewhere, infeasible
 from jko.validation import Array, Index
 
 
@@ -159,7 +159,9 @@ class ClosedForm(ProxSolver):
         powers = [p for p, c in problem.form.separable.powers.items() if (c > 0).any()]
         if len(powers) > 1 or any(p not in ROOTS for p in powers):
             found = ", ".join(f"{p:g}" for p in powers)
-            return f"ClosedForm has formulas for one power p in {{0, 1/2, 1, 2}}, not for {found}"
+            return Elsewhere(
+                f"ClosedForm has formulas for one power p in {{0, 1/2, 1, 2}}, not for {found}"
+            )
         return None
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:

@@ -19,6 +19,7 @@ from jko.solvers.base import ProxSolver
 from jko.solvers.line.newton import spread_out
 from jko.solvers.line.parts import Parts, check_terms
 from jko.solvers.line.stated import Line
+from jko.solvers.refusals import Elsewhere
 from jko.validation import Array, positive_int, real
 
 #: Share of the size of the objective by which rounding may lift a step above its start.
@@ -85,7 +86,7 @@ class Quantile(ProxSolver):
         if not isinstance(previous, Particles):
             return f"it moves jko.Particles, not a {type(previous).__name__}"
         if previous.dim != 1:
-            return f"it sorts particles on the line, not in dimension {previous.dim}"
+            return Elsewhere(f"it sorts particles on the line, not in dimension {previous.dim}")
         parts = Parts.of(problem.energy)
         check_terms(problem.energy, parts, previous)
         return self._mixture_reason(parts)

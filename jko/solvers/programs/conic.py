@@ -19,7 +19,7 @@ from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.hellinger.multiplier import rescale
 from jko.solvers.hellinger.spherical import half_angle_root
-from jko.solvers.refusals import infeasible
+from jko.solvers.refusals import NearMiss, infeasible
 from jko.status import Breakdown, Status
 from jko.validation import Array, one_of, positive_int
 
@@ -94,12 +94,13 @@ class Conic(ProxSolver):
             return f"{self.name} takes Hellinger, spherical Hellinger and MMD steps"
         if not isinstance(previous, Discrete):
             return f"{self.name} varies the weights of a GridDensity, Histogram or Particles"
-        if previous.n > self.max_atoms:
-            return (
-                f"{self.name} takes at most {self.max_atoms} atoms, this measure has {previous.n}"
-            )
         if not problem.form.convex:
             return f"{self.name} needs an energy that is convex in the weights"
+        if previous.n > self.max_atoms:
+            return NearMiss(
+                f"{self.name} takes at most {self.max_atoms} atoms, this measure has {previous.n};"
+                " raise max_atoms, or use fewer atoms"
+            )
         return infeasible(problem)
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:

@@ -20,7 +20,7 @@ from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.hellinger.multiplier import rescale
 from jko.solvers.programs.transport import TransportStep, stated_paths
-from jko.solvers.refusals import not_transport
+from jko.solvers.refusals import ALL_CLOSED, Elsewhere, not_transport
 from jko.status import Breakdown, Status
 from jko.validation import Array, Index
 
@@ -69,14 +69,14 @@ class LinearTransport(ProxSolver):
         curved = np.any([c > 0 for c in h.powers.values()], axis=0) & (h.ceiling > 0)
         single = int((previous.weights > 0).sum()) == 1 and bool(curved[h.ceiling > 0].all())
         if problem.form.quadratics or (curved.any() and not single):
-            return (
+            return Elsewhere(
                 f"takes energies that are linear in the weights, and {problem.energy!r} is not;"
                 " from a single atom also separable, strictly convex ones"
             )
         if ((h.ceiling > 0) & np.isfinite(h.ceiling)).any():
-            return "the energy bounds the weights from above; jko.solvers.TransportProgram() can"
+            return "the energy bounds the weights from above, and its plans know no bounds"
         if not (h.ceiling > 0).any():
-            return "the energy forbids every atom of the measure; leave one open at least"
+            return f"the energy forbids {ALL_CLOSED}"
         if int((previous.weights > 0).sum()) * int((h.ceiling > 0).sum()) > MAX_PAIRS:
             return f"more than {MAX_PAIRS} pairs of atoms; use a coarser grid or fewer atoms"
         return None

@@ -23,7 +23,7 @@ from jko.solvers.base import ProxSolver
 from jko.solvers.grids.resolution import warn_if_coarse
 from jko.solvers.hellinger.multiplier import rescale
 from jko.solvers.programs.conic import rescaled
-from jko.solvers.refusals import infeasible, not_transport
+from jko.solvers.refusals import NearMiss, infeasible, not_transport
 from jko.status import Breakdown, Status
 from jko.validation import Array, Index, deprecated, positive_int
 
@@ -86,19 +86,17 @@ class TransportProgram(ProxSolver):
         why = not_transport(problem) or stated_paths(problem)
         if why is not None:
             return why
-        previous = problem.discrete
-        if previous.n > self.max_atoms:
-            return (
-                f"takes at most {self.max_atoms} atoms, this measure has {previous.n};"
-                " use jko.solvers.Entropic where it applies, or raise max_atoms"
-            )
-        why = infeasible(problem)
-        if why is not None:
-            return why
         for q in problem.form.quadratics:
             if q.kernel.definiteness == "indefinite":
                 return f"{q.kernel!r} is not convex in the weights: there is no conic form"
-        return None
+        why = infeasible(problem)
+        n = problem.discrete.n
+        if why is None and n > self.max_atoms:
+            return NearMiss(
+                f"takes at most {self.max_atoms} atoms, this measure has {n}; raise max_atoms:"
+                f" solver=jko.solvers.TransportProgram(max_atoms={n})"
+            )
+        return why
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         fault = "between their centres next to nothing moves"

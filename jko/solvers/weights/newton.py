@@ -18,7 +18,7 @@ from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.hellinger.spherical import half_angle_root
-from jko.solvers.refusals import infeasible
+from jko.solvers.refusals import Elsewhere, NearMiss, infeasible
 from jko.solvers.weights.barrier import BarrierStatus
 from jko.solvers.weights.program import WeightProgram
 from jko.solvers.weights.systems import GRID_LIMIT, SCATTERED_LIMIT
@@ -55,7 +55,9 @@ class WeightNewton(ProxSolver):
             return f"a {type(previous).__name__} has no weights on a fixed support"
         own = geometry.penalty_form(previous) is not None
         if not own and not isinstance(geometry, (MMD, Hellinger, SphericalHellinger, Divergence)):
-            return "WeightNewton takes MMD, Hellinger, divergence or geometries with a penalty form"
+            return Elsewhere(
+                "WeightNewton takes MMD, Hellinger, divergence or geometries with a penalty form"
+            )
         form = problem.form
         if not form.convex:
             return "the energy is not convex in the weights: a kernel is not positive definite"
@@ -67,7 +69,7 @@ class WeightNewton(ProxSolver):
             return "the energy is separable; the step has no kernel part"
         limit = GRID_LIMIT if isinstance(previous, GridDensity) else SCATTERED_LIMIT
         if previous.n > limit:
-            return (
+            return NearMiss(
                 f"{previous.n} atoms exceed its limit of {limit}: the Newton systems would not fit;"
                 " use a coarser grid or fewer atoms"
             )

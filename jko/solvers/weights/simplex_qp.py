@@ -22,6 +22,7 @@ from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
+from jko.solvers.refusals import ALL_CLOSED
 from jko.solvers.weights.lowrank_step import SHARE, Factored, factored, is_large
 from jko.solvers.weights.mixture import Mixture, union_support
 from jko.solvers.weights.stated import QuadraticStep
@@ -133,7 +134,7 @@ def _why_not(separable: Separable) -> str | None:
     if ((separable.ceiling > 0) & np.isfinite(separable.ceiling)).any():
         return "the energy bounds the weights from above; Conic takes it at small n"
     if not (separable.ceiling > 0).any():
-        return "the energy forbids every atom of the measure; leave one open at least"
+        return f"the energy forbids {ALL_CLOSED}"
     return None
 
 
