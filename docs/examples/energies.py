@@ -114,3 +114,10 @@ class Spread(jko.Energy):
 
 mu = jko.Histogram([[0.0], [1.0], [2.0]], [0.2, 0.5, 0.3])
 print(jko.step(mu, Spread() + jko.KL(mu), jko.Hellinger(mass="fixed"), tau=1.0))
+
+#: jko.Moment
+#: l \le \int f\,d\mu \le u
+mu = jko.Histogram([[0.0], [1.0], [2.0]], [0.2, 0.5, 0.3])
+mean = jko.Moment(lambda x: x[:, 0], 1.5)
+result = jko.step(mu, jko.KL(mu), jko.Hellinger(mass="fixed"), tau=1.0, constraints=[mean])
+print(result.success, result.measure.mean.round(6), result.info["multipliers"].round(3))

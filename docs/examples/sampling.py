@@ -85,3 +85,10 @@ for rule in (
 ):
     fit = jko.vi.fit(pi, rule=rule)
     print(rule, fit.measure.cov[0, 0].round(2))
+
+#: jko.sampling.compare jko.sampling.Comparison
+pi = jko.LogDensity(lambda x: -(x**2).sum(1) / 2, lambda x: -x, dim=1)
+out = jko.sample(pi, n=500, rng=0)
+other = {"x0": np.random.default_rng(1).normal(size=(4, 1500))}
+same = jko.compare(out, other)
+print(same.verdict, len(same.rows))

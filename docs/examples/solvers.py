@@ -246,3 +246,16 @@ cloud = jko.Particles(np.random.default_rng(0).normal(size=(50, 2)) + 3)
 solver = jko.solvers.Kernelised()
 sol = jko.flow(cloud, jko.KL(pi), jko.Wasserstein(), tau=0.5, steps=60, solver=solver)
 print(abs(sol.final.mean).max() < 1)
+
+#: jko.solvers.Constrained
+mu = jko.Histogram([[0.0], [1.0], [2.0]], [0.2, 0.5, 0.3])
+energy = jko.KL(mu) + jko.Moment(lambda x: x[:, 0], upper=0.9)
+solver = jko.solvers.Constrained(jko.solvers.RULES)
+result = jko.step(mu, energy, jko.Hellinger(mass="fixed"), tau=1.0, solver=solver)
+print(result.success, result.info["moments"])
+
+#: jko.solvers.UnbalancedProgram
+mu = jko.Histogram(np.linspace(0, 1, 8)[:, None], np.full(8, 1 / 8))
+energy = jko.KL(mu.with_weights(np.arange(1, 9) / 36))
+solver = jko.solvers.UnbalancedProgram()
+print(jko.step(mu, energy, jko.WassersteinFisherRao(1.0, 1.0), tau=0.5, solver=solver))
