@@ -144,7 +144,8 @@ for solver in (jko.solvers.Entropic(), jko.solvers.Entropic(reg=0.05, debias=Fal
 #: jko.solvers.UnbalancedScaling
 mu = jko.Histogram(np.linspace(0, 1, 20)[:, None], np.full(20, 0.05))
 energy = jko.KL(mu.with_weights(np.linspace(0.01, 0.19, 20)))
-print(jko.step(mu, energy, jko.WassersteinFisherRao(1.0, 1.0), tau=0.5))
+solver = jko.solvers.UnbalancedScaling()
+print(jko.step(mu, energy, jko.WassersteinFisherRao(1.0, 1.0), tau=0.5, solver=solver))
 
 #: jko.solvers.Dynamic
 grid = jko.Grid([0], [1], [32])
