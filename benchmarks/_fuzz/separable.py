@@ -43,5 +43,5 @@ def minimise(slope, ceiling, mass=None):
         reach *= 8
         if reach > 1e25:
             return None, LONG(0)
-    lam = brentq(excess, -reach, reach, xtol=1e-300, rtol=1e-15, maxiter=120)
+    lam = brentq(excess, -reach, reach, xtol=1e-300, rtol=1e-15, maxiter=120, disp=False)
     return respond(slope, ceiling, LONG(lam)), LONG(lam)
