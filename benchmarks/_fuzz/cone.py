@@ -1,6 +1,8 @@
-"""Regularised Wasserstein-Fisher-Rao steps: the objective of a plan by its definition."""
+"""Wasserstein-Fisher-Rao steps: the objective of a plan by its definition."""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -8,17 +10,17 @@ import jko
 from _fuzz.certified import Trial, draw_energy, near, shaken, support, weights
 from _fuzz.entropic import lse
 from _fuzz.terms import LONG, psi
+from jko.prox.stated import Controls
 from jko.solvers.unbalanced.stated import UnbalancedStep
+from jko.status import Breakdown
 
 
 class Case:
-    """A drawn step of `jko.solvers.UnbalancedScaling`.
+    """A drawn step of `jko.solvers.UnbalancedScaling`, or the one without regularisation.
 
     The reference plan (log e and t) is data of the stated problem; everything else is computed
     here from the definition.
     """
-
-    label = "WFR"
 
     def __init__(self, rng):
         space, length = support(rng, most=6)
@@ -42,10 +44,12 @@ class Case:
         self.lam = 2 / (LONG(beta) * LONG(tau))
         self.weight = self.lam / (1 + LONG(self.eps) / 2)
         self.log_e, self.log_t = s.log_e.astype(LONG), s.log_t.astype(LONG)
-        self.best, self.floor, self.start = self._solve()
+        self.exact = rng.random() < 0.5
+        self.label = "WFR exact" if self.exact else "WFR regularised"
+        self.best, self.floor, self.start = self._solve_exact() if self.exact else self._solve()
 
     def refused(self):
-        return not self.problem.form.convex or self.stated.unbounded
+        return not self.problem.form.convex or self.stated.cone.unbounded
 
     def penalty(self, w, log_a, log_b):
         """Terms of the transport part at the plan diag(a) K diag(b)."""
@@ -104,7 +108,61 @@ class Case:
             floor = self.energy.floor(slope, w) + moved - slope @ w
         return value, floor, (w, h)
 
+    # -- without regularisation --------------------------------------------------------------------
+
+    def exact_value(self, w, plan):
+        """F + lam [KL(g1 | w) + KL(g2 | m') + <c, g>] of any plan."""
+        g = plan.astype(LONG)
+        paid = np.where(g > 0, np.where(g > 0, self.cost, 0) * g, 0)
+        moved = [_kl(g.sum(axis=1), w), psi(1, g.sum(axis=0), self.m).ravel(), paid.ravel()]
+        terms = np.concatenate([self.energy.terms(w), self.lam * np.concatenate(moved)])
+        return terms.sum(), float(np.abs(terms).sum())
+
+    def exact_floor(self, w, h):
+        """The dual value of a potential of m', quadratic parts by their tangents at w."""
+        f = np.where(np.isfinite(self.cost), self.cost - h, np.inf).min(axis=1)
+        moved = -self.lam * (self.m @ np.expm1(-h))
+        return self.energy.floor(-self.lam * np.expm1(-f), w) + moved
+
+    def _solve_exact(self):
+        if self.refused():
+            return (np.inf, 0.0), -np.inf, None
+        solver, start = jko.solvers.UnbalancedProgram(), self.problem.discrete
+        plan, h = np.zeros(self.cost.shape), np.zeros(self.m.size)
+        stated = self.stated.cone
+        try:
+            found = solver.solve(self.problem, Controls(1e-13))
+            start, plan, h = found.measure, found.dual["plan"], found.dual["psi"]
+        except (jko.JkoError, Breakdown):
+            pass
+        w = start.weights
+        value = self.exact_value(w.astype(LONG), plan)
+        # Against a floor at the limit of the conjugate, where rounding makes it -inf.
+        lowered = stated._feasible(self.problem.form.linearised(w)[0], h, w)
+        floor = max(self.exact_floor(w.astype(LONG), v.astype(LONG)) for v in (h, lowered))
+        return value, floor, (w, plan, h)
+
+    def exact_trials(self, rng, count):
+        w, plan, h = self.start
+        for _ in range(count):
+            v = near(rng, w, float(w.sum()), self.energy.ceiling, fixed=False)
+            if v is None:
+                continue
+            g = plan * np.exp(10.0 ** rng.uniform(-16, 0.5) * rng.normal(size=plan.shape))
+            if rng.random() < 0.5:
+                g = g * np.where(w > 0, v / np.where(w > 0, w, 1), 0)[:, None]
+            g[v == 0] = 0.0
+            dual = {"plan": g, "psi": shaken(rng, h, 1.0)}
+            answer = SimpleNamespace(measure=self.problem.discrete.with_weights(v), dual=dual)
+            yield Trial(self.stated.cone.certificate(answer).gap,
+                        *self.exact_value(v.astype(LONG), g))  # fmt: skip
+
+    # -- trials ------------------------------------------------------------------------------------
+
     def trials(self, rng, count):
+        if self.exact:
+            yield from self.exact_trials(rng, count)
+            return
         w, h = (np.asarray(v, dtype=float) for v in self.start)
         for _ in range(count):
             v = near(rng, w, float(w.sum()), self.energy.ceiling, fixed=False)

@@ -13,6 +13,10 @@ from _fuzz.terms import HOME, LONG, Term
 from jko.prox.duality.certify import certify
 from jko.solvers.weights.stated import QuadraticStep
 
+OF_WEIGHTS = {"SphericalHellinger"} | {
+    f"{name} {mass}" for name in ("Hellinger", "Divergence", "MMD") for mass in ("free", "fixed")
+}
+
 
 class Case:
     """A drawn step in a Hellinger, spherical, MMD or divergence geometry."""
@@ -27,8 +31,9 @@ class Case:
         drawn = draw_energy(rng, space, self.mass)
         factor = 10.0 ** (rng.uniform(-9, 9) * (rng.random() < 0.4))
         self.energy = Energy([(c * factor, part) for c, part in drawn.parts], space)
-        while (penalty := geometries.penalties(rng, space, m)).label == "Wasserstein":
-            pass
+        penalty = geometries.penalties(rng, space, m)
+        while penalty.label not in OF_WEIGHTS:
+            penalty = geometries.penalties(rng, space, m)
         self.name, self.label, self.penalty = self.energy.name, penalty.label, penalty
         tau, mu = 10.0 ** rng.uniform(-6, 6), space.measure(m)
         geometry = penalty.make(HOME)
