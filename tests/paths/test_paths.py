@@ -227,3 +227,38 @@ def test_bad_input_is_one_sentence() -> None:
         jko.geodesic(a, a, jko.Hellinger()).at(2.0)
     with pytest.warns(jko.JkoWarning, match="max_iter"):
         jko.geodesic(a, bump(grid, [0.7], [0.1]), W, 4, tol=1e-9, max_iter=5)
+
+
+@pytest.mark.parametrize("p", [1.5, 3.0])
+def test_powers_are_those_of_quantiles_on_the_line(p: float) -> None:
+    """W_p^p of two densities on the line, whatever solver: the integral of |quantiles apart|^p."""
+    grid = jko.Grid([0], [1], [48])
+
+    def bump(c: float, s: float) -> jko.GridDensity:
+        return jko.GridDensity.from_function(
+            lambda x: np.exp(-((x[:, 0] - c) ** 2) / (2 * s * s)), grid, mass=1.0
+        )
+
+    a, b = bump(0.35, 0.08), bump(0.6, 0.1)
+    path = jko.geodesic(a, b, jko.Wasserstein(p=p), slices=8, tol=5e-3)
+    levels = (np.arange(20000) + 0.5) / 20000
+    edges = np.linspace(0, 1, 49)
+    first, second = (
+        np.interp(levels, np.concatenate([[0.0], np.cumsum(m.weights)]), edges) for m in (a, b)
+    )
+    exact = float(np.mean(np.abs(first - second) ** p))
+    assert path.gap <= 5e-3
+    assert path.extrapolated == pytest.approx(exact, rel=2e-2)
+    assert path.dual <= path.action
+
+
+@pytest.mark.parametrize("beta", [4.0, 1.0])
+def test_fisher_rao_between_diracs_is_the_formula(beta: float) -> None:
+    """Formula U1, on both sides of the cut."""
+    geometry = jko.WassersteinFisherRao(1.0, beta)
+    for apart in (0.4, 4.0):
+        a, b = jko.Particles([[0.0]], [1.0]), jko.Particles([[apart]], [2.0])
+        path = jko.geodesic(a, b, geometry)
+        angle = min(np.sqrt(beta / 4) * apart, np.pi / 2)
+        exact = (4 / beta) * (3 - 2 * np.sqrt(2) * np.cos(angle))
+        assert path.action == pytest.approx(exact, rel=1e-9)

@@ -19,6 +19,7 @@ import numpy as np
 
 from jko.energies.conjugate import brackets
 from jko.energies.separable import Separable
+from jko.prox.duality.mass import MassSearch
 from jko.solvers.dynamic.problem import DynamicProblem
 from jko.validation import Array
 
@@ -100,10 +101,11 @@ def conjugate(h: Separable | None, y: Array, scale: float, mass: float) -> float
 
 def _multiplied(h: Separable, z: Array, mass: float) -> float:
     """min over the multiplier of sum h*(z - level) + level mass."""
-    floor = _floor(h, z)
-    low, high, best = floor, np.inf, np.inf
+    floor, best = _floor(h, z), np.inf
     level = floor if floor > -np.inf else float((z - h.gradient(_even(h, mass))).max())
+    search = MassSearch(level, floor, reach=max(1.0, abs(level)))
     for _ in range(MULTIPLIER_STEPS):
+        level = search.x
         response = h.best_response(z - level)
         total = float(response.sum())
         if np.isfinite(total):
@@ -111,9 +113,7 @@ def _multiplied(h: Separable, z: Array, mass: float) -> float:
             best = min(best, value)
         if abs(total - mass) <= 1e-12 * mass:
             break
-        low, high = (level, high) if total > mass else (low, level)
-        level, before = _next_level(h, response, mass, level, (low, high)), level
-        if level == before:
+        if not search.advance(total > mass, _newton(h, response, mass)):
             break
     return best
 
@@ -134,25 +134,22 @@ def _floor(h: Separable, z: Array) -> float:
     return top + ROUNDING * (abs(top) + float(np.abs(z).max()))
 
 
-def _next_level(
-    h: Separable, response: Array, mass: float, level: float, bracket: tuple[float, float]
-) -> float:
-    """A Newton step, inside the bracket, for the multiplier that makes the responses add up."""
-    low, high = bracket
+def _newton(h: Separable, response: Array, mass: float) -> float:
+    """The change of the multiplier at which the responses add up to the mass, to first order.
+
+    Their mass is exponential in it where the energy has an entropy; NaN where it says nothing.
+    """
     total = float(response.sum())
-    new = np.nan
-    if np.isfinite(total):
-        moving = (response > 0) & (response < h.ceiling)
-        with np.errstate(divide="ignore"):
-            slope = float((1 / h.hessian(response))[moving].sum())
-        new = level + (total - mass) / slope if 0 < slope < np.inf else np.nan
-    if low < new < high:
-        return float(new)
-    if np.isinf(high):
-        return level + max(1.0, abs(level))
-    if np.isinf(low):
-        return level - max(1.0, abs(level))
-    return 0.5 * (low + high)
+    if not np.isfinite(total):
+        return float("nan")
+    moving = (response > 0) & (response < h.ceiling)
+    with np.errstate(divide="ignore"):
+        slope = float((1 / h.hessian(response))[moving].sum())
+    if not 0 < slope < np.inf:
+        return float("nan")
+    if 1.0 in h.powers and total > 0:
+        return total / slope * float(np.log(total / mass))
+    return (total - mass) / slope
 
 
 def _unbalanced(problem: DynamicProblem, phi: Array, moving: Array) -> float:

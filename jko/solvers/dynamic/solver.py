@@ -11,6 +11,8 @@ from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
+from jko.solvers.dynamic.levels import coarser
+from jko.solvers.dynamic.problem import DynamicProblem
 from jko.solvers.dynamic.run import Solution, solve
 from jko.solvers.dynamic.stated import DynamicStep, physical
 from jko.solvers.refusals import Elsewhere, infeasible
@@ -28,8 +30,8 @@ class Dynamic(ProxSolver):
     r"""Steps as dynamic transport: a path from the previous measure to the new one (formula Y1).
 
     Minimises F(w) plus the least action of `slices` intervals between w and the previous measure,
-    by the splitting of `jko.geodesic`, and bounds it from below by potentials: an independent
-    opinion on steps on grids. Obstacles and periodic axes are respected.
+    by the splitting of `jko.geodesic`, one interval by Newton's method, and bounds it from below by
+    potentials: an independent opinion on steps on grids. Obstacles and periodic axes are respected.
 
     Parameters
     ----------
@@ -87,7 +89,7 @@ class Dynamic(ProxSolver):
         most = self.max_iter if controls.max_iter is None else controls.max_iter
         discrete = stated.discrete
         scale = problem.energy_size(problem.previous).size / discrete.unit
-        found = solve(discrete, controls.tol, most, scale=scale)
+        found = solved(discrete, controls.tol, most, scale)
         best = found.best
         if best is None or found.phi is None:
             raise Breakdown(Status.BROKEN, "the splitting found no feasible path")
@@ -111,6 +113,9 @@ class Dynamic(ProxSolver):
     def _bias(found: Solution) -> float | None:
         """|value on half the cells - value| + |value of twice the slices - value|, physical."""
         coarse = found.coarse
+        below = coarser(found.problem) if coarse is None else None
+        if below is not None:
+            coarse = solved(below, BIAS_TOL, BIAS_STEPS, 0.0)
         at = found if coarse is None else coarse
         finer = replace(at.problem, slices=2 * at.problem.slices)
         other = solve(finer, BIAS_TOL, BIAS_STEPS)
@@ -120,3 +125,15 @@ class Dynamic(ProxSolver):
         return float(
             in_time + abs(coarse.problem.unit * coarse.upper - found.problem.unit * found.upper)
         )
+
+
+def solved(problem: DynamicProblem, tol: float, most: int, scale: float) -> Solution:
+    """By Newton's method where it applies, by the splitting where that does not or misses."""
+    from jko.solvers.dynamic.newton import applies, one_interval
+
+    quick = one_interval(problem, tol, scale, most) if applies(problem) else None
+    if quick is not None:
+        out = Solution(problem, quick.best, quick.lower, quick.phi, quick.share, quick.iterations)
+        if out.upper - out.lower <= tol * (scale or out.size):
+            return out
+    return solve(problem, tol, most, scale=scale)

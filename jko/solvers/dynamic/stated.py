@@ -18,7 +18,7 @@ from jko.solvers.dynamic.cells import Cells
 from jko.solvers.dynamic.lower import lower_bound
 from jko.solvers.dynamic.problem import DynamicProblem, Metric, in_units
 from jko.solvers.dynamic.run import Solution
-from jko.solvers.dynamic.upper import Feasible, action_of, best_fluxes
+from jko.solvers.dynamic.upper import action_of, best_fluxes
 from jko.validation import Array, Mask
 
 
@@ -83,12 +83,6 @@ class DynamicStep(Neighbour):
         end = (nu.weights / discrete.unit).reshape(discrete.cells.shape)
         t = (np.arange(self.slices + 1) / self.slices).reshape(-1, *(1,) * discrete.cells.dim)
         return self._value((1 - t) * discrete.start + t * end)
-
-    def value_of(self, path: Feasible, end: Array) -> float:
-        """The objective of the best path found, its end replaced."""
-        rho = path.rho.copy()
-        rho[-1] = end
-        return self._value(rho)
 
     def _value(self, rho: Array) -> float:
         discrete = self.discrete
