@@ -5,11 +5,12 @@
     python benchmarks/posterior_database.py --keep runs.jsonl --page docs/sampling.md
 
 PATH is a copy of the database `posteriordb` (a clone, or its git directory alone); nothing of it is
-shipped here. Every posterior with reference draws runs with default settings. A run is right when
-the mean of every parameter is within .1 standard deviation of the reference and its standard
-deviation within 10 %; parameters are the constrained ones. Where the draws of the reference are not
-in the copy, its means and mean squares are used. Results are kept line by line in `--keep`, so that
-a run in pieces goes on where it stopped; `--page` writes the table of all that is kept.
+shipped here. Every posterior with reference draws runs, with default settings but for `--n`. A run
+is right when the mean of every parameter is within .1 standard deviation of the reference and its
+standard deviation within 10 %; parameters are the constrained ones, from the draws of the chains.
+Where the draws of the reference are not in the copy, its means and mean squares are used. Results
+are kept line by line in `--keep`, so that a run in pieces goes on where it stopped; `--page` writes
+the table of all that is kept.
 """
 
 from __future__ import annotations
@@ -117,14 +118,14 @@ def off(model, points, weights, reference):
     return float(away.max()), float(np.abs(s / std[known] - 1).max()), worst
 
 
-def run(database, posterior, seed):
+def run(database, posterior, seed, n=1000):
     model = database.model(posterior)
     clock, wall = time.process_time(), time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         warnings.simplefilter("ignore", jko.JkoWarning)
         try:
-            out = jko.sample(model, rng=seed)
+            out = jko.sample(model, n=n, rng=seed)
         except jko.JkoError as error:
             return {"name": posterior["name"], "seed": seed, "error": str(error)}
     seconds, wall = time.process_time() - clock, time.perf_counter() - wall
@@ -136,6 +137,7 @@ def run(database, posterior, seed):
         "name": posterior["name"],
         "seed": seed,
         "dim": model.dim,
+        "n": n,
         "mean": own[0],
         "std": own[1],
         "worst": own[2],
@@ -210,6 +212,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("path", type=Path, nargs="?", help="a copy of posteriordb")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--n", type=int, default=1000, help="particles")
     parser.add_argument("--only", nargs="+", default=[""], help="parts of names")
     parser.add_argument("--skip", nargs="+", default=[], help="parts of names")
     parser.add_argument("--keep", type=Path, help="a file of results, one a line")
@@ -229,7 +232,7 @@ def main() -> None:
                     continue
                 if any(part in name for part in args.skip):
                     continue
-                line = run(database, posterior, seed)
+                line = run(database, posterior, seed, args.n)
                 kept.append(line)
                 print(f"{name:<46} {seed} {said(line)}", flush=True)
                 if args.keep:
