@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,15 @@ Mask = NDArray[np.bool_]
 Index = NDArray[np.intp]
 T = TypeVar("T")
 Entry = TypeVar("Entry", bound=np.generic)
+#: What `rng=` takes.
+Seed = (
+    int
+    | Sequence[int]
+    | np.random.Generator
+    | np.random.BitGenerator
+    | np.random.SeedSequence
+    | None
+)
 
 #: Counts above this are refused: no array has so many entries.
 MOST = 2**62
@@ -43,7 +52,7 @@ def float_array(value: ArrayLike, name: str) -> Array:
         return np.array(array, dtype=np.float64, order="K")
 
 
-def _not_an_array(value: Any, name: str) -> str | None:
+def _not_an_array(value: object, name: str) -> str | None:
     """Why an array-like object of another library cannot be read as numbers, with the remedy."""
     kind = type(value).__name__
     if isinstance(value, np.ma.MaskedArray):
@@ -74,7 +83,7 @@ def frozen(array: NDArray[Entry]) -> NDArray[Entry]:
 class ReadOnly:
     """Copied, deep-copied or unpickled, the arrays of an object are read-only again."""
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         for value in state.values():
             for part in value if isinstance(value, tuple) else (value,):
@@ -155,7 +164,7 @@ def covariance(value: ArrayLike, dim: int, name: str = "cov") -> Array:
     return frozen(array)
 
 
-def real(value: Any, name: str) -> float:
+def real(value: object, name: str) -> float:
     """A finite real number; booleans, strings and arrays are refused."""
     dtype = getattr(value, "dtype", None)
     text = isinstance(value, (bool, str, bytes, np.ma.MaskedArray))
@@ -163,7 +172,7 @@ def real(value: Any, name: str) -> float:
     if text or isinstance(value, (list, tuple, dict, set)) or getattr(value, "ndim", 0) != 0:
         raise InvalidType(f"{name} must be a number, got {brief(value)}")
     try:
-        number = float(value)
+        number = float(value)  # type: ignore[arg-type]
     except OverflowError:
         raise InvalidArgument(
             f"{name} = {brief(value)} is beyond double precision; pass a number below 1e308"
@@ -175,7 +184,7 @@ def real(value: Any, name: str) -> float:
     return number
 
 
-def positive(value: Any, name: str, remedy: str = "pass a positive number") -> float:
+def positive(value: object, name: str, remedy: str = "pass a positive number") -> float:
     """A finite number > 0."""
     number = real(value, name)
     if not number > 0:
@@ -183,7 +192,7 @@ def positive(value: Any, name: str, remedy: str = "pass a positive number") -> f
     return number
 
 
-def positive_int(value: Any, name: str) -> int:
+def positive_int(value: object, name: str) -> int:
     """A whole number >= 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise InvalidType(f"{name} must be a whole number, got {brief(value)}")
@@ -194,21 +203,21 @@ def positive_int(value: Any, name: str) -> int:
     return int(value)
 
 
-def instance(value: Any, kind: type[T] | tuple[type, ...], name: str, remedy: str) -> T:
+def instance(value: object, kind: type[T] | tuple[type, ...], name: str, remedy: str) -> T:
     """`value` itself when it is of the right kind, otherwise a sentence with the remedy."""
     if not isinstance(value, kind):
         raise InvalidType(f"{name} got {shown(value)}; {remedy}")
     return value  # type: ignore[return-value]
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A wrong value as an error shows it: short values in full, objects by their type."""
     if isinstance(value, type):
         return f"the class {value.__name__} where an object belongs"
     return brief(value) if isinstance(value, (str, bytes, int, float)) else type(value).__name__
 
 
-def brief(value: Any) -> str:
+def brief(value: object) -> str:
     """The representation of a wrong value, cut where it is long; whole numbers may be endless."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MOST:
         sign = "-" if value < 0 else ""
@@ -221,7 +230,7 @@ def brief(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
-def one_of(value: Any, choices: Iterable[str], name: str) -> str:
+def one_of(value: object, choices: Iterable[str], name: str) -> str:
     """One of a few strings."""
     allowed = tuple(choices)
     if not isinstance(value, str) or value not in allowed:
@@ -230,7 +239,7 @@ def one_of(value: Any, choices: Iterable[str], name: str) -> str:
     return str(value)
 
 
-def rng_of(value: Any) -> np.random.Generator:
+def rng_of(value: Seed) -> np.random.Generator:
     """A generator from None, a seed or a generator: nothing in jko touches global state."""
     seeds = (int, np.integer, np.random.Generator, np.random.BitGenerator, np.random.SeedSequence)
     flat = isinstance(value, (list, tuple)) and all(isinstance(v, int) for v in value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,6 +22,8 @@ from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.validation import Array, instance, positive, real, shown
+
+E = TypeVar("E")
 
 
 class Moment(Energy):
@@ -199,7 +201,7 @@ def without_constraints(energy: Energy) -> Energy | None:
     return sum(kept[1:], start=kept[0]) if kept else None
 
 
-def within(energy: Any, constraints: Any) -> Any:
+def within(energy: E, constraints: Iterable[Moment]) -> E | Energy:
     """The energy plus the indicators of the sets to minimise over."""
     listed = (constraints,) if isinstance(constraints, Moment) else constraints
     if isinstance(listed, (str, bytes)) or not isinstance(listed, Iterable):

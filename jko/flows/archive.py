@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import warnings
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from jko.flows.container import (
     VERSION,
     InvalidFile,
     Stamp,
+    Tree,
     as_path,
     pack,
     put,
@@ -31,6 +33,10 @@ from jko.kernels import Kernel
 from jko.measures import Gaussian, Grid, GridDensity, Histogram, Particles
 from jko.measures.base import Discrete, Measure
 from jko.solvers.base import ProxSolver
+
+#: A node of a tree: what JSON can say, and what it stands for.
+Node = Any
+T = TypeVar("T")
 
 #: Arrays start at multiples of this many bytes.
 ALIGN = 64
@@ -49,12 +55,13 @@ DAMAGE = (
 def _settings_classes() -> dict[str, type]:
     """The library's frozen settings by room and name: the only classes a file may ask for."""
 
-    def below(cls: type[Any]) -> Iterator[type[Any]]:
-        for sub in type.__subclasses__(cls):
+    def below(cls: type) -> Iterator[type]:
+        subclasses: list[type] = type.__subclasses__(cls)
+        for sub in subclasses:
             yield sub
             yield from below(sub)
 
-    bases: tuple[Any, ...] = (Geometry, Kernel, ProxSolver)
+    bases: tuple[type, ...] = (Geometry, Kernel, ProxSolver)
     found = [sub for base in bases for sub in below(base)]
     rooms = [(cls.__module__.split("."), cls) for cls in found if dataclasses.is_dataclass(cls)]
     return {f"{room[1]}.{cls.__name__}": cls for room, cls in rooms if room[0] == "jko"}
@@ -65,7 +72,7 @@ class _Encoder:
 
     def __init__(self) -> None:
         self.arrays: list[np.ndarray] = []
-        self.table: list[dict[str, Any]] = []
+        self.table: list[Tree] = []
         self._size = 0
         self._seen: dict[int, int] = {}
         self._classes = {cls: name for name, cls in _settings_classes().items()}
@@ -91,30 +98,30 @@ class _Encoder:
             out[place["start"] : place["start"] + value.nbytes] = flat.view(np.uint8)
         return out
 
-    def encode(self, value: Any) -> Any:
+    def encode(self, value: object) -> Node:
         if value is None or isinstance(value, (bool, int, float, str)):
             return value
         if isinstance(value, np.generic):
             return self.encode(value.item())
         if isinstance(value, np.ndarray):
             return self.array(value)
-        if type(value) in (list, tuple):
+        if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
             return {type(value).__name__: [self.encode(v) for v in value]}
         if isinstance(value, dict) and all(isinstance(k, str) for k in value):
             return {"dict": {k: self.encode(v) for k, v in value.items()}}
         if isinstance(value, Measure):
             return {"measure": type(value).__name__, "parts": self._measure(value)}
-        if type(value) in self._classes:
+        if type(value) in self._classes and dataclasses.is_dataclass(value):
             fields = {
                 f.name: self.encode(getattr(value, f.name)) for f in dataclasses.fields(value)
             }
             return {"settings": self._classes[type(value)], "fields": fields}
         raise Unsupported(f"{type(value).__name__} {value!r} cannot be stored in a jko file")
 
-    def _measure(self, mu: Measure) -> dict[str, Any]:
+    def _measure(self, mu: Measure) -> Tree:
         if type(mu) is GridDensity:
             grid = mu.grid
-            parts: dict[str, Any] = {
+            parts: Tree = {
                 "lower": self.array(grid.lower),
                 "upper": self.array(grid.upper),
                 "shape": list(grid.shape),
@@ -135,11 +142,11 @@ class _Encoder:
 class _Decoder:
     """The inverse of `_Encoder`."""
 
-    def __init__(self, table: list[dict[str, Any]], data: np.ndarray) -> None:
+    def __init__(self, table: list[Tree], data: np.ndarray) -> None:
         self._table, self._data = table, data
         self._arrays: dict[int, np.ndarray] = {}
         self._left = data.size  # no two arrays share bytes: all of them fit into the block
-        self._supports: dict[Any, Discrete] = {}
+        self._supports: dict[tuple[object, ...], Discrete] = {}
         self._classes = _settings_classes()
 
     def array(self, node: dict[str, int]) -> np.ndarray:
@@ -159,7 +166,7 @@ class _Decoder:
             self._arrays[key] = flat.reshape(shape, order=place["order"])
         return self._arrays[key]
 
-    def decode(self, node: Any) -> Any:
+    def decode(self, node: Node) -> Node:
         if not isinstance(node, dict):
             return node
         if "array" in node:
@@ -178,13 +185,17 @@ class _Decoder:
             warnings.simplefilter("ignore", DeprecationWarning)
             return cls(**fields)
 
-    def _measure(self, kind: str, parts: dict[str, Any]) -> Measure:
+    def _measure(self, kind: str, parts: Tree) -> Measure:
         if kind == "Gaussian":
             return Gaussian(self.array(parts["mean"]), self.array(parts["cov"]), parts["mass"])
         weights = self.array(parts["weights"])
         if kind == "GridDensity":
             mask = parts.get("mask") and parts["mask"]["array"]
-            key: Any = (parts["lower"]["array"], parts["upper"]["array"], tuple(parts["shape"]))
+            key: tuple[object, ...] = (
+                parts["lower"]["array"],
+                parts["upper"]["array"],
+                tuple(parts["shape"]),
+            )
             key = (*key, tuple(parts.get("periodic", ())), mask)
         else:
             key = (kind, parts["points"]["array"])
@@ -198,7 +209,7 @@ class _Decoder:
         self._supports[key] = out
         return out
 
-    def _grid(self, parts: dict[str, Any]) -> Grid:
+    def _grid(self, parts: Tree) -> Grid:
         mask = parts.get("mask")
         return Grid(
             self.array(parts["lower"]),
@@ -209,7 +220,7 @@ class _Decoder:
         )
 
 
-def storable(value: Any) -> bool:
+def storable(value: object) -> bool:
     """Whether `write` can store the value."""
     try:
         _Encoder().encode(value)
@@ -218,7 +229,7 @@ def storable(value: Any) -> bool:
     return True
 
 
-def same(a: Any, b: Any) -> bool:
+def same(a: object, b: object) -> bool:
     """Whether two values can be stored and would be stored alike, to the last bit."""
     one, two = _Encoder(), _Encoder()
     try:
@@ -229,7 +240,7 @@ def same(a: Any, b: Any) -> bool:
     return bool(np.array_equal(one.data, two.data))
 
 
-def write(path: Any, kind: str, tree: dict[str, Any]) -> Stamp | None:
+def write(path: str | os.PathLike[str], kind: str, tree: Tree) -> Stamp | None:
     """Write a tree atomically: after a crash the file is the old one or the new one, whole."""
     target = target_of(path)
     encoder = _Encoder()
@@ -238,7 +249,7 @@ def write(path: Any, kind: str, tree: dict[str, Any]) -> Stamp | None:
     return put(target, pack(header, encoder.data))
 
 
-def read(path: Any, builders: dict[str, Callable[[dict[str, Any]], Any]]) -> Any:
+def read(path: str | os.PathLike[str], builders: Mapping[str, Callable[[Tree], T]]) -> T:
     """What the builder of the file's kind makes of its tree; else one clear `InvalidFile`."""
     target = as_path(path)
     header, data = take(target)

@@ -61,15 +61,15 @@ class Event:
     previous_energy: float
     initial_mass: float
     result: SplitResult
-    records: dict[str, list[Any]] = field(default_factory=dict, repr=False)
-    clock: Any = field(default=None, repr=False)
+    records: dict[str, list[object]] = field(default_factory=dict, repr=False)
+    clock: object = field(default=None, repr=False)
 
     @property
     def ess(self) -> float | None:
         """Effective sample size of the measure, None where it has no weights."""
         return getattr(self.measure, "ess", None)
 
-    def record(self, name: str, value: Any) -> None:
+    def record(self, name: str, value: object) -> None:
         """Keep a number, string, array or measure under `name` with the current time."""
         if not isinstance(name, str):
             raise InvalidType(f"name of a record got {name!r}; pass a string")
@@ -126,7 +126,7 @@ class Callback(ABC):
     when: When = field(default=Every(), kw_only=True)
 
     @abstractmethod
-    def __call__(self, event: Event) -> Any:
+    def __call__(self, event: Event) -> object:
         """Act; return STOP to end the flow."""
 
     def finish(self) -> None:  # noqa: B027 (most callbacks have nothing to tidy up)
@@ -137,9 +137,9 @@ class Callback(ABC):
 class Call(Callback):
     """A plain function of an event as a callback: `Call(f, when=Every(10))`."""
 
-    function: Callable[[Event], Any]
+    function: Callable[[Event], object]
 
-    def __call__(self, event: Event) -> Any:
+    def __call__(self, event: Event) -> object:
         return self.function(event)
 
 
@@ -148,7 +148,7 @@ class Record(Callback):
     """Keep `function(measure)` under `name` in the trajectory's records."""
 
     name: str
-    function: Callable[[Measure], Any]
+    function: Callable[[Measure], object]
 
     def __call__(self, event: Event) -> None:
         event.record(self.name, self.function(event.measure))
@@ -160,7 +160,7 @@ class StopWhen(Callback):
 
     criterion: Callable[[Event], bool]
 
-    def __call__(self, event: Event) -> Any:
+    def __call__(self, event: Event) -> object:
         return STOP if self.criterion(event) else None
 
 
@@ -224,6 +224,10 @@ class Progress(Callback):
             self._bar.pop().close()
 
 
+#: What `callbacks=` of a flow takes.
+Watching = Callable[[Event], object] | Iterable[Callable[[Event], object]]
+
+
 @dataclass(frozen=True, eq=False)
 class Callbacks:
     """All callbacks of a flow, called in order."""
@@ -231,13 +235,15 @@ class Callbacks:
     items: tuple[Callback, ...]
 
     @classmethod
-    def of(cls, callbacks: Any, progress: bool) -> Callbacks:
+    def of(cls, callbacks: Watching, progress: bool) -> Callbacks:
         """Check the argument; plain functions run after every step."""
         if callable(callbacks):
             callbacks = (callbacks,)
-        instance(callbacks, Iterable, "callbacks", "pass a function of an Event, or several")
-        items = []
-        for c in callbacks:
+        several: Iterable[object] = instance(
+            callbacks, Iterable, "callbacks", "pass a function of an Event, or several"
+        )
+        items: list[Callback] = []
+        for c in several:
             if not callable(c) or isinstance(c, type):
                 raise InvalidType(
                     f"callbacks holds {c!r}, which takes no Event; pass functions of an Event"

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jko.energies.base import Energy
 from jko.energies.recorded import recorded
 from jko.errors import InvalidArgument, Unsupported
 from jko.flows import archive, clock
-from jko.flows.container import InvalidFile, Stamp, as_path, sweep, target_of
-from jko.flows.plan import Plan, Scheme
+from jko.flows.container import InvalidFile, Stamp, Tree, as_path, sweep, target_of
+from jko.flows.plan import Functional, Plan, Scheme
 from jko.flows.state import Options, Run, Saving, describe
 from jko.flows.trajectory import Trajectory
 from jko.geometries.base import Geometry, GeometrySum
 from jko.measures.atoms import Particles
 from jko.measures.base import Measure
 from jko.solvers.base import ProxSolver
+from jko.solvers.rules import Solver
 from jko.validation import positive_int
 
 
@@ -41,8 +42,8 @@ class Checkpoint:
 
     path: Path | None = None
     every: int = 1
-    settings: Any = None
-    probes: Any = None
+    settings: Tree = field(default_factory=dict)
+    probes: tuple[tuple[float, ...], ...] = ()
     last: _LastWrite = field(default_factory=_LastWrite, compare=False)
 
     @classmethod
@@ -104,9 +105,12 @@ def _refuse_foreign(target: Path) -> None:
         raise InvalidFile(f"checkpoint = {error}; move it away first") from None
 
 
-def _storable_settings(plan: Plan) -> dict[str, Any]:
+def _storable_settings(plan: Plan) -> Tree:
     """Geometries and solvers, None where they are made of objects from outside the library."""
-    keep = lambda value: value if archive.storable(value) else None
+
+    def keep(value: object) -> object:
+        return value if archive.storable(value) else None
+
     return {
         "geometries": keep(plan.geometries),
         "solvers": keep(plan.solvers),
@@ -119,7 +123,7 @@ def _probes(plan: Plan, run: Run) -> tuple[tuple[float, ...], ...]:
     return tuple(_probe(f, run.measures[0]) for f in plan.at(run.times[0]).energies)
 
 
-def _probe(energy: Any, mu: Measure) -> tuple[float, ...]:
+def _probe(energy: Energy, mu: Measure) -> tuple[float, ...]:
     value = float(recorded(energy, mu))
     if not isinstance(mu, Particles):
         return (value,)
@@ -143,7 +147,7 @@ class _Saved:
     keeper: Checkpoint
 
     @classmethod
-    def of(cls, path: Path, tree: dict[str, Any]) -> _Saved:
+    def of(cls, path: Path, tree: Tree) -> _Saved:
         _require_kinds(tree)
         trajectory = Trajectory.from_tree(tree["trajectory"])
         kept, generator = tree["kept"], _generator(tree["rng"])
@@ -169,7 +173,7 @@ class _Saved:
         return cls(run, trajectory, keeper)
 
 
-def _require_kinds(tree: dict[str, Any]) -> None:
+def _require_kinds(tree: Tree) -> None:
     """Refuse a file whose entries are not what a checkpoint holds, before anything uses them."""
     probes, settings = tree["probes"], tree["settings"]
     scheme = settings["scheme"]
@@ -189,14 +193,14 @@ def _require_kinds(tree: dict[str, Any]) -> None:
             raise InvalidFile(f"{name} is not what a checkpoint holds there")
 
 
-def _all(values: Any, kinds: Any) -> bool:
+def _all(values: object, kinds: type | tuple[type, ...]) -> bool:
     """Whether a tuple, where there is one, holds nothing but these kinds."""
     return values is None or (
         isinstance(values, tuple) and all(isinstance(v, kinds) for v in values)
     )
 
 
-def _generator(state: dict[str, Any]) -> np.random.Generator:
+def _generator(state: Tree) -> np.random.Generator:
     kind = getattr(np.random, state["bit_generator"])
     if kind is np.random.BitGenerator or not issubclass(kind, np.random.BitGenerator):
         raise InvalidFile(f"unknown random generator {state['bit_generator']!r}")
@@ -206,7 +210,11 @@ def _generator(state: dict[str, Any]) -> np.random.Generator:
 
 
 def resumed(
-    path: str | os.PathLike[str], energy: Any, geometry: Any, solver: Any, steps: int | None = None
+    path: str | os.PathLike[str],
+    energy: Functional | None,
+    geometry: Geometry | GeometrySum | None,
+    solver: Solver | tuple[Solver, ...] | None,
+    steps: int | None = None,
 ) -> Trajectory | tuple[Run, Plan, Checkpoint]:
     """The finished trajectory of a file, or all that `drive` needs to go on."""
     place = as_path(path)
@@ -236,7 +244,7 @@ def resumed(
     return saved.run if steps is None else saved.run.extended(steps), plan, saved.keeper
 
 
-def _again(name: str, stored: Any, said: Mapping[str, Any]) -> Any:
+def _again(name: str, stored: object, said: Tree) -> Any:
     """What the file holds, or a sentence that asks for it."""
     if stored is None:
         used = " + ".join(dict.fromkeys(said[name]))
@@ -247,7 +255,9 @@ def _again(name: str, stored: Any, said: Mapping[str, Any]) -> Any:
     return stored
 
 
-def _compare(name: str, plan: Plan, saved: _Saved, stored: Any = None, handed: Any = None) -> None:
+def _compare(
+    name: str, plan: Plan, saved: _Saved, stored: object = None, handed: object = None
+) -> None:
     """What was handed in must be what the run used: by description, and exactly where stored."""
     said, now = saved.trajectory.description[name], describe(plan, saved.run.clock)[name]
     if said != now or not (stored is None or archive.same(stored, handed)):

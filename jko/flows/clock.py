@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from jko.errors import InvalidArgument, InvalidType, StepFailed
+from jko.flows.container import Tree
 from jko.flows.control import AdaptiveStep
-from jko.flows.plan import Plan
+from jko.flows.plan import Plan, StepOptions, Warm
 from jko.flows.splitting import SplitResult, advance, in_sequence
 from jko.measures.base import Measure
 from jko.validation import positive, positive_int, real
@@ -27,7 +27,7 @@ SHRINK, GROW = 0.2, 2.0
 FIRST, SHORTEST = 1e-2, 1e-8
 
 
-def span(steps: Any, t1: Any, start: float = 0.0) -> tuple[int | None, float | None]:
+def span(steps: object, t1: object, start: float = 0.0) -> tuple[int | None, float | None]:
     """The arguments of `jko.flow` that say how far: exactly one of them."""
     if (steps is None) == (t1 is None):
         given = "neither" if steps is None else "both"
@@ -51,7 +51,9 @@ class Clock:
     start: float = 0.0
 
     @classmethod
-    def of(cls, tau: Any, steps: Any, t1: Any, first: int = 0, start: float = 0.0) -> Clock:
+    def of(
+        cls, tau: object, steps: object, t1: object, first: int = 0, start: float = 0.0
+    ) -> Clock:
         """From the arguments of `jko.flow`, after `first` steps that ended at time `start`."""
         tau = positive(tau, "tau", "a step length is a positive number")
         count, end = span(steps, t1, start)
@@ -90,7 +92,12 @@ class Clock:
         return index >= self.steps
 
     def take(
-        self, index: int, measure: Measure, plan: Plan, warm: Any, options: dict[str, Any]
+        self,
+        index: int,
+        measure: Measure,
+        plan: Plan,
+        warm: Warm,
+        options: StepOptions,
     ) -> tuple[SplitResult, float, Self]:
         """The step after step number `index`, its length, and the clock after it."""
         tau = self.length(index)
@@ -128,7 +135,7 @@ class AdaptiveClock:
 
     @classmethod
     def of(
-        cls, control: AdaptiveStep, steps: Any, t1: Any, first: int = 0, start: float = 0.0
+        cls, control: AdaptiveStep, steps: object, t1: object, first: int = 0, start: float = 0.0
     ) -> AdaptiveClock:
         """From the arguments of `jko.flow`, after `first` steps that ended at time `start`."""
         count, end = span(steps, t1, start)
@@ -149,7 +156,12 @@ class AdaptiveClock:
         return index == self.steps or self.now == self.t1
 
     def take(
-        self, index: int, measure: Measure, plan: Plan, warm: Any, options: dict[str, Any]
+        self,
+        index: int,
+        measure: Measure,
+        plan: Plan,
+        warm: Warm,
+        options: StepOptions,
     ) -> tuple[SplitResult, float, Self]:
         """Attempts until one is accurate; its result, its length and the clock after it."""
         order = plan.scheme.order(len(plan.geometries))
@@ -199,8 +211,8 @@ def doubled(
     measure: Measure,
     plan: Plan,
     tau: float,
-    warm: Any,
-    options: dict[str, Any],
+    warm: Warm,
+    options: StepOptions,
     now: float = 0.0,
 ) -> tuple[SplitResult, SplitResult]:
     """One step of tau and two of tau/2; the first that fails stands for both."""
@@ -217,7 +229,7 @@ def doubled(
 Pace = Clock | AdaptiveClock
 
 
-def pace_of(tau: Any, steps: Any, t1: Any, first: int = 0, start: float = 0.0) -> Pace:
+def pace_of(tau: object, steps: object, t1: object, first: int = 0, start: float = 0.0) -> Pace:
     """The clock that the arguments of `jko.flow` ask for, after `first` steps to time `start`."""
     if isinstance(tau, str):
         if tau != "adaptive":
@@ -228,12 +240,12 @@ def pace_of(tau: Any, steps: Any, t1: Any, first: int = 0, start: float = 0.0) -
     return Clock.of(tau, steps, t1, first, start)
 
 
-def as_tree(pace: Pace) -> dict[str, Any]:
+def as_tree(pace: Pace) -> Tree:
     """A clock as plain values, for files."""
     return asdict(pace)
 
 
-def from_tree(tree: Mapping[str, Any]) -> Pace:
+def from_tree(tree: Tree) -> Pace:
     """The inverse of `as_tree`; a file may hold anything."""
     for name in tree.keys() - {"control"}:
         if tree[name] is not None:

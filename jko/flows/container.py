@@ -28,6 +28,9 @@ from numpy.lib import format as npy
 from jko.errors import InvalidArgument
 from jko.validation import brief
 
+#: What a JSON header holds: values of no type known before they are checked.
+Tree = dict[str, Any]
+
 FORMAT, VERSION = "jko", 1
 #: Scratch files older than this many seconds belong to a process that was killed.
 ABANDONED = 3600.0
@@ -70,7 +73,7 @@ class Stamp:
         return cls(found.st_ino, found.st_mtime_ns, found.st_size)
 
 
-def as_path(path: Any) -> Path:
+def as_path(path: str | os.PathLike[str]) -> Path:
     """A path, or a sentence."""
     try:
         return Path(path)
@@ -78,7 +81,7 @@ def as_path(path: Any) -> Path:
         raise InvalidArgument(f"path = {brief(path)} is not a path; pass a file name") from None
 
 
-def target_of(path: Any) -> Path:
+def target_of(path: str | os.PathLike[str]) -> Path:
     """A path where a file can stand, or a sentence."""
     target = as_path(path)
     try:
@@ -101,7 +104,7 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def pack(header: dict[str, Any], data: np.ndarray) -> memoryview:
+def pack(header: Tree, data: np.ndarray) -> memoryview:
     """The bytes of a file."""
     buffer = io.BytesIO()
     text = json.dumps({"format": FORMAT, "version": VERSION, **header}).encode()
@@ -146,7 +149,7 @@ def sweep(target: Path) -> None:
         return
 
 
-def take(target: Path) -> tuple[dict[str, Any], np.ndarray]:
+def take(target: Path) -> tuple[Tree, np.ndarray]:
     """Header and array bytes of a jko file."""
     _require_regular(target)
     try:

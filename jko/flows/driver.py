@@ -4,52 +4,49 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import Any
 
 from jko.energies.base import Energy
 from jko.energies.moment import Moment, within
 from jko.energies.time_dependent import TimeDependent
 from jko.errors import InvalidArgument, JkoWarning, StepFailed, Unsupported
-from jko.flows.callbacks import Callbacks, Event
+from jko.flows.callbacks import Callbacks, Event, Watching
 from jko.flows.checkpoint import Checkpoint, resumed
 from jko.flows.clock import pace_of
 from jko.flows.container import InvalidFile
 from jko.flows.control import AdaptiveStep
 from jko.flows.failure import explain
-from jko.flows.plan import Plan, Scheme
+from jko.flows.plan import Energies, Functional, Plan, Scheme
 from jko.flows.state import Options, Run, Saving
 from jko.flows.trajectory import Trajectory
 from jko.geometries.base import Geometry, GeometrySum
 from jko.measures.base import Measure
-from jko.validation import cut, instance, rng_of
+from jko.solvers.rules import Solver
+from jko.validation import Seed, cut, instance, rng_of
 from jko.warned import Gathered, gathering
-
-#: An energy, or a function of time that returns one.
-Energies = Energy | Callable[[float], Energy]
 
 
 def flow(
     measure: Measure | Trajectory,
-    energy: Energies | tuple[Energies, ...] | None = None,
+    energy: Functional | None = None,
     geometry: Geometry | GeometrySum | None = None,
     *,
     tau: float | str | AdaptiveStep | None = None,
     steps: int | None = None,
     t1: float | None = None,
-    save: Any = None,
-    callbacks: Any = (),
+    save: int | str | Sequence[int] | None = None,
+    callbacks: Watching = (),
     progress: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
     every: int = 1,
     splitting: str = "lie",
     scheme: str = "implicit",
-    solver: Any = "auto",
+    solver: Solver | tuple[Solver, ...] = "auto",
     tol: float | None = None,
     max_iter: int | None = None,
-    rng: Any = None,
+    rng: Seed = None,
     constraints: Sequence[Moment] = (),
     throw: bool = True,
 ) -> Trajectory:
@@ -126,17 +123,26 @@ def flow(
     return drive(run, plan, watchers, keeper, throw)
 
 
-def _within(energy: Any, constraints: Any) -> Any:
+def _within(energy: Functional | None, constraints: Sequence[Moment]) -> Functional | None:
     """The energies, functions of time among them, with the sets that each is to stay in."""
     if isinstance(energy, tuple):
-        made = {id(f): _within(f, constraints) for f in energy}
+        made = {id(f): _held(f, constraints) for f in energy}
         return tuple(made[id(f)] for f in energy)
+    return None if energy is None else _held(energy, constraints)
+
+
+def _held(energy: Energies, constraints: Sequence[Moment]) -> Energies:
     if not isinstance(energy, Energy) and callable(energy) and not isinstance(energy, type):
         energy = TimeDependent(energy)
     return within(energy, constraints)
 
 
-def _again(sol: Trajectory, energy: Any, geometry: Any, tau: Any) -> tuple[Any, Any, Any]:
+def _again(
+    sol: Trajectory,
+    energy: Functional | None,
+    geometry: Geometry | GeometrySum | None,
+    tau: float | str | AdaptiveStep | None,
+) -> tuple[Functional | None, Geometry | GeometrySum | None, float | str | AdaptiveStep]:
     """Energy, geometry and step length of a trajectory, where no others are given."""
     if sol.plan is None and (energy is None or geometry is None):
         raise InvalidArgument(
@@ -158,12 +164,12 @@ def _again(sol: Trajectory, energy: Any, geometry: Any, tau: Any) -> tuple[Any, 
 
 def resume(
     path: str | os.PathLike[str],
-    energy: Any = None,
-    geometry: Any = None,
-    callbacks: Any = (),
+    energy: Functional | None = None,
+    geometry: Geometry | GeometrySum | None = None,
+    callbacks: Watching = (),
     *,
     steps: int | None = None,
-    solver: Any = None,
+    solver: Solver | tuple[Solver, ...] | None = None,
     progress: bool = False,
     throw: bool = True,
 ) -> Trajectory:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from jko.errors import InvalidArgument, Unsupported
 from jko.flows.clock import Clock
-from jko.flows.plan import Plan
+from jko.flows.plan import Plan, StepOptions
 from jko.flows.splitting import SplitResult, advance
 from jko.flows.state import Run
 from jko.solvers.remedies import Remedy, advice, remedies, sentence, tried
@@ -37,12 +37,16 @@ def explain(run: Run, plan: Plan, failed: SplitResult) -> str:
 
 def _works(run: Run, plan: Plan, tau: float, remedy: Remedy) -> bool:
     """Whether the step succeeds; the random numbers of the run are left alone."""
-    settings = dict(remedy.settings)
-    if settings.pop("solver", None) is not None:
+    change = remedy.settings
+    if "solver" in change:
         plan = replace(plan, solvers=("auto",) * len(plan.solvers))
-    tau = settings.pop("tau", tau)
+    tau = change.get("tau", tau)
+    own: StepOptions = {**run.step_options, "rng": copy.deepcopy(run.rng)}
+    if "max_iter" in change:
+        own["max_iter"] = change["max_iter"]
+    if "tol" in change:
+        own["tol"] = change["tol"]
     try:
-        own = {**run.step_options, **settings, "rng": copy.deepcopy(run.rng)}
         now = run.clock.time(run.index)
         return advance(run.measure, plan, tau, None, own, now).success
     except (Unsupported, InvalidArgument, Breakdown, ArithmeticError):

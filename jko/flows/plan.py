@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypedDict, TypeVar
+
+import numpy as np
 
 from jko.energies.base import Energy
 from jko.energies.recorded import recorded
@@ -13,8 +15,7 @@ from jko.errors import InvalidArgument, Unsupported
 from jko.geometries.base import Geometry, GeometrySum
 from jko.measures.base import Measure
 from jko.solvers.auto import rules_of
-from jko.solvers.base import ProxSolver
-from jko.solvers.rules import Rule
+from jko.solvers.rules import Solver
 from jko.validation import instance, one_of
 
 #: Splittings: which geometry moves, and for which fraction of tau.
@@ -22,6 +23,25 @@ SPLITTINGS = ("lie", "strang")
 #: Sub-steps: "implicit" is the proximal step, "midpoint" half of one, then the extrapolated map;
 #: "richardson" extrapolates the whole split step from one of tau and two of tau/2.
 SCHEMES = ("implicit", "midpoint", "richardson")
+
+
+#: An energy, or a function of time that returns one.
+Energies = Energy | Callable[[float], Energy]
+#: What `energy=` of a flow takes: one, or one per geometry.
+Functional = Energies | tuple[Energies, ...]
+#: What each sub-step of a split step carried to the next, where there was one.
+Warm = Sequence[object] | None
+Part = TypeVar("Part")
+
+
+class StepOptions(TypedDict, total=False):
+    """Settings handed to every sub-step, keyword arguments of `jko.step`."""
+
+    solver: Solver
+    tol: float | None
+    accuracy: float | None
+    max_iter: int | None
+    rng: np.random.Generator
 
 
 @dataclass(frozen=True)
@@ -80,21 +100,28 @@ class Plan:
 
     energies: tuple[Energy, ...]
     geometries: tuple[Geometry, ...]
-    solvers: tuple[str | ProxSolver | list[Rule | ProxSolver], ...]
+    solvers: tuple[Solver, ...]
     scheme: Scheme
 
     @classmethod
     def of(
-        cls, energy: Any, geometry: Any, solver: Any = "auto", scheme: Scheme | None = None
+        cls,
+        energy: Functional | None,
+        geometry: Geometry | GeometrySum | None,
+        solver: Solver | tuple[Solver, ...] = "auto",
+        scheme: Scheme | None = None,
     ) -> Plan:
         """Check the arguments of a split step and give every geometry its energy and solver."""
         remedy = "pass a geometry or a sum such as jko.Wasserstein() + jko.Hellinger()"
-        whole: Any = instance(geometry, (Geometry, GeometrySum), "geometry", remedy)
-        parts: tuple[Geometry, ...] = whole.parts
-        energies = _per_part(_timed(energy), parts, "energy")
-        for f in energies:
+        whole: Geometry | GeometrySum = instance(
+            geometry, (Geometry, GeometrySum), "geometry", remedy
+        )
+        parts = whole.parts
+        energies = tuple(
             instance(f, Energy, "energy", "pass an energy, or a tuple with one per geometry")
-        solvers = _per_part(solver, parts, "solver")
+            for f in _timed(_per_part(energy, parts, "energy"))
+        )
+        solvers: tuple[Solver, ...] = _per_part(solver, parts, "solver")
         chosen = scheme or Scheme()
         for rule in (r for s in solvers if not _is_auto(s) for r in rules_of(s)):
             why = rule.solver.against(chosen.substep)
@@ -131,20 +158,22 @@ class Plan:
         return float(sum(recorded(f, mu) for f in distinct))
 
 
-def _timed(energy: Any) -> Any:
+def _timed(energies: tuple[object, ...]) -> tuple[object, ...]:
     """Functions of time as energies that depend on time; the same function as the same energy."""
-    if isinstance(energy, tuple):
-        made = {id(f): _timed(f) for f in energy}
-        return tuple(made[id(f)] for f in energy)
-    function = callable(energy) and not isinstance(energy, (Energy, type))
-    return TimeDependent(energy) if function else energy
+    made: dict[int, object] = {}
+    for f in energies:
+        if callable(f) and not isinstance(f, (Energy, type)):
+            made.setdefault(id(f), TimeDependent(f))
+    return tuple(made.get(id(f), f) for f in energies)
 
 
-def _is_auto(solver: Any) -> bool:
+def _is_auto(solver: object) -> bool:
     return isinstance(solver, str) and solver == "auto"
 
 
-def _per_part(value: Any, parts: Sequence[Geometry], name: str) -> tuple[Any, ...]:
+def _per_part(
+    value: Part | tuple[Part, ...], parts: Sequence[Geometry], name: str
+) -> tuple[Part, ...]:
     if not isinstance(value, tuple):
         return (value,) * len(parts)
     if len(value) != len(parts):

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,9 @@ from jko.flows.splitting import SplitResult
 from jko.prox.result import StepResult, resolution
 from jko.prox.stated import Certificate
 from jko.status import Status
+
+#: What callbacks kept, by name: times and values.
+Records = Mapping[str, tuple[tuple[float, ...], tuple[object, ...]]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class SubstepRecord:
     iterations: int
     seconds: float
     tol: float
-    info: Mapping[str, Any] = field(default_factory=dict)
+    info: Mapping[str, object] = field(default_factory=dict)
     claim: str | None = None
     allowed: float | None = None
 

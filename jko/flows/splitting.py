@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jko.energies.base import Energy
 from jko.errors import StepFailed
-from jko.flows.plan import Plan, Scheme
+from jko.flows.plan import Plan, Scheme, StepOptions, Warm
 from jko.geometries.base import Geometry, GeometrySum
 from jko.html import table
 from jko.later import draw
 from jko.measures.base import Measure
 from jko.measures.linear import extrapolated
 from jko.prox.result import StepResult
+from jko.solvers.rules import Solver
 from jko.solvers.step import step
 from jko.status import Status
-from jko.validation import positive, rng_of
+from jko.validation import Seed, positive, rng_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,7 +41,7 @@ class SplitResult:
     energy: float
     substeps: tuple[StepResult, ...]
     seconds: float
-    warm: tuple[Any, ...] = field(default=())
+    warm: tuple[object, ...] = field(default=())
 
     @property
     def success(self) -> bool:
@@ -85,12 +85,12 @@ def split_step(
     *,
     splitting: str = "lie",
     scheme: str = "implicit",
-    solver: Any = "auto",
+    solver: Solver = "auto",
     tol: float | None = None,
     accuracy: float | None = None,
     max_iter: int | None = None,
-    warm: Sequence[Any] | None = None,
-    rng: Any = None,
+    warm: Warm = None,
+    rng: Seed = None,
     throw: bool = True,
 ) -> SplitResult:
     """Take one step of alpha G_1 + beta G_2 + ...: a proximal step of length alpha tau in G_1,
@@ -126,7 +126,12 @@ def split_step(
     Gallouët and Monsaingeon (2017); Strang (1968).
     """
     plan = Plan.of(energy, geometry, solver, Scheme(splitting, scheme))
-    options = {"tol": tol, "accuracy": accuracy, "max_iter": max_iter, "rng": rng_of(rng)}
+    options: StepOptions = {
+        "tol": tol,
+        "accuracy": accuracy,
+        "max_iter": max_iter,
+        "rng": rng_of(rng),
+    }
     result = advance(measure, plan, positive(tau, "tau"), warm, options)
     if throw and not result.success:
         raise StepFailed(result.message, result)
@@ -137,8 +142,8 @@ def advance(
     measure: Measure,
     plan: Plan,
     tau: float,
-    warm: Sequence[Any] | None,
-    options: dict[str, Any],
+    warm: Warm,
+    options: StepOptions,
     now: float = 0.0,
 ) -> SplitResult:
     """The split step itself, from time `now`; stops at the first sub-step that is not certified."""
@@ -166,13 +171,13 @@ def advance(
 
 
 def _substep(
-    current: Measure, plan: Plan, i: int, tau: float, warm: Any, options: dict[str, Any]
+    current: Measure, plan: Plan, i: int, tau: float, warm: object, options: StepOptions
 ) -> StepResult:
     energy, geometry = plan.energies[i], plan.geometries[i]
-    arguments = {"solver": plan.solvers[i], "warm": warm, "throw": False, **options}
+    options = {**options, "solver": plan.solvers[i]}
     if plan.scheme.substep == "implicit":
-        return step(current, energy, geometry, tau, **arguments)
-    half = step(current, energy, geometry, tau / 2, **arguments)
+        return step(current, energy, geometry, tau, warm=warm, throw=False, **options)
+    half = step(current, energy, geometry, tau / 2, warm=warm, throw=False, **options)
     if not half.success:
         return half
     # Implicit midpoint: the geodesic from `current` through the half step, followed to time 2.
@@ -199,8 +204,8 @@ def _richardson(
     measure: Measure,
     plan: Plan,
     tau: float,
-    warm: Sequence[Any] | None,
-    options: dict[str, Any],
+    warm: Warm,
+    options: StepOptions,
     now: float,
 ) -> SplitResult:
     """2 S_{tau/2} S_{tau/2} - S_tau, S the implicit split step; stops where one fails."""

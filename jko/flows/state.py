@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from jko.errors import InvalidArgument, InvalidType
 from jko.flows.callbacks import Event
 from jko.flows.clock import Pace
-from jko.flows.plan import Plan
-from jko.flows.records import StepRecord
+from jko.flows.container import Tree
+from jko.flows.plan import Plan, StepOptions
+from jko.flows.records import Records, StepRecord
 from jko.flows.splitting import SplitResult
 from jko.flows.trajectory import STOPPED, Trajectory
 from jko.measures.base import Measure
@@ -32,7 +32,7 @@ class Saving:
             positive_int(count, "save")
 
     @classmethod
-    def of(cls, save: Any, steps: int | None) -> Saving:
+    def of(cls, save: object, steps: int | None) -> Saving:
         """From the argument `save` of `jko.flow`."""
         if save is None:
             return cls(1)
@@ -40,8 +40,12 @@ class Saving:
             return cls(None)
         if isinstance(save, (int, np.integer)) and not isinstance(save, bool):
             return cls(positive_int(save, "save"))
-        many = isinstance(save, Sequence) or (isinstance(save, np.ndarray) and save.ndim == 1)
-        if many and not isinstance(save, (str, bytes)):
+        flat = isinstance(save, np.ndarray) and save.ndim == 1
+        if (
+            isinstance(save, (Sequence, np.ndarray))
+            and not isinstance(save, (str, bytes))
+            and (flat or not isinstance(save, np.ndarray))
+        ):
             # Step 0 is the start, which is kept anyhow.
             indices = tuple(positive_int(i, "save") for i in save if not _is_zero(i))
             if indices and steps is not None and max(indices) > steps:
@@ -59,7 +63,7 @@ class Saving:
         return (self.every is not None and index % self.every == 0) or index in self.indices
 
 
-def _is_zero(value: Any) -> bool:
+def _is_zero(value: object) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value == 0
 
 
@@ -88,19 +92,19 @@ class Run:
     clock: Pace
     saving: Saving
     options: Options
-    description: Mapping[str, Any]
+    description: Tree
     rng: np.random.Generator
-    rng_state: Mapping[str, Any]
+    rng_state: Mapping[str, object]
     measure: Measure
     energy: float
     index: int = 0
-    warm: tuple[Any, ...] | None = None
+    warm: tuple[object, ...] | None = None
     status: str = "running"
     times: tuple[float, ...] = ()
     measures: tuple[Measure, ...] = ()
     energies: tuple[float, ...] = ()
     steps: tuple[StepRecord, ...] = ()
-    records: Mapping[str, tuple[tuple[float, ...], tuple[Any, ...]]] = field(default_factory=dict)
+    records: Records = field(default_factory=dict)
 
     @classmethod
     def begin(
@@ -146,7 +150,7 @@ class Run:
         return self.status != "running"
 
     @property
-    def step_options(self) -> dict[str, Any]:
+    def step_options(self) -> StepOptions:
         """Keyword arguments of every sub-step."""
         return {"tol": self.options.tol, "max_iter": self.options.max_iter, "rng": self.rng}
 
@@ -178,12 +182,13 @@ class Run:
         for name, values in event.records.items():
             times, kept = records.get(name, ((), ()))
             records[name] = (*times, *[event.time] * len(values)), (*kept, *values)
-        result = event.result
+        result, clock = event.result, event.clock
+        assert isinstance(clock, Pace)
         record = StepRecord.of(event.index, event.time, event.tau, result)
         status = STOPPED if stop else self.status
         moved = replace(
             self,
-            clock=event.clock,
+            clock=clock,
             index=event.index,
             measure=result.measure,
             energy=result.energy,
@@ -191,7 +196,7 @@ class Run:
             rng_state=self.rng.bit_generator.state,
             steps=(*self.steps, record),
             records=records,
-            status="finished" if event.clock.ends(event.index) else status,
+            status="finished" if clock.ends(event.index) else status,
         )
         return moved.kept() if moved.done or self.saving.keeps(event.index) else moved
 
@@ -222,7 +227,7 @@ class Run:
         )
 
 
-def describe(plan: Plan, clock: Pace) -> dict[str, Any]:
+def describe(plan: Plan, clock: Pace) -> Tree:
     """The flow in words, kept in the trajectory and compared when a run is resumed."""
     return {
         "energy": [_text(f) for f in plan.energies],
@@ -240,6 +245,6 @@ def describe(plan: Plan, clock: Pace) -> dict[str, Any]:
     }
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """repr without memory addresses, which differ from process to process."""
     return value if isinstance(value, str) else re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))

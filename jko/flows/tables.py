@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import nan, sqrt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from jko.flows.records import StepRecord
     from jko.flows.trajectory import Trajectory
 
+#: A line of a table.
+Row = dict[str, float | int | str | bool | None]
 #: Names of the coordinates in at most three dimensions.
 AXES = ("x", "y", "z")
 
@@ -31,7 +33,7 @@ def to_frame(sol: Trajectory, energies: Sequence[Energy], substeps: bool) -> pd.
     """The frame of `Trajectory.to_frame`."""
     pandas = package("pandas", "frames", "a table of a flow")
     start = sol.measures[0]
-    first: dict[str, Any] = {
+    first: Row = {
         "step": 0,
         "time": float(sol.times[0]),
         "energy": float(sol.energies[0]),
@@ -42,7 +44,7 @@ def to_frame(sol: Trajectory, energies: Sequence[Energy], substeps: bool) -> pd.
         rows += list(_parts(sol, step)) if substeps else [_whole(step)]
     split = _terms(sol, energies)
     for row in rows:
-        row |= split.get(row["time"], {})
+        row |= split.get(float(row["time"] or 0.0), {})
     index = ["step", "substep"] if substeps else ["step"]
     if substeps:
         first["substep"] = 0
@@ -55,10 +57,9 @@ def to_frame(sol: Trajectory, energies: Sequence[Energy], substeps: bool) -> pd.
 FIGURES = ("distance", "gap", "bias", "residual")
 
 
-def _whole(step: StepRecord) -> dict[str, Any]:
+def _whole(step: StepRecord) -> Row:
     """A step in one row: its sub-steps taken together."""
     parts = step.substeps
-    joined = lambda words: " + ".join(dict.fromkeys(w for w in words if w))
     return {
         "step": step.index,
         "time": step.time,
@@ -71,14 +72,18 @@ def _whole(step: StepRecord) -> dict[str, Any]:
         "mass": step.mass,
         "ess": step.ess,
         "certified": step.success,
-        "solver": joined(s.solver for s in parts),
-        "claim": joined(s.claim for s in parts),
+        "solver": _joined(s.solver for s in parts),
+        "claim": _joined(s.claim for s in parts),
         "iterations": sum(s.iterations for s in parts),
         "seconds": sum(s.seconds for s in parts),
     }
 
 
-def _parts(sol: Trajectory, step: StepRecord) -> Iterator[dict[str, Any]]:
+def _joined(words: Iterable[str | None]) -> str:
+    return " + ".join(dict.fromkeys(w for w in words if w))
+
+
+def _parts(sol: Trajectory, step: StepRecord) -> Iterator[Row]:
     """A row per sub-step; mass and effective sample size are those after the whole step."""
     names = list(sol.description["geometry"])
     if sol.description["splitting"] == "strang":
@@ -137,7 +142,10 @@ def to_xarray(sol: Trajectory) -> xr.Dataset:
         names = ", ".join(sorted(k.__name__ for k in kinds))
         raise Unsupported(f"the measures are of several kinds, {names}: no array holds them all")
     found, coords = _arrays(sol.measures)
-    along = lambda name: [_number(getattr(s, name)) for s in sol.steps]
+
+    def along(name: str) -> list[float]:
+        return [_number(getattr(s, name)) for s in sol.steps]
+
     figures = {name: ("step", along(name)) for name in ("tau", "mass")}
     coords |= {"time": sol.times, "step": [s.index for s in sol.steps]}
     coords["step_time"] = ("step", along("time"))
@@ -147,7 +155,7 @@ def to_xarray(sol: Trajectory) -> xr.Dataset:
     return xarray.Dataset(variables, coords, {**said, "status": sol.status})
 
 
-Named = dict[str, Any]
+Named = dict[str, object]
 
 
 def _arrays(measures: Sequence[Measure]) -> tuple[Named, Named]:
@@ -188,7 +196,7 @@ def _atoms(measures: Sequence[Discrete]) -> tuple[Named, Named]:
     return {**weights, "points": (("time", "atom", "dim"), _stacked(measures, "points"))}, {}
 
 
-def _stacked(measures: Sequence[Any], name: str) -> np.ndarray:
+def _stacked(measures: Sequence[Measure], name: str) -> np.ndarray:
     arrays = [np.asarray(getattr(mu, name)) for mu in measures]
     shapes = sorted({a.shape for a in arrays})
     if len(shapes) > 1:

@@ -14,8 +14,9 @@ from jko.energies.base import Energy
 from jko.errors import InvalidArgument
 from jko.flows import archive, tables
 from jko.flows.checks import checks
+from jko.flows.container import Tree
 from jko.flows.plan import Plan
-from jko.flows.records import StepRecord
+from jko.flows.records import Records, StepRecord
 from jko.html import card, curve
 from jko.identity import Report
 from jko.later import draw
@@ -64,9 +65,9 @@ class Trajectory:
     measures: tuple[Measure, ...]
     energies: Array
     steps: tuple[StepRecord, ...]
-    records: Mapping[str, tuple[tuple[float, ...], tuple[Any, ...]]]
+    records: Records
     status: str
-    description: Mapping[str, Any]
+    description: Tree
     plan: Plan | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
@@ -82,7 +83,7 @@ class Trajectory:
     def __iter__(self) -> Iterator[Measure]:
         return iter(self.measures)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> Tree:
         """As in a file, functions of the user's do not travel to other processes."""
         return {**self.__dict__, "plan": None}
 
@@ -179,7 +180,7 @@ class Trajectory:
         }
         return archive.read(path, inside)
 
-    def as_tree(self) -> dict[str, Any]:
+    def as_tree(self) -> Tree:
         """Plain values, arrays and measures, for files."""
         return {
             "times": self.times,
@@ -192,7 +193,7 @@ class Trajectory:
         }
 
     @classmethod
-    def from_tree(cls, tree: Mapping[str, Any]) -> Trajectory:
+    def from_tree(cls, tree: Tree) -> Trajectory:
         """The inverse of `as_tree`."""
         steps = tuple(StepRecord.from_json(s) for s in tree["steps"])
         sol = cls(**{**tree, "steps": steps})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -26,7 +25,7 @@ from jko.measures.gaussian import Gaussian
 from jko.measures.grid import GridDensity
 from jko.numerics.elementary import EPS
 from jko.prox.duality.certify import certify
-from jko.prox.stated import Certificate, Scale, Stated
+from jko.prox.stated import Answer, Certificate, Scale, Stated
 from jko.validation import Mask, instance, positive
 
 #: Shorter steps lose every digit of the penalty.
@@ -190,13 +189,13 @@ class ProxProblem(Stated):
         value = value if np.isfinite(value) else 0.0
         return Scale(value, value)
 
-    def size(self, answer: Any) -> Scale:
+    def size(self, answer: Answer) -> Scale:
         """The size of the energy's terms and of the penalty.
 
         Of the penalty, a difference of measures, rounding knows only what it is made of: weights
         that are off by rounding change it by sqrt(penalty x its raw terms) and their square.
         """
-        nu = answer.measure if answer.certified is None else answer.certified
+        nu = answer.judged
         if answer.sqdistance is None:
             moved = abs(self.geometry.penalty(nu, self.previous, self.tau))
         else:
@@ -239,9 +238,9 @@ class ProxProblem(Stated):
         except Unsupported:
             return False
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """Gap and residual of an answer, from the measure it certifies alone."""
-        nu = answer.measure if answer.certified is None else answer.certified
+        nu = answer.judged
         return certify(self, nu)
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jko.html import card
 from jko.later import draw
 from jko.measures.base import Measure
 from jko.prox.stated import Claim
 from jko.status import Status
+
+if TYPE_CHECKING:
+    from scipy.sparse import sparray
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,9 +76,9 @@ class StepResult:
     claim: Claim = Claim.MINIMISES
     allowed: float | None = None
     baseline: float | None = None
-    plan: Any = None
-    warm: Any = None
-    info: Mapping[str, Any] = field(default_factory=dict)
+    plan: sparray | None = None
+    warm: object = None
+    info: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def success(self) -> bool:

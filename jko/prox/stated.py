@@ -6,12 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from jko.measures.base import Measure
+from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import EPS
+from jko.validation import Array
+
+if TYPE_CHECKING:
+    from scipy.sparse import sparray
 
 #: Rounding of a sum of terms, in units of their size times the machine epsilon; sums of 10^6
 #: terms of random sign were off by at most 6.
@@ -98,10 +102,25 @@ class Controls:
 
     tol: float
     max_iter: int | None = None
-    warm: Any = None
+    warm: object = None
     rng: np.random.Generator = field(default_factory=np.random.default_rng)
     accuracy: float | None = None
     budget: int | None = None
+
+
+M = TypeVar("M", bound=Measure)
+
+
+def of_kind(nu: Measure, kind: type[M]) -> M:
+    """The measure itself, of the kind that the problem it answers is stated for."""
+    assert isinstance(nu, kind), f"{type(nu).__name__} answers a problem for {kind.__name__}"
+    return nu
+
+
+def on_atoms(nu: Measure) -> Discrete:
+    """The measure itself, made of weighted points as the problem it answers is."""
+    assert isinstance(nu, Discrete), f"{type(nu).__name__} answers a problem on weighted points"
+    return nu
 
 
 class Certificate(NamedTuple):
@@ -135,14 +154,14 @@ class Stated(ABC):
     claim: ClassVar[Claim] = Claim.MINIMISES
 
     @abstractmethod
-    def objective(self, nu: Any) -> float:
+    def objective(self, nu: Measure) -> float:
         """Objective of the stated problem."""
 
     @abstractmethod
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """Gap and residual of an answer for the stated problem."""
 
-    def size(self, answer: Any) -> Scale:
+    def size(self, answer: Answer) -> Scale:
         """What a tolerance on the gap is relative to; by default the objective itself."""
         value = answer.objective
         size = abs(self.objective(answer.measure) if value is None else value)
@@ -152,7 +171,7 @@ class Stated(ABC):
 class Sized(Protocol):
     """What knows the size of its objective: a step, or one on a coarser grid."""
 
-    def size(self, answer: Any) -> Scale:
+    def size(self, answer: Answer) -> Scale:
         """What a tolerance on the gap is relative to."""
 
 
@@ -161,9 +180,15 @@ class Neighbour(Stated):
 
     problem: Sized
 
-    def size(self, answer: Any) -> Scale:
+    def size(self, answer: Answer) -> Scale:
         """The size of the step it stands for."""
         return self.problem.size(answer)
+
+
+def figure(info: Mapping[str, object], name: str, default: float) -> float:
+    """A number of `info`, or the default where it is not there."""
+    value = info.get(name)
+    return float(value) if isinstance(value, (int, float)) else default
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,10 +236,21 @@ class Answer:
     energy: float | None = None
     bias: float | None = None
     certified: Measure | None = None
-    dual: Any = None
+    dual: object = None
     baseline: float | None = None
     exhausted: bool = False
     remark: str = ""
-    plan: Any = None
-    warm: Any = None
-    info: Mapping[str, Any] = field(default_factory=dict)
+    plan: sparray | None = None
+    warm: object = None
+    info: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def judged(self) -> Measure:
+        """The measure the certificate speaks of."""
+        return self.measure if self.certified is None else self.certified
+
+    @property
+    def potentials(self) -> dict[str, Array]:
+        """The dual where it is a table of arrays."""
+        assert isinstance(self.dual, dict)
+        return self.dual

@@ -19,6 +19,7 @@ from jko.markov.mala import Density
 from jko.markov.scale import Preconditioner
 from jko.measures.atoms import Particles
 from jko.measures.target import LogDensity
+from jko.prox.stated import figure
 from jko.sampling.ensemble import settle
 from jko.sampling.methods import compare_with_search
 from jko.sampling.path import wide
@@ -70,8 +71,8 @@ def wfr(task: Task, progress: SampleProgress) -> None:
         )
     progress.notes += sorted({str(w.message) for w in caught[-1:]})
     last = sol.steps[-1].substeps
-    progress.figures["acceptance"] = float(last[0].info["acceptance"])
-    progress.figures["untrusted"] = float(last[1].info["untrusted"])
+    progress.figures["acceptance"] = figure(last[0].info, "acceptance", np.nan)
+    progress.figures["untrusted"] = figure(last[1].info, "untrusted", np.nan)
     progress.notes.append(
         "the weights of births and deaths come from a density estimate, whose error no figure here"
         " measures; method='tempered' needs none"

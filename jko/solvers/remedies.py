@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 from jko.prox.result import StepResult
+from jko.solvers.rules import Try
 from jko.status import Status
 from jko.validation import MESSAGE, cut
 
@@ -20,6 +21,15 @@ LOOSEST = 1e-2
 OTHERS = 150
 
 
+class Change(TypedDict, total=False):
+    """Settings of a step that differ from those that failed."""
+
+    max_iter: int | None
+    solver: str
+    tau: float
+    tol: float
+
+
 @dataclass(frozen=True)
 class Remedy:
     """A change of settings: how the message names it, and the settings it changes.
@@ -27,12 +37,11 @@ class Remedy:
     Attributes
     ----------
     name : str
-    settings : dict
-        Of "max_iter", "solver", "tau" and "tol".
+    settings : Change
     """
 
     name: str
-    settings: dict[str, Any]
+    settings: Change
 
 
 def remedies(
@@ -92,10 +101,14 @@ def tolerance(last: StepResult) -> float | None:
 
 def tried(result: StepResult) -> str:
     """How far the other solvers came."""
-    others = [
-        f"{t['solver']} ({_figure(t['gap'], t['residual'])})" for t in result.info.get("tried", ())
-    ]
+    others = [f"{t['solver']} ({_figure(t['gap'], t['residual'])})" for t in tries(result)]
     return cut("also tried: " + ", ".join(others), OTHERS) if others else ""
+
+
+def tries(result: StepResult) -> tuple[Try, ...]:
+    """The tries of other solvers that `info` lists."""
+    listed = result.info.get("tried")
+    return listed if isinstance(listed, tuple) else ()
 
 
 def _figure(gap: float | None, residual: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -58,6 +58,21 @@ class Rule:
             return str(refusal)
 
 
+class Try(TypedDict):
+    """What a rule came to, an entry of `info["tried"]`."""
+
+    solver: str
+    status: str
+    gap: float | None
+    residual: float | None
+    seconds: float
+    message: str
+
+
+#: What `solver=` takes: "auto", a solver, a rule, or a list of them to be tried in turn.
+Solver = str | ProxSolver | Rule | Sequence[str | ProxSolver | Rule]
+
+
 def applying(problem: ProxProblem, rules: Sequence[Rule]) -> Iterator[Rule]:
     """The rules that apply, in their order; later ones are asked only when they are needed."""
     several, tried = len(rules) > 1, False
@@ -77,7 +92,7 @@ class Asked:
     tol: float | None
     max_iter: int | None
     accuracy: float | None
-    warm: Any
+    warm: object
     rng: np.random.Generator
 
     def controls(self, rule: Rule, alone: bool) -> Controls:
@@ -159,7 +174,7 @@ def _whole_error(result: StepResult) -> float:
     return error / gained if gained > 0 and np.isfinite(error) else np.inf
 
 
-def _line(result: StepResult) -> dict[str, Any]:
+def _line(result: StepResult) -> Try:
     """What a try came to, for `info["tried"]`."""
     return {
         "solver": result.solver,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from jko.energies.base import Energy
 from jko.energies.moment import Moment, within
@@ -18,11 +17,10 @@ from jko.measures.support import merged, shared_back
 from jko.prox.problem import ProxProblem
 from jko.prox.result import StepResult
 from jko.solvers.auto import rules_of
-from jko.solvers.base import ProxSolver
 from jko.solvers.remedies import Remedy, advice, remedies, sentence, tried
-from jko.solvers.rules import Asked, Rule, walk
+from jko.solvers.rules import Asked, Solver, walk
 from jko.status import Breakdown
-from jko.validation import Index, positive, positive_int, rng_of
+from jko.validation import Index, Seed, positive, positive_int, rng_of
 from jko.warned import caution
 
 
@@ -32,12 +30,12 @@ def step(
     geometry: Geometry,
     tau: float,
     *,
-    solver: str | ProxSolver | Sequence[Rule | ProxSolver] = "auto",
+    solver: Solver = "auto",
     tol: float | None = None,
     accuracy: float | None = None,
     max_iter: int | None = None,
-    warm: Any = None,
-    rng: Any = None,
+    warm: object = None,
+    rng: Seed = None,
     constraints: Sequence[Moment] = (),
     throw: bool = True,
 ) -> StepResult:
@@ -113,14 +111,20 @@ def step(
     return result
 
 
-def _explained(result: StepResult, problem: ProxProblem, solver: Any, asked: Asked) -> str:
+def _explained(result: StepResult, problem: ProxProblem, solver: Solver, asked: Asked) -> str:
     """What failed, what else was tried, and a change that was seen to work."""
 
     def works(remedy: Remedy) -> bool:
-        settings = dict(remedy.settings)
-        changed = replace(problem, tau=settings.pop("tau", problem.tau))
-        rules = rules_of(settings.pop("solver", solver))
-        again = replace(asked, **settings, rng=copy.deepcopy(asked.rng), warm=None)
+        change = remedy.settings
+        changed = replace(problem, tau=change.get("tau", problem.tau))
+        rules = rules_of(change.get("solver", solver))
+        again = replace(
+            asked,
+            max_iter=change.get("max_iter", asked.max_iter),
+            tol=change.get("tol", asked.tol),
+            rng=copy.deepcopy(asked.rng),
+            warm=None,
+        )
         try:
             return walk(changed, rules, again).success
         except (Unsupported, InvalidArgument, Breakdown, ArithmeticError):
@@ -133,7 +137,7 @@ def _explained(result: StepResult, problem: ProxProblem, solver: Any, asked: Ask
 
 
 def _each_atom_once(
-    measure: Measure, energy: Energy, geometry: Geometry, solver: Any
+    measure: Measure, energy: Energy, geometry: Geometry, solver: Solver
 ) -> tuple[Measure, Index | None]:
     """The measure with every atom listed once, where the step acts on weights of atoms.
 

@@ -7,7 +7,7 @@ answer, which bounds them from below, so one separable dual serves every energy 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,10 +24,13 @@ from jko.measures.gaussian import Gaussian
 from jko.numerics.elementary import EPS
 from jko.prox.duality.hellinger import hellinger_certificate
 from jko.prox.duality.weights import weight_certificate
-from jko.prox.stated import Certificate
+from jko.prox.stated import Certificate, of_kind
+
+if TYPE_CHECKING:
+    from jko.prox.problem import ProxProblem
 
 
-def certify(problem: Any, nu: Measure) -> Certificate:
+def certify(problem: ProxProblem, nu: Measure) -> Certificate:
     """The certificate of `nu` for an unregularised ProxProblem.
 
     On a fixed support the gap needs an energy that is convex in the weights; otherwise only the
@@ -40,10 +43,11 @@ def certify(problem: Any, nu: Measure) -> Certificate:
     return Certificate(None, certificate.residual)
 
 
-def _certify(problem: Any, nu: Measure) -> Certificate:
-    geometry, previous = problem.geometry, problem.previous
+def _certify(problem: ProxProblem, nu: Measure) -> Certificate:
+    geometry = problem.geometry
     if isinstance(geometry, Wasserstein):
         return _wasserstein(problem, nu)
+    previous = problem.discrete
     if not isinstance(nu, Discrete) or not nu.same_support(previous):
         raise Unsupported("the certificate needs an answer on the support of the stated problem")
     if isinstance(geometry, Hellinger):
@@ -58,19 +62,19 @@ def _certify(problem: Any, nu: Measure) -> Certificate:
         # The rounding of `step` turns the tangent by as many units of the penalty.
         penalty = geometry.penalty(nu, previous, problem.tau)
         return Certificate(found.gap + 16 * EPS * (penalty + abs(found.gap)), found.residual)
-    own_form = isinstance(previous, Discrete) and geometry.penalty_form(previous) is not None
+    own_form = geometry.penalty_form(previous) is not None
     if own_form or isinstance(geometry, (MMD, Divergence)):
         mass = previous.mass if geometry.conserves_mass else None
         return weight_certificate(problem.total_form, nu.weights, mass)
     return Certificate(None, None)
 
 
-def _hellinger(problem: Any, nu: Discrete, step: float, fixed_mass: bool) -> Certificate:
+def _hellinger(problem: ProxProblem, nu: Discrete, step: float, fixed_mass: bool) -> Certificate:
     """The Hellinger gap; with a quadratic part that of the weight form too, and the better one.
 
     They differ where the dual has kinks: at ceilings, and at empty atoms about to be born.
     """
-    previous, form = problem.previous, problem.form
+    previous, form = problem.discrete, problem.form
     first = hellinger_certificate(form, nu.weights, previous.weights, step, fixed_mass)
     if not form.quadratics:
         return first
@@ -80,7 +84,7 @@ def _hellinger(problem: Any, nu: Discrete, step: float, fixed_mass: bool) -> Cer
     return Certificate(min(gaps) if gaps else None, first.residual)
 
 
-def _wasserstein(problem: Any, nu: Measure) -> Certificate:
+def _wasserstein(problem: ProxProblem, nu: Measure) -> Certificate:
     previous = problem.previous
     if isinstance(nu, Particles) and isinstance(previous, Particles):
         return Certificate(None, particle_residual(problem, nu))
@@ -89,13 +93,13 @@ def _wasserstein(problem: Any, nu: Measure) -> Certificate:
     return Certificate(None, None)
 
 
-def particle_residual(problem: Any, nu: Particles, goal: float = 0.0) -> float:
+def particle_residual(problem: ProxProblem, nu: Particles, goal: float = 0.0) -> float:
     r"""|x - x' + step grad f(x)| over |x - x'| + |step grad f(x)|, norms in L2(mu).
 
     0 where the numerator is no more than the rounding of points and forces: at rest both parts of
     the denominator are rounding themselves. For a figure within `goal` that is not looked at.
     """
-    moved, weights = nu.points - problem.previous.points, nu.weights
+    moved, weights = nu.points - problem.discrete.points, nu.weights
     pull = problem.step * problem.energy.wasserstein_gradient(nu)
     size = mean_size(weights, moved + pull)
     if size == 0:
@@ -109,7 +113,7 @@ def particle_residual(problem: Any, nu: Particles, goal: float = 0.0) -> float:
     return figure
 
 
-def _gaussian_certificate(problem: Any, nu: Gaussian) -> Certificate:
+def _gaussian_certificate(problem: ProxProblem, nu: Gaussian) -> Certificate:
     """Gap (step/2) int v'B^{-1}v dnu with v = grad f + (x - T(x))/step, B = I + step c S*^{-1}.
 
     For c KL(.|N(m*, S*)) all maps are affine. Along the generalised geodesics through `previous`
@@ -119,7 +123,7 @@ def _gaussian_certificate(problem: Any, nu: Gaussian) -> Certificate:
     stated = gaussian_kl_sum(problem.energy)
     if stated is None:
         return Certificate(None, None)
-    (scale, target), previous, step = stated, problem.previous, problem.step
+    (scale, target), previous, step = stated, of_kind(problem.previous, Gaussian), problem.step
     precision, spread = np.linalg.inv(target.cov), np.linalg.inv(nu.cov)
     linear = scale * (precision - spread) + (np.eye(nu.dim) - bures_map(nu, previous)) / step
     shift = scale * precision @ (nu.mean - target.mean) + (nu.mean - previous.mean) / step

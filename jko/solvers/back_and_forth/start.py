@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from jko.energies.separable import Separable
@@ -37,7 +35,7 @@ def response(stated: CellStep) -> Response:
     return Response(stated.h, kappa, stated.m.ravel())
 
 
-def starts(stated: CellStep, warm: Any = None) -> list[Array]:
+def starts(stated: CellStep, warm: object = None) -> list[Array]:
     """Potentials to begin with: at rest, of the energy's slope, of an earlier step, of fewer cells.
 
     The metric of the ascent sees a few cells far, so long moves are found where cells are few.
@@ -55,7 +53,7 @@ def starts(stated: CellStep, warm: Any = None) -> list[Array]:
     return out
 
 
-def warmed(stated: CellStep, warm: Any) -> list[Array]:
+def warmed(stated: CellStep, warm: object) -> list[Array]:
     """Those potentials of an earlier step that belong to these cells or parts."""
     if not isinstance(warm, dict) or warm.get("side") != stated.side:
         return []

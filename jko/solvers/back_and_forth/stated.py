@@ -24,15 +24,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from jko.energies.separable import Separable
+from jko.measures.base import Measure
 from jko.measures.grid import GridDensity
 from jko.numerics.c_transform import CTransform, c_transform
 from jko.prox.duality.weights import fixed_gap, median_multiplier
-from jko.prox.stated import Certificate, Claim, Neighbour
+from jko.prox.stated import Answer, Certificate, Claim, Neighbour, of_kind
 from jko.solvers.back_and_forth.ascent import transport_cost
 from jko.solvers.grids.coupling import couple
 from jko.solvers.grids.levels import (
@@ -148,23 +149,25 @@ class CellStep(Neighbour):
         """g^c."""
         return c_transform(g, self.scales)
 
-    def objective(self, nu: Any) -> float:
+    def objective(self, nu: Measure) -> float:
         """F + T / (2 step), T from below by the same ascent with the new measure held fixed.
 
         With parts, of the measure spread over them as m' is: an upper bound of the least.
         """
         grid, whole = grid_of(self.problem), self.problem.form.separable.ceiling
-        w = spread(nu.weights, whole, grid.shape, part_counts(grid, self.parts))
+        w = spread(
+            of_kind(nu, GridDensity).weights, whole, grid.shape, part_counts(grid, self.parts)
+        )
         return self.level.form.value(w) + transport_cost(self, w.reshape(self.m.shape))
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """Gap of a measure, relative to its objective, from any potentials `answer.dual["g"]`.
 
         `answer.dual["w"]` are the weights of the parts; an infinite gap for a measure they do not
         add up to, and for negative ones: a bound of wrong mass or sign means nothing.
         """
-        g, w = (np.asarray(answer.dual[key]).reshape(self.m.shape) for key in ("g", "w"))
-        off = np.abs(self._gathered(w) - answer.measure.weights).sum()
+        g, w = (np.asarray(answer.potentials[key]).reshape(self.m.shape) for key in ("g", "w"))
+        off = np.abs(self._gathered(w) - of_kind(answer.measure, GridDensity).weights).sum()
         mismatch = float(off) / self.previous.mass
         if not (mismatch <= CONSISTENT and w.min() >= 0):
             return Certificate(np.inf, mismatch)

@@ -102,7 +102,7 @@ def _overlap(n: int, m: int) -> Array:
     """Means over m <= n cells of values on n cells: a matrix (m, n) of shares."""
     fine, coarse = np.arange(n + 1) / n, np.arange(m + 1) / m
     common = np.minimum(coarse[1:, None], fine[1:]) - np.maximum(coarse[:-1, None], fine[:-1])
-    return np.maximum(common, 0.0) * m
+    return np.asarray(np.maximum(common, 0.0) * m)
 
 
 def _averaged(field: Array, shape: tuple[int, ...]) -> Array:

@@ -120,7 +120,8 @@ def _multiplied(h: Separable, z: Array, mass: float) -> float:
 
 def _even(h: Separable, mass: float) -> Array:
     """The mass shared by all cells, inside the bounds."""
-    return np.minimum(np.full(h.n, mass / h.n), np.maximum(0.5 * h.ceiling, 1e-300))
+    most = np.maximum(0.5 * h.ceiling, 1e-300)
+    return np.asarray(np.minimum(np.full(h.n, mass / h.n), most))
 
 
 def _floor(h: Separable, z: Array) -> float:

@@ -21,7 +21,7 @@ import numpy as np
 
 from jko.solvers.dynamic.cells import Cells
 from jko.solvers.dynamic.problem import DynamicProblem
-from jko.validation import Array
+from jko.validation import Array, Index
 
 
 class Weights(NamedTuple):
@@ -161,7 +161,7 @@ def factors(cells: Cells, shifts: Array, stiffness: float) -> Callable[[Array], 
     return solve
 
 
-def graph_laplacian(i: Any, j: Any, weights: Array, size: int) -> Any:
+def graph_laplacian(i: Index, j: Index, weights: Array, size: int) -> Any:
     """sum of w (e_i - e_j)(e_i - e_j)' as a sparse matrix."""
     import scipy.sparse as sp
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from jko.energies.separable import Separable
 from jko.geometries.unbalanced import WassersteinFisherRao
+from jko.measures.base import Measure
 from jko.measures.grid import Grid, GridDensity
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Certificate, Claim, Neighbour
+from jko.prox.stated import Answer, Certificate, Claim, Neighbour, of_kind
 from jko.solvers.dynamic.cells import Cells
 from jko.solvers.dynamic.lower import lower_bound
 from jko.solvers.dynamic.problem import DynamicProblem, Metric, in_units
@@ -77,10 +78,10 @@ class DynamicStep(Neighbour):
             slices=self.slices, duration=problem.step, terminal=h,
         )  # fmt: skip
 
-    def objective(self, nu: GridDensity) -> float:
+    def objective(self, nu: Measure) -> float:
         """The objective of a measure; with several slices of the straight mixture towards it."""
         discrete = self.discrete
-        end = (nu.weights / discrete.unit).reshape(discrete.cells.shape)
+        end = (of_kind(nu, GridDensity).weights / discrete.unit).reshape(discrete.cells.shape)
         t = (np.arange(self.slices + 1) / self.slices).reshape(-1, *(1,) * discrete.cells.dim)
         return self._value((1 - t) * discrete.start + t * end)
 
@@ -95,10 +96,11 @@ class DynamicStep(Neighbour):
         """The lower bound of potentials."""
         return self.discrete.unit * lower_bound(self.discrete, phi, share)
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """objective - lower bound; the residual is that of the mass."""
-        nu = answer.measure if answer.certified is None else answer.certified
+        nu = answer.judged
         objective = self.objective(nu) if answer.objective is None else answer.objective
+        assert isinstance(answer.dual, dict)
         lower = self.lower(answer.dual["phi"], answer.dual["share"])
         return Certificate(float(objective - lower), None)
 

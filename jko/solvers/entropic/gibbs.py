@@ -229,7 +229,7 @@ class DenseGibbs(Gibbs):
                 return np.full(v.shape, -np.inf)
             np.exp(np.subtract(work, top, out=work), out=work)
             total = work.sum(axis=1, keepdims=True)
-            beta = (top + np.log(total))[:, 0]
+            beta = np.asarray((top + np.log(total))[:, 0])
             work /= total
             work[work < LEAST_ENTRY] = 0.0
         self._slots[slot] = (v.copy(), beta, work)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -139,7 +138,9 @@ class EntropicRun:
     def warm(self) -> Array | None:
         """Potentials of the warm start, where it fits the support and is finite."""
         stated, warm = self.stated, self.controls.warm
-        if not _fits(warm, stated) or stated.divergence != ("log_d" in warm):
+        if not isinstance(warm, dict) or not _fits(warm, stated):
+            return None
+        if stated.divergence != ("log_d" in warm):
             return None
         # eps log(b/d) is nearly the same function when eps changes along a flow; d itself is
         # close to the square root of the measure.
@@ -306,7 +307,7 @@ def squared_distance(
     return max(0.0, estimate) / rate
 
 
-def figures(found: Excess | None) -> dict[str, Any]:
+def figures(found: Excess | None) -> dict[str, object]:
     """What `info` says about the bias."""
     if found is None:
         return {"bias_kind": NONE}
@@ -325,7 +326,7 @@ def _signature(stated: EntropicStep) -> Array:
     return np.array([stated.eps, *x.shape, x.sum(), (x**2).sum()])
 
 
-def warm_start(stated: EntropicStep, log_b: Array, log_d: Array | None) -> dict[str, Any]:
+def warm_start(stated: EntropicStep, log_b: Array, log_d: Array | None) -> dict[str, Array]:
     """Potentials as a plain dictionary of arrays."""
     warm = {"signature": _signature(stated), "log_b": log_b}
     if log_d is not None:
@@ -333,7 +334,7 @@ def warm_start(stated: EntropicStep, log_b: Array, log_d: Array | None) -> dict[
     return warm
 
 
-def _fits(warm: Any, stated: EntropicStep) -> bool:
+def _fits(warm: object, stated: EntropicStep) -> bool:
     """Whether a warm start belongs to this support."""
     if not isinstance(warm, dict) or "signature" not in warm or "log_b" not in warm:
         return False

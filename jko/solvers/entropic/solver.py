@@ -14,7 +14,7 @@ from jko.measures.atoms import Histogram
 from jko.measures.base import Measure
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Answer, Claim, Controls
+from jko.prox.stated import Answer, Claim, Controls, figure
 from jko.solvers.base import ProxSolver
 from jko.solvers.entropic.gibbs import DENSE_LIMIT
 from jko.solvers.entropic.regularisation import choose_reg
@@ -221,7 +221,7 @@ def _error(problem: ProxProblem, answer: Answer, part: str | None = None) -> flo
         gap = answer.problem.certificate(answer).gap
         error = answer.bias + abs(gap if gap is not None else np.inf)
     else:
-        error = float(answer.info.get(part, np.inf))
+        error = figure(answer.info, part, np.inf)
     assert answer.sqdistance is not None
     paid = answer.sqdistance / (2 * problem.tau)
     decrease = problem.value(problem.previous) - problem.value(answer.measure) - paid

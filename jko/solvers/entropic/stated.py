@@ -17,16 +17,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from jko.energies.form import WeightForm
 from jko.energies.separable import Separable
-from jko.measures.base import Discrete
+from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import log_or_minus_inf
 from jko.prox.duality.fenchel import dot, entropic_everywhere, fenchel_gap, kl, tilted
-from jko.prox.stated import Certificate, Claim, Neighbour
+from jko.prox.stated import Answer, Certificate, Claim, Neighbour, on_atoms
 from jko.solvers.entropic.gibbs import Gibbs, gibbs
 from jko.solvers.entropic.scaling import pair_scaling, self_scaling
 from jko.solvers.grids.levels import CONSISTENT, Problem
@@ -190,14 +190,15 @@ class EntropicStep(Neighbour):
         energy = self.form.value(self.measure(plan).weights)
         return energy + self.transport(plan, log_d) / (2 * self.problem.step)
 
-    def objective(self, nu: Discrete, tol: float = 1e-11) -> float:
+    def objective(self, nu: Measure, tol: float = 1e-11) -> float:
         """Objective of any measure of the right mass: solves the transport to accuracy `tol`."""
-        log_w = log_or_minus_inf(nu.weights)
+        w = on_atoms(nu).weights
+        log_w = log_or_minus_inf(w)
         plan = self.plan(pair_scaling(self.kernel, self.log_m, log_w, tol=tol))
         log_d = self_scaling(self.kernel, log_w, tol=tol) if self.divergence else None
-        return self.form.value(nu.weights) + self.transport(plan, log_d) / (2 * self.problem.step)
+        return self.form.value(w) + self.transport(plan, log_d) / (2 * self.problem.step)
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """Gap and residual from the returned measure and its potentials.
 
         `answer.dual` holds `log_b`, `log_d` (debiased) and optionally `tangent`, a point where the
@@ -205,7 +206,7 @@ class EntropicStep(Neighbour):
         is not the marginal of its own potential gets an infinite gap, as do potentials that bound
         nothing because they are not finite.
         """
-        dual, w = answer.dual, answer.measure.weights
+        dual, w = answer.potentials, on_atoms(answer.measure).weights
         with np.errstate(all="ignore"):  # zero weights have log -inf; NaN fails the comparison
             plan = self.plan(dual["log_b"])
             mismatch = float(np.abs(w - np.exp(plan.log_w)).sum()) / self.previous.mass

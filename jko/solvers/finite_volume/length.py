@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from jko.solvers.finite_volume.scheme import CellScheme
@@ -39,6 +37,6 @@ def displacement(scheme: CellScheme, w: Array, step: float) -> float:
     return step * _largest(scheme.faces.scale[charged] * (f[i[charged]] - f[j[charged]]))
 
 
-def _largest(values: Any) -> float:
+def _largest(values: Array) -> float:
     known = np.abs(values[np.isfinite(values)])
     return float(known.max(initial=0.0))

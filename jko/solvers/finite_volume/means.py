@@ -79,5 +79,8 @@ def secant(a: Array, b: Array, here: Side, there: Side) -> tuple[Array, Array, A
         mean = np.where(np.isfinite(mean), mean, 0.0)
         by_a = np.where(close, 0.5 + k * d / 6, (a - mean) * here.bend / rise)
         by_b = np.where(close, 0.5 - k * d / 6, (mean - b) * there.bend / rise)
-    bounded = lambda v: np.clip(np.where(np.isfinite(v), v, 0.0), 0.0, 1e3)
-    return mean, bounded(by_a), bounded(by_b)
+    return mean, _bounded(by_a), _bounded(by_b)
+
+
+def _bounded(v: Array) -> Array:
+    return np.clip(np.where(np.isfinite(v), v, 0.0), 0.0, 1e3)

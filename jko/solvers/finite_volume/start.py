@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -94,7 +94,10 @@ def _on_blocks(scheme: CellScheme, previous: Array) -> CellScheme:
     grid, h = scheme.grid, scheme.form.separable
     opened = scheme.opened.astype(float)
     count = _sums(opened, grid)
-    mean = lambda v: _sums(np.where(scheme.opened, v, 0.0), grid) / np.maximum(count, 1.0)
+
+    def mean(v: Array) -> Array:
+        return _sums(np.where(scheme.opened, v, 0.0), grid) / np.maximum(count, 1.0)
+
     linear = mean(h.linear + scheme.form.quadratic_gradient(previous))
     cells = np.maximum(count, 1.0)
     if 1.0 in h.powers:
@@ -118,7 +121,7 @@ def _shared_out(mass: Array, scheme: CellScheme) -> Array:
     field = field.reshape(_coarse(grid).shape)
     for k in _axes(grid):
         around = np.moveaxis(field, k, 0)
-        mode: Any = "wrap" if grid.periodic[k] else "edge"
+        mode: Literal["wrap", "edge"] = "wrap" if grid.periodic[k] else "edge"
         padded = np.pad(around, [(1, 1)] + [(0, 0)] * (grid.dim - 1), mode=mode)
         halves = [0.75 * around + 0.25 * padded[:-2], 0.75 * around + 0.25 * padded[2:]]
         fine = np.stack(halves, axis=1).reshape(-1, *around.shape[1:])

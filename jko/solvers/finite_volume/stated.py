@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
+from jko.measures.base import Measure
 from jko.measures.grid import GridDensity
 from jko.numerics.multigrid import solve
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Certificate, Claim, Neighbour
+from jko.prox.stated import Answer, Certificate, Claim, Neighbour, of_kind
 from jko.solvers.finite_volume.faces import Flux
 from jko.solvers.finite_volume.scheme import CellScheme
 from jko.status import Breakdown
@@ -99,12 +100,12 @@ class LinearisedStep(Neighbour):
             return np.inf
         return max(0.0, float(d @ phi))
 
-    def objective(self, nu: Any) -> float:
+    def objective(self, nu: Measure) -> float:
         """F + |v - w'|^2_{-1,M} / (2 step)."""
-        moved = self.dual_energy(nu.weights - self.previous.weights)
+        moved = self.dual_energy(of_kind(nu, GridDensity).weights - self.previous.weights)
         return self.problem.value(nu) + moved / (2 * self.problem.step)
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         r"""Gap F(v) + F*(f) - f.v + |r|^2_{-1,M}/(2 step), f = f(w), r = v - w' + step A f.
 
         The first part is the Bregman divergence of F from w to v, the second vanishes for the
@@ -114,7 +115,7 @@ class LinearisedStep(Neighbour):
         is not convex.
         The residual is sum |v - w| / mass.
         """
-        v, w, step = answer.measure.weights, self.dual, self.problem.step
+        v, w, step = of_kind(answer.measure, GridDensity).weights, self.dual, self.problem.step
         size = float(np.abs(v - w).sum()) / self.previous.mass
         if not self.problem.form.convex:
             return Certificate(None, size)

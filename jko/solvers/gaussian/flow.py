@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -92,7 +92,8 @@ class ExactFlow(ProxSolver):
 
 def _distance_bound(problem: ProxProblem, after: Gaussian, decrease: float) -> float:
     """WFR^2 at most: the action of the flow, tau (F_0 - F), or vanishing and being born anew."""
-    geometry: Any = problem.geometry
+    geometry = problem.geometry
+    assert isinstance(geometry, WassersteinFisherRao)
     reborn = 4 / geometry.beta * (problem.previous.mass + after.mass) / geometry.rate
     return min(problem.tau * decrease, reborn)
 
@@ -110,7 +111,7 @@ class _Flow:
 
     @classmethod
     def of(cls, problem: ProxProblem, scale: float, target: Gaussian) -> _Flow:
-        geometry: Any = problem.geometry
+        geometry = problem.geometry
         length = scale * problem.step
         if isinstance(geometry, WassersteinFisherRao):
             pair = (geometry.alpha, geometry.beta)

@@ -8,7 +8,7 @@ Bures-Wasserstein-Fisher-Rao flow of Lambert et al. (2022).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture, parts_of
 from jko.numerics.elementary import EPS, log_or_minus_inf
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Answer, Certificate, Controls, Scale, Stated
+from jko.prox.stated import Answer, Certificate, Controls, Scale, Stated, of_kind
 from jko.solvers.base import ProxSolver
 from jko.solvers.gaussian.stated import ROUNDINGS, BuresField, relative
 from jko.solvers.gaussian.transport import MOST, model_step
@@ -84,7 +84,7 @@ class _Model(Stated):
             total += float(w) * (change - 0.5 * self.entropy * float(logdet))
         return total
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """Gap from (1 + step h)/step-convexity, h the least curvature of the model; residual."""
         gap = square = forces = pulls = floor = 0.0
         for w, g, b, rest in zip(
@@ -242,13 +242,13 @@ class _Reaction(Stated):
         size = float(np.abs(self.variation(w)).max()) + self.entropy + 1 / self.step
         return gap, relative(norms[0], norms[1] + norms[2], ROUNDINGS * EPS * size)
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """The gap of the convex problem in the weights."""
-        return Certificate(*self.excess(answer.measure.components[0]))
+        return Certificate(*self.excess(of_kind(answer.measure, GaussianMixture).components[0]))
 
-    def size(self, answer: Any) -> Scale:
+    def size(self, answer: Answer) -> Scale:
         """The size of the terms that a change of the weights can change."""
-        size = self.magnitude(answer.measure.components[0])
+        size = self.magnitude(of_kind(answer.measure, GaussianMixture).components[0])
         return Scale(size, size + abs(self.objective(answer.measure)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian
 from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Certificate, Claim, Neighbour, Scale, Stated
+from jko.prox.stated import Answer, Certificate, Claim, Neighbour, Scale, Stated, of_kind
 from jko.validation import Array
 
 #: Roundings of its terms, per dimension, that a gradient at a Gaussian may be off by.
@@ -37,15 +37,14 @@ class Nearest(Stated):
 
     def objective(self, nu: Measure) -> float:
         """least + scale KL(nu|end)."""
-        assert isinstance(nu, Gaussian)
-        return self.least + self.scale * gaussian_kl(nu, self.end)
+        return self.least + self.scale * gaussian_kl(of_kind(nu, Gaussian), self.end)
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """The gap scale KL(nu|end), and the distance (2 KL)^{1/2} in the Fisher metric."""
-        excess = max(gaussian_kl(answer.measure, self.end), 0.0)
+        excess = max(gaussian_kl(of_kind(answer.measure, Gaussian), self.end), 0.0)
         return Certificate(self.scale * excess, float(np.sqrt(2 * excess / self.end.mass)))
 
-    def size(self, answer: Any) -> Scale:
+    def size(self, answer: Answer) -> Scale:
         """The unit of the divergence: scale x mass x dimension."""
         unit = self.scale * self.end.mass * self.end.dim
         return Scale(unit, unit + abs(self.least))
@@ -64,12 +63,11 @@ class Covering(Nearest):
 
     def objective(self, nu: Measure) -> float:
         """least + scale KL(end|nu)."""
-        assert isinstance(nu, Gaussian)
-        return self.least + self.scale * gaussian_kl(self.end, nu)
+        return self.least + self.scale * gaussian_kl(self.end, of_kind(nu, Gaussian))
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """The gap scale KL(end|nu), and the distance (2 KL)^{1/2} in the Fisher metric."""
-        excess = max(gaussian_kl(self.end, answer.measure), 0.0)
+        excess = max(gaussian_kl(self.end, of_kind(answer.measure, Gaussian)), 0.0)
         return Certificate(self.scale * excess, float(np.sqrt(2 * excess / self.end.mass)))
 
 
@@ -86,9 +84,10 @@ class MirrorStep(Neighbour):
         """F(nu) + KL(nu|previous)/step."""
         return self.problem.objective(nu)
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """The gradient in whitened coordinates, relative to those of energy and penalty."""
-        nu, previous, step = answer.measure, self.problem.previous, self.problem.step
+        nu, previous = of_kind(answer.measure, Gaussian), of_kind(self.problem.previous, Gaussian)
+        step = self.problem.step
         slope, curvature = self.form.stationarity(nu)
         root = np.linalg.cholesky(nu.cov)
         white = np.linalg.inv(np.linalg.cholesky(previous.cov))
@@ -182,10 +181,10 @@ class BuresStep(Stated):
         """The gradient of the objective at `nu`."""
         return BuresField.of(*self.form.stationarity(nu), nu, previous, self.problem.step)
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """Gap where V is known to be convex, and the residual."""
-        nu, previous, step = answer.measure, self.problem.previous, self.problem.step
-        assert isinstance(previous, Gaussian)
+        nu, previous = of_kind(answer.measure, Gaussian), of_kind(self.problem.previous, Gaussian)
+        step = self.problem.step
         field = self.field(nu, previous)
         residual = field.residual
         if self.promise(nu, field) <= VALUE_ROUNDINGS * EPS * self._magnitude(nu):
@@ -221,14 +220,14 @@ class EntropyStep(Stated):
 
     def objective(self, nu: Measure) -> float:
         """c int nu log nu + W2^2(nu, pushed)/(2 step)."""
-        assert isinstance(nu, Gaussian)
+        nu = of_kind(nu, Gaussian)
         _, logdet = np.linalg.slogdet(2 * np.pi * np.e * nu.cov)
         entropy = nu.mass * (np.log(nu.mass) - 0.5 * logdet)
         return float(self.scale * entropy + nu.mass * bures(nu, self.pushed) / (2 * self.step))
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """Gap from 1/step-convexity along the generalised geodesics from `pushed`."""
-        nu = answer.measure
+        nu = of_kind(answer.measure, Gaussian)
         root = symmetric_sqrt(nu.cov)
         linear = np.eye(nu.dim) - bures_map(nu, self.pushed)
         force = -self.scale * np.linalg.inv(root)

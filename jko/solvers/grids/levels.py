@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from jko.energies.form import Quadratic, WeightForm
 from jko.energies.separable import Separable
 from jko.measures.base import Discrete, Measure
 from jko.measures.grid import Grid, GridDensity
-from jko.prox.stated import Scale
+from jko.prox.stated import Answer, Scale
 from jko.validation import Array, Mask
 
 #: Cells of the coarsest grid: at least this many, and more than this along an axis that is halved.
@@ -51,7 +51,7 @@ class Problem(Protocol):
     def unit(self) -> float:
         """The size of the energy's terms at the previous measure."""
 
-    def size(self, answer: Any) -> Scale:
+    def size(self, answer: Answer) -> Scale:
         """The size of the energy's terms and of the penalty."""
 
 
@@ -78,7 +78,7 @@ class Level:
         """The size of the energy's terms at the previous measure."""
         return self.energy_size(self.discrete).size
 
-    def size(self, answer: Any) -> Scale:
+    def size(self, answer: Answer) -> Scale:
         """The size of the energy's terms and of the penalty."""
         moved = abs(answer.sqdistance or 0.0) / (2 * self.step)
         return self.energy_size(answer.measure) + Scale(moved, moved)

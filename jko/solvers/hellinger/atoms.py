@@ -42,7 +42,7 @@ class Atoms:
     @property
     def n(self) -> int:
         """Number of atoms."""
-        return self.previous.shape[0]
+        return len(self.previous)
 
     @cached_property
     def root(self) -> Array:
@@ -80,7 +80,7 @@ class Atoms:
     @cached_property
     def idle(self) -> Mask:
         """Atoms with m' = 0 and no power: 0 for A > 0, anything at A = 0, the ceiling below."""
-        return (self.previous == 0) & ~self._charged(-np.inf)
+        return np.asarray((self.previous == 0) & ~self._charged(-np.inf))
 
     def weights(self, respond: Response, a: Array) -> Array:
         """The minimisers (n,) at A = `a`, upper bounds included."""

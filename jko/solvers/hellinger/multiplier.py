@@ -114,7 +114,7 @@ class _Search:
         return left, right, None
 
     def _tied(self, x: float) -> Mask:
-        return self.atoms.idle & (self.shift + x == 0)
+        return np.asarray(self.atoms.idle & (self.shift + x == 0))
 
     def share(self, w: Array, x: float) -> Array:
         """Give the missing mass to the idle atoms that are indifferent (the hard case)."""
@@ -153,7 +153,7 @@ class _Search:
         if not (slope > 0 and total > 0 and goal > 0 and np.isfinite(slope)):
             return float("nan")
         if self.atoms.exploding:
-            return 2 * (total / slope) * (np.sqrt(total / goal) - 1)
+            return 2 * (total / slope) * float(np.sqrt(total / goal) - 1)
         return (total / slope) * float(np.log(total / goal))
 
 

@@ -33,7 +33,10 @@ class SortedPoint(NamedTuple):
 def spread_out(line: Line, tol: float, limit: int) -> tuple[Array, Array | None, int]:
     """Sorted positions, forces between neighbours (with a ceiling) and Newton iterations."""
     point, total, plain = _apart(line), 0, _Newton(line, 0.0)
-    size = lambda at: line.magnitude(at.x)
+
+    def size(at: SortedPoint) -> float:
+        return line.magnitude(at.x)
+
     if not np.isfinite(line.parts.ceiling) or len(point.x) == 1:
         point, count = plain.descend(point, lambda at: 0.01 * tol * size(at), limit)
         return point.x, None, count
@@ -81,7 +84,7 @@ class _Newton:
         """Its gradient (n,)."""
         push = self.barrier / at.slack
         out = self.line.weights * self.line.slope(at.x)
-        return out - np.append(0.0, push) + np.append(push, 0.0)
+        return np.asarray(out - np.append(0.0, push) + np.append(push, 0.0))
 
     def bands(self, at: SortedPoint) -> Array:
         """Upper diagonal and diagonal of its Hessian without kernels, made positive: (2, n)."""
@@ -137,9 +140,8 @@ class _Newton:
         return self._conjugate(at.x, gradient, bands)
 
     def _conjugate(self, x: Array, gradient: Array, bands: Array) -> Array:
-        p_inv = lambda r: _solve(bands, r)
         out, rest = np.zeros_like(x), -gradient
-        z = p_inv(rest)
+        z = _solve(bands, rest)
         way, rho = z, float(rest @ z)
         # The forcing term of an inexact Newton method: rho is twice the decrease foreseen.
         goal = rho * min(0.01, np.sqrt(rho / self.line.magnitude(x))) ** 2
@@ -150,7 +152,7 @@ class _Newton:
                 break
             out = out + rho / curve * way
             rest = rest - rho / curve * image
-            z = p_inv(rest)
+            z = _solve(bands, rest)
             new = float(rest @ z)
             if new <= goal:
                 break
@@ -163,8 +165,13 @@ class _Newton:
         out[1:] += bands[0, 1:] * v[:-1]
         out[:-1] += bands[0, 1:] * v[1:]
         h = 1e-5 * self._length(x) / float(np.abs(v).max())
-        smooth = lambda y: self.line.field(y) - self.line.field_at(y)
-        return out + self.line.weights * (smooth(x + h * v) - smooth(x - h * v)) / (2 * h)
+
+        def smooth(y: Array) -> Array:
+            return self.line.field(y) - self.line.field_at(y)
+
+        return np.asarray(
+            out + self.line.weights * (smooth(x + h * v) - smooth(x - h * v)) / (2 * h)
+        )
 
     def _search(
         self, at: SortedPoint, value: float, gradient: Array, way: Array, fall: float

@@ -3,7 +3,7 @@ r"""Exact Wasserstein steps of particles on the line, in quantiles."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -114,7 +114,7 @@ class Quantile(ProxSolver):
         line = Line(problem, Parts.of(problem.energy), self.curvature)
         check_moving(problem.energy, line.previous)
         limit = self.max_iter if controls.max_iter is None else controls.max_iter
-        dual: Any = None
+        dual: Array | None = None
         if line.parts.coupled:
             x, dual, iterations = spread_out(line, controls.tol, limit)
         else:
@@ -166,7 +166,10 @@ def prox(line: Line) -> Array:
 def _roots(line: Line, target: Array) -> Array:
     """Zeros of x - target + step V'(x), by bisection down to rounding."""
     step = line.problem.step
-    residual = lambda x: x - target + step * line.field_at(x)
+
+    def residual(x: Array) -> Array:
+        return x - target + step * line.field_at(x)
+
     reach = np.abs(residual(target)) + 1e-300
     low, high = target - reach, target + reach
     for _ in range(DOUBLINGS):
@@ -181,4 +184,4 @@ def _roots(line: Line, target: Array) -> Array:
         middle = 0.5 * (low + high)
         above = residual(middle) > 0
         low, high = np.where(above, low, middle), np.where(above, middle, high)
-    return 0.5 * (low + high)
+    return np.asarray(0.5 * (low + high))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -17,8 +16,9 @@ from jko.energies.mmd import MMDEnergy
 from jko.energies.rounding import force_rounding, mean_size, position_rounding, term_size
 from jko.energies.spacings import sorted_charged, spacings
 from jko.measures.atoms import Particles
+from jko.measures.base import Measure
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Certificate, Neighbour
+from jko.prox.stated import Answer, Certificate, Neighbour, of_kind
 from jko.solvers.line.parts import Parts, kink
 from jko.solvers.line.sums import half_energy_distance, pair_distances
 from jko.validation import Array, Index
@@ -56,7 +56,7 @@ class Line(Neighbour):
     @cached_property
     def start(self) -> Array:
         """Sorted positions before the step."""
-        return self.previous.points[self.index, 0]
+        return np.asarray(self.previous.points[self.index, 0])
 
     @cached_property
     def weights(self) -> Array:
@@ -77,7 +77,7 @@ class Line(Neighbour):
     def rank_force(self) -> Array:
         """Slope (n,) of the linear term, per weight: a (W_{<i} - W_{>i})."""
         total = np.cumsum(self.weights)
-        return self.parts.rank * (2 * total - self.weights - total[-1])
+        return np.asarray(self.parts.rank * (2 * total - self.weights - total[-1]))
 
     @cached_property
     def knots(self) -> tuple[Array, Array, Array]:
@@ -97,7 +97,7 @@ class Line(Neighbour):
         points[self.index] = x
         return self.previous.with_points(points[:, None])
 
-    def positions(self, nu: Any) -> Array | None:
+    def positions(self, nu: Measure) -> Array | None:
         """Sorted positions of a measure, None where its particles changed their order."""
         if not isinstance(nu, Particles) or nu.n != self.previous.n:
             return None
@@ -105,10 +105,10 @@ class Line(Neighbour):
         kept = np.array_equal(nu.weights, self.previous.weights) and (np.diff(x) >= 0).all()
         return x if kept else None
 
-    def objective(self, nu: Any) -> float:
+    def objective(self, nu: Measure) -> float:
         """F + W2^2/(2 tau), +inf out of order."""
         x = self.positions(nu)
-        return np.inf if x is None else self.energy(nu) + self.cost(x)
+        return np.inf if x is None else self.energy(of_kind(nu, Particles)) + self.cost(x)
 
     def energy(self, mu: Particles) -> float:
         """F(mu) for any particles, the kinked terms by sorting, in O(n log n)."""
@@ -118,7 +118,7 @@ class Line(Neighbour):
             if slope is None:
                 total += c * term.value(mu)
             elif isinstance(term, MMDEnergy):
-                total -= c * slope * half_energy_distance(mu, term.target)  # type: ignore[arg-type]
+                total -= c * slope * half_energy_distance(mu, of_kind(term.target, Particles))
             else:
                 total += c * slope * pair_distances(mu)
         return total
@@ -168,8 +168,10 @@ class Line(Neighbour):
         s = np.diff(x)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             density = self.masses / s
-            p = sum((c * e.pressure(density) for c, e in self.parts.internal), np.zeros_like(s))
-        return (np.append(p, 0.0) - np.append(0.0, p)) / self.weights
+            p = np.zeros_like(s)
+            for c, e in self.parts.internal:
+                p = p + c * e.pressure(density)
+        return np.asarray((np.append(p, 0.0) - np.append(0.0, p)) / self.weights)
 
     def knot_slopes(self, x: Array) -> tuple[Array, Array]:
         """Slopes (n,) left and right of x of the piecewise linear potential."""
@@ -188,7 +190,7 @@ class Line(Neighbour):
 
     # -- certificate -----------------------------------------------------------------------------
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         r"""Gap by strong convexity, and the residual.
 
         With modulus k = 1/step + curvature in the metric of the weights, for any multipliers
@@ -208,7 +210,7 @@ class Line(Neighbour):
             lam = self.multipliers(gradient, x, slack, answer.dual)
             rest = gradient - (np.append(0.0, lam) - np.append(lam, 0.0))
             size = float(rest**2 @ (1 / self.weights))
-            residual = self._residual(answer.measure, x, rest / self.weights)
+            residual = self._residual(of_kind(answer.measure, Particles), x, rest / self.weights)
         modulus = self.modulus
         if modulus is None:
             return Certificate(None, residual if np.isfinite(residual) else np.inf)
@@ -229,7 +231,7 @@ class Line(Neighbour):
             return 0.0 if size <= floor else figure
         return figure
 
-    def multipliers(self, gradient: Array, x: Array, slack: Array, dual: Any) -> Array:
+    def multipliers(self, gradient: Array, x: Array, slack: Array, dual: object) -> Array:
         """Forces (n-1,) between neighbours: the solver's, or those that hold blocks together."""
         if isinstance(dual, np.ndarray) and dual.shape == slack.shape:
             return np.maximum(dual, 0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,8 +12,9 @@ from jko.energies.checked import check_moving
 from jko.errors import InvalidArgument, InvalidMeasure
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
+from jko.measures.base import Measure
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Answer, Certificate, Claim, Controls, Stated
+from jko.prox.stated import Answer, Certificate, Claim, Controls, Stated, of_kind
 from jko.solvers.base import ProxSolver
 from jko.solvers.particles.stated import HALVINGS, Search, Trial, answer, lost
 from jko.validation import Array, Mask, positive, real
@@ -135,13 +136,12 @@ class Euler(ProxSolver):
                 found = search.run(state.length, limit)
         reached = found.trial.measure
         cost = _square(previous.weights, reached.points - previous.points)
-        return answer(
-            problem,
-            search,
-            found,
+        taken = answer(problem, search, found)
+        return replace(
+            taken,
             sqdistance=cost / problem.geometry.rate,
             warm=self._next(state, found.trial, previous, restarted, problem.step),
-            info={"slope": slope, "restarted": restarted, "before": before},
+            info={**taken.info, "slope": slope, "restarted": restarted, "before": before},
         )
 
     def _search(
@@ -177,10 +177,10 @@ class Euler(ProxSolver):
 
     def _next(
         self, state: _State, found: Trial, previous: Particles, restarted: bool, first: float
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """What the next step starts from: plain numbers and arrays, for checkpoints."""
         length = found.length or state.length
-        warm: dict[str, Any] = {"length": min(self.grow * length, MOST_GROWTH * first)}
+        warm: dict[str, object] = {"length": min(self.grow * length, MOST_GROWTH * first)}
         if self.accelerate:
             warm["count"] = 1 if restarted else state.count + 1
             warm["move"] = found.measure.points - previous.points
@@ -243,15 +243,15 @@ class Linearised(Stated):
         """Root of int |grad f|^2 dmu'."""
         return float(np.sqrt(_square(self.previous.weights, self.gradient)))
 
-    def objective(self, nu: Any) -> float:
+    def objective(self, nu: Measure) -> float:
         """The linearised objective."""
-        moved = nu.points - self.previous.points
+        moved = of_kind(nu, Particles).points - self.previous.points
         inner = ((self.gradient + moved / (2 * self.length)) * moved).sum(axis=1)
         return self.before + float(self.previous.weights @ inner)
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """The gap of the quadratic problem, exact."""
-        moved = answer.measure.points - self.previous.points
+        moved = of_kind(answer.measure, Particles).points - self.previous.points
         off = moved + self.length * self.gradient
         gap = _square(self.previous.weights, off) / (2 * self.length)
         return Certificate(gap, float(np.sqrt(2 * self.length * gap)))
@@ -266,7 +266,7 @@ class _State:
     move: Array | None = None
 
     @classmethod
-    def of(cls, warm: Any, previous: Particles, first: float) -> _State:
+    def of(cls, warm: object, previous: Particles, first: float) -> _State:
         """Read `warm`; anything unusable is ignored."""
         fresh = cls(first)
         if not isinstance(warm, dict) or not isinstance(warm.get("length"), float):
@@ -274,8 +274,9 @@ class _State:
         length, move = warm["length"], warm.get("move")
         if not (np.isfinite(length) and length > 0):
             return fresh
-        fits = isinstance(move, np.ndarray) and move.shape == previous.points.shape
-        if not fits or not np.isfinite(move).all():  # type: ignore[arg-type]
+        if not isinstance(move, np.ndarray) or move.shape != previous.points.shape:
+            return replace(fresh, length=length)
+        if not np.isfinite(move).all():
             return replace(fresh, length=length)
         return cls(length, _count(warm), move)
 
@@ -286,7 +287,7 @@ class _State:
         return previous.with_points(previous.points + self.count / (self.count + 3) * self.move)
 
 
-def _count(warm: Any) -> int:
+def _count(warm: object) -> int:
     value = warm.get("count") if isinstance(warm, dict) else None
     return value if isinstance(value, int) and value >= 0 else 0
 

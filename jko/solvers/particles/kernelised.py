@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
+from jko.energies.base import Energy
 from jko.energies.divergence import KL
 from jko.energies.recorded import recorded
 from jko.energies.rounding import mean_size, position_rounding
@@ -14,9 +15,10 @@ from jko.errors import InvalidArgument, InvalidMeasure
 from jko.geometries.wasserstein import Wasserstein
 from jko.kernels import Gaussian, Kernel, median_bandwidth
 from jko.measures.atoms import Particles
+from jko.measures.base import Measure
 from jko.measures.target import DENSITIES
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Answer, Certificate, Claim, Controls, Neighbour
+from jko.prox.stated import Answer, Certificate, Claim, Controls, Neighbour, of_kind
 from jko.solvers.base import ProxSolver
 from jko.solvers.particles.stated import lost
 from jko.validation import Array, instance
@@ -131,12 +133,12 @@ def median_kernel(mu: Particles) -> Gaussian:
     return Gaussian(median / float(np.sqrt(2 * np.log(mu.n + 1.0))))
 
 
-def _stein(pair: tuple[float, Any]) -> bool:
+def _stein(pair: tuple[float, Energy]) -> bool:
     """Whether a term of an energy is KL to a density, known through its score."""
     return isinstance(pair[1], KL) and isinstance(pair[1].target, DENSITIES)
 
 
-def _square(warm: Any, mu: Particles) -> Array | None:
+def _square(warm: object, mu: Particles) -> Array | None:
     """The running mean of squared velocities of the last step; anything unusable is ignored."""
     square = warm.get("square") if isinstance(warm, dict) else None
     if not isinstance(square, np.ndarray) or square.shape != mu.points.shape:
@@ -187,15 +189,15 @@ class KernelisedStep(Neighbour):
                 out -= c * self.kernel.apply(x, x, w[:, None] * slope)
         return out
 
-    def objective(self, nu: Any) -> float:
+    def objective(self, nu: Measure) -> float:
         """The energy on record."""
         return recorded(self.problem.energy, nu)
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """No gap; the residual of the step's equation."""
         mu = self.problem.previous
         assert isinstance(mu, Particles)
-        moved = answer.measure.points - mu.points
+        moved = of_kind(answer.measure, Particles).points - mu.points
         way = self.problem.step * self.direction(self.velocity())
         size = mean_size(mu.weights, moved - way)
         if size <= position_rounding(mu):

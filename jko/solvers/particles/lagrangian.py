@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -101,7 +101,7 @@ class Lagrangian(ProxSolver):
         if controls.max_iter is None and state.size <= SMALL:
             run = finish(state, run, tol, state.sizes)
         measure = state.measure(run.point)
-        info: dict[str, Any] = {"evaluations": run.evaluations}
+        info: dict[str, object] = {"evaluations": run.evaluations}
         if not charged.all():
             measure, info["massless_residual"] = self._carry(problem, measure, ~charged, tol, limit)
         moved = measure.points - previous.points
@@ -203,7 +203,7 @@ class _Massless(_Positions):
         return float(self.energy.first_variation(mu)[self.chosen].mean())
 
 
-def _start(state: _Positions, warm: Any) -> Array:
+def _start(state: _Positions, warm: object) -> Array:
     """No displacement, or that of the previous step when it is better."""
     rest = np.zeros(state.size)
     if not isinstance(warm, np.ndarray) or warm.shape != state.previous.points.shape:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,11 +19,21 @@ from jko.energies.rounding import mean_size, value_rounding
 from jko.errors import InvalidMeasure
 from jko.kernels.fast_sums import TooManyModes
 from jko.measures.atoms import Particles
-from jko.measures.base import Discrete
+from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import EPS
 from jko.prox.duality.certify import particle_residual
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import ROUNDING, Answer, Certificate, Claim, Neighbour, Scale, Stated
+from jko.prox.stated import (
+    ROUNDING,
+    Answer,
+    Certificate,
+    Claim,
+    Neighbour,
+    Scale,
+    Stated,
+    figure,
+    of_kind,
+)
 from jko.status import Breakdown, Status
 
 #: Halvings of a step length before the search gives up: from any double to any other. What ends a
@@ -64,11 +74,11 @@ class Decrease(Stated):
     before: float
     promised: float
 
-    def objective(self, nu: Any) -> float:
+    def objective(self, nu: Measure) -> float:
         """F(nu)."""
         return self.energy.value(nu)
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """No gap; the residual is the part of the promised decrease that is missing."""
         value = self.objective(answer.measure) if answer.energy is None else answer.energy
         if value <= self.before - self.promised:  # as the search compares, rounding included
@@ -96,15 +106,16 @@ class Stationary(Neighbour):
     tol: float
     stuck: bool = False
 
-    def objective(self, nu: Any) -> float:
+    def objective(self, nu: Measure) -> float:
         """F(nu) + sum w |x - x'|^2 / (2 tau), by the matching of particles to themselves."""
+        nu = of_kind(nu, Particles)
         moved = nu.points - self.problem.discrete.points
         cost = float(nu.weights @ (moved**2).sum(axis=1))
         return self.problem.energy.value(nu) + cost / (2 * self.problem.step)
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """No gap; the residual, 0 at rest."""
-        nu, problem = answer.measure, self.problem
+        nu, problem = of_kind(answer.measure, Particles), self.problem
         residual = particle_residual(problem, nu, self.tol)
         if (
             self.stuck
@@ -114,11 +125,11 @@ class Stationary(Neighbour):
             residual = 0.0
         return Certificate(None, residual)
 
-    def size(self, answer: Any) -> Scale:
+    def size(self, answer: Answer) -> Scale:
         """That of the step, and the rounding of values where the answer ends above its start."""
         base = self.problem.size(answer)
-        lost = answer.info.get("rounding", 0.0) / (ROUNDING * EPS)
-        return Scale(base.size, base.raw + lost)
+        lost = figure(answer.info, "rounding", 0.0)
+        return Scale(base.size, base.raw + lost / (ROUNDING * EPS))
 
     def _promise(self, nu: Particles) -> float:
         """The decrease of the objective that a quadratic model of curvature 1/step promises."""
@@ -219,10 +230,10 @@ def _never_kept(broken: list[tuple[float, float]]) -> bool:
     return 2 * last / least - rise / promise > -1
 
 
-def answer(problem: ProxProblem, search: Search, found: FoundStep, **more: Any) -> Answer:
+def answer(problem: ProxProblem, search: Search, found: FoundStep) -> Answer:
     """The answer of an explicit step, with its figures."""
     trial = found.trial
-    info: dict[str, Any] = {
+    info: dict[str, object] = {
         "step": trial.length,
         "promised": trial.promised,
         "decrease": search.before - trial.value,
@@ -245,6 +256,5 @@ def answer(problem: ProxProblem, search: Search, found: FoundStep, **more: Any) 
             if found.stalled
             else ""
         ),
-        info={**info, **more.pop("info", {})},
-        **more,
+        info=info,
     )

@@ -18,7 +18,7 @@ from jko.measures.grid import GridDensity, not_straight
 from jko.numerics.elementary import gram_root
 from jko.prox.duality.weights import fixed_gap, median_multiplier
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Answer, Certificate, Controls, Neighbour
+from jko.prox.stated import Answer, Certificate, Controls, Neighbour, on_atoms
 from jko.solvers.base import ProxSolver
 from jko.solvers.grids.resolution import warn_if_coarse
 from jko.solvers.hellinger.multiplier import rescale
@@ -150,13 +150,13 @@ class TransportStep(Neighbour):
         """D^2 from m' to `nu`, in this order: a matrix of costs need not be symmetric."""
         return self.problem.geometry.sqdistance(self.previous, nu)
 
-    def objective(self, nu: Discrete) -> float:
+    def objective(self, nu: Measure) -> float:
         """F(nu) + W^2(nu, m') / (2 tau), by exact transport."""
         return self.problem.objective(nu)
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """Gap of a measure from `answer.dual["slope"]`, any slope g of the transport term."""
-        return self.gap(answer.measure, answer.dual["slope"])
+        return self.gap(on_atoms(answer.measure), answer.potentials["slope"])
 
     def gap(self, nu: Discrete, slope: Array) -> Certificate:
         r"""Upper bound of the excess of `nu`, for any g (n,) (Kantorovich duality):

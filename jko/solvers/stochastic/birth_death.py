@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -155,7 +155,7 @@ def importance_masses(weights: Array, log_ratio: Array) -> Array:
         )
     top = float(log_ratio[usable].max())
     with np.errstate(invalid="ignore", over="ignore"):
-        masses: Any = np.where(usable, weights * np.exp(log_ratio - top), 0.0)
+        masses: Array = np.where(usable, weights * np.exp(log_ratio - top), 0.0)
     return np.asarray(masses * (weights.sum() / masses.sum()))
 
 

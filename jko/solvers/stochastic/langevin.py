@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import numpy as np
 
@@ -12,9 +12,10 @@ from jko.errors import InvalidMeasure
 from jko.geometries.wasserstein import Wasserstein
 from jko.markov.mala import Cloud, Density, LangevinKernel, Move
 from jko.measures.atoms import Particles
+from jko.measures.base import Measure
 from jko.measures.target import LogDensity
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Answer, Certificate, Claim, Controls, Neighbour
+from jko.prox.stated import Answer, Certificate, Claim, Controls, Neighbour, of_kind
 from jko.solvers.base import ProxSolver
 from jko.status import Breakdown, Status
 from jko.validation import Array, positive_int
@@ -93,13 +94,13 @@ class Langevin(ProxSolver):
             trace.append(move if self.adjusted else _unadjusted(move))
             cloud = trace[-1].after
         acceptance = float(np.mean([m.acceptance for m in trace]))
-        stated: Any = (MarkovMove if self.adjusted else EulerMove)(problem, target, tuple(trace))
+        kind = MarkovMove if self.adjusted else EulerMove
         moved = previous.with_points(cloud.x)
         cost = float(previous.weights @ ((moved.points - previous.points) ** 2).sum(axis=1))
         energy = -c * float(previous.weights @ _finite(cloud.log_p))
         return Answer(
             moved,
-            stated,
+            kind(problem, target, tuple(trace)),
             iterations=self.moves,
             objective=energy,
             energy=energy,
@@ -107,7 +108,7 @@ class Langevin(ProxSolver):
             info=self._info(acceptance),
         )
 
-    def _info(self, acceptance: float) -> dict[str, Any]:
+    def _info(self, acceptance: float) -> dict[str, object]:
         if not self.adjusted:
             note = "unadjusted: the invariant law is not the target, at distance O(tau / moves)"
             return {"metropolis_defect": 1 - acceptance, "note": note}
@@ -126,7 +127,7 @@ def refusal(problem: ProxProblem, name: str) -> str | None:
     found = density_target(problem.energy)
     if found is None:
         return f"{name} needs c * jko.KL(target) with a density as the target, such as a LogDensity"
-    target: Any = found[1]
+    target = stated_target(problem)[1]
     if target.dim != problem.previous.dim:
         return f"the target has dimension {target.dim}, the particles {problem.previous.dim}"
     if isinstance(target, LogDensity) and target.gradient is None and name != "Reweighting":
@@ -182,11 +183,11 @@ class MarkovMove(Neighbour):
     target: Density
     trace: tuple[Move, ...]
 
-    def objective(self, nu: Any) -> float:
+    def objective(self, nu: Measure) -> float:
         """The cross-entropy part of the energy; nothing is minimised."""
         return recorded(self.problem.energy, nu)
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """Detailed balance on every pair proposed, and the chain from the old points to the new."""
         if not _chained(self.problem.previous, self.trace, answer.measure):
             return Certificate(None, np.inf)
@@ -214,11 +215,11 @@ class EulerMove(Neighbour):
     target: Density
     trace: tuple[Move, ...]
 
-    def objective(self, nu: Any) -> float:
+    def objective(self, nu: Measure) -> float:
         """The cross-entropy part of the energy; nothing is minimised."""
         return recorded(self.problem.energy, nu)
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """Distance of every new point from Euler's formula with the noise that was drawn."""
         if not _chained(self.problem.previous, self.trace, answer.measure):
             return Certificate(None, np.inf)
@@ -231,8 +232,9 @@ class EulerMove(Neighbour):
         return Certificate(None, worst)
 
 
-def _chained(previous: Any, trace: tuple[Move, ...], nu: Any) -> bool:
+def _chained(before: Measure, trace: tuple[Move, ...], after: Measure) -> bool:
     """Whether each move starts where the one before ended, and the last one at the answer."""
+    previous, nu = of_kind(before, Particles), of_kind(after, Particles)
     ends = [previous.points, *(m.after.x for m in trace)]
     starts = [*(m.before.x for m in trace), nu.points]
     same = all(np.array_equal(a, b) for a, b in zip(ends, starts, strict=True))

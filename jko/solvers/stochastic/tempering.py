@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -104,7 +104,7 @@ class Tempering(ProxSolver):
             info={**answer.info, "exponent": after, "ess": kept, "acceptance": acceptance},
         )
 
-    def _resume(self, warm: Any, dim: int) -> tuple[float, Tuner]:
+    def _resume(self, warm: object, dim: int) -> tuple[float, Tuner]:
         tuner = Tuner.fresh(dim)
         if not isinstance(warm, dict) or not {"exponent", "h"} <= set(warm):
             return 0.0, tuner

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from jko.energies.model import LogModel
-from jko.measures.base import Discrete
+from jko.measures.base import Discrete, Measure
 from jko.prox.problem import ProxProblem
 from jko.prox.result import StepResult
-from jko.prox.stated import Certificate, Claim, Neighbour
+from jko.prox.stated import Answer, Certificate, Claim, Neighbour, on_atoms
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class ModelledStep(Neighbour):
     model: LogModel
     inner: StepResult
 
-    def objective(self, nu: Discrete) -> float:
+    def objective(self, nu: Measure) -> float:
         """F(nu) + D^2 / (2 tau), the distance that of the model's step where nu is its end."""
         if nu is self.inner.measure:  # the solver knows the distance it paid
             return self.problem.energy.value(nu) + self.inner.sqdistance / (2 * self.problem.tau)
@@ -45,9 +45,9 @@ class ModelledStep(Neighbour):
             return self.problem.energy.value(nu)
         return self.problem.objective(nu)
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """No gap; the residual of `disagreement`, infinite where the model's step is not good."""
-        nu = answer.measure
+        nu = on_atoms(answer.measure)
         return Certificate(None, self.disagreement(nu) if self.reaches(nu) else np.inf)
 
     def reaches(self, nu: Discrete) -> bool:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -21,11 +20,11 @@ from jko.energies.conjugate import brackets, charged_by, response
 from jko.energies.separable import Separable
 from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.geometries.unbalanced_transport import relative_entropy
-from jko.measures.base import Discrete
+from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import EPS
 from jko.prox.duality.fenchel import tilted
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Certificate, Neighbour
+from jko.prox.stated import Answer, Certificate, Neighbour, on_atoms
 from jko.validation import Array, Index
 
 #: Where tangents of quadratic parts touch, above w: shares of w, that cost their squares.
@@ -84,14 +83,14 @@ class ConeStep(Neighbour):
         wanting = ~charged_by(h, 1.0) & np.isinf(h.ceiling)
         return bool((h.linear[wanting] + self.lam <= 0).any())
 
-    def objective(self, nu: Discrete) -> float:
+    def objective(self, nu: Measure) -> float:
         """F(nu) + WFR^2(nu, m') / (2 tau), by exact transport."""
         return self.problem.objective(nu)
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """Gap of an answer from a plan `dual["plan"]` (n, m) and a potential `dual["psi"]` (m,)."""
-        w = answer.measure.weights
-        gap = self.gap(w, answer.dual["psi"], self.paid(w, answer.dual["plan"]))
+        w, dual = on_atoms(answer.measure).weights, answer.potentials
+        gap = self.gap(w, dual["psi"], self.paid(w, dual["plan"]))
         return Certificate(gap, None)
 
     def paid(self, w: Array, plan: Array) -> float:

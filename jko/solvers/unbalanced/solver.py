@@ -234,8 +234,9 @@ class _ScalingRun:
     def start(self) -> Array:
         """The potential of a warm start where it fits, else that of the measure at rest."""
         warm = self.controls.warm
-        fits = isinstance(warm, dict) and {"signature", "psi"} <= warm.keys()
-        if fits and np.array_equal(warm["signature"], _signature(self.stated)):
+        if not isinstance(warm, dict) or not {"signature", "psi"} <= warm.keys():
+            return np.zeros_like(self.stated.m)
+        if np.array_equal(warm["signature"], _signature(self.stated)):
             return np.array(warm["psi"], dtype=float)
         return np.zeros_like(self.stated.m)
 

@@ -32,18 +32,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from jko.energies.conjugate import brackets, response
 from jko.energies.separable import Separable
 from jko.geometries.unbalanced import WassersteinFisherRao
-from jko.measures.base import Discrete
+from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import log_or_minus_inf
 from jko.numerics.log_matrix import LogMatrix
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Certificate, Claim, Neighbour
+from jko.prox.stated import Answer, Certificate, Claim, Neighbour, on_atoms
 from jko.solvers.entropic.scaling import Sweep, anderson
 from jko.solvers.unbalanced.cone import ConeStep
 from jko.validation import Array, Index
@@ -266,13 +266,13 @@ class UnbalancedStep(Neighbour):
                 t /= 2
         return psi + t * move
 
-    def objective(self, nu: Discrete) -> float:
+    def objective(self, nu: Measure) -> float:
         """Objective of any weights on the support: solves for the plan."""
-        return self.value(self.settle(nu.weights))
+        return self.value(self.settle(on_atoms(nu).weights))
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """Gap and residual of an answer, from its weights and its potential `dual["psi"]`."""
-        return self.gap(answer.measure.weights, answer.dual["psi"])
+        return self.gap(on_atoms(answer.measure).weights, answer.potentials["psi"])
 
     def gap(self, w: Array, psi: Array) -> Certificate:
         r"""Upper bound of J(w, g) - min J, g the best plan for (w, psi); any psi is valid.

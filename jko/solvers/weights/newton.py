@@ -3,7 +3,7 @@ r"""Steps that minimise one convex form of the weights: MMD, Hellinger and diver
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from jko.solvers.hellinger.spherical import half_angle_root
 from jko.solvers.refusals import Elsewhere, NearMiss, infeasible
 from jko.solvers.weights.barrier import BarrierStatus
 from jko.solvers.weights.program import WeightProgram
-from jko.solvers.weights.systems import GRID_LIMIT, SCATTERED_LIMIT
+from jko.solvers.weights.systems import GRID_LIMIT, SCATTERED_LIMIT, System
 from jko.validation import Array
 
 
@@ -98,23 +98,35 @@ def _answer(
     )
 
 
+class _Solved(NamedTuple):
+    """The last program solved, and what the next one starts from."""
+
+    system: System | None = None
+    warm: object = None
+    iterations: int = 0
+    weights: Array | None = None
+    lam: float = 0.0
+    status: BarrierStatus = BarrierStatus.MAX_ITER
+
+
 def _spherical(problem: ProxProblem, controls: Controls) -> Answer:
     """The fixed-mass Hellinger step of length tau sinc(SHe/2), a scalar search around it."""
     previous = problem.discrete
     penalty = PhiDivergence(previous, 0.5).restrict(previous)
-    state: dict[str, Any] = {"system": None, "warm": controls.warm, "iterations": 0}
+    last = _Solved(warm=controls.warm)
 
     def moved(half: float) -> float:
+        nonlocal last
         step = problem.step * float(np.sinc(half / np.pi))
         form = problem.form + penalty.scaled(1 / step)
-        program = WeightProgram(form, previous, previous.mass, state["system"], problem.unit)
-        inner = Controls(1e-2 * controls.tol, controls.max_iter, state["warm"], controls.rng)
+        program = WeightProgram(form, previous, previous.mass, last.system, problem.unit)
+        inner = Controls(1e-2 * controls.tol, controls.max_iter, last.warm, controls.rng)
         weights, lam, run, status = program.solve(inner)
-        state.update(system=program.system, warm={"weights": weights}, last=(weights, lam, status))
-        state["iterations"] += run.iterations
+        count = last.iterations + run.iterations
+        last = _Solved(program.system, {"weights": weights}, count, weights, lam, status)
         return SphericalHellinger.angle(weights, previous.weights) / 2
 
     # The objective is stationary: an error e in the half angle costs O(e^2).
     half_angle_root(moved, 60, 0.1 * controls.tol**0.5 * min(1.0, problem.step))
-    weights, lam, status = state["last"]
-    return _answer(problem, weights, lam, state["iterations"], status)
+    assert last.weights is not None
+    return _answer(problem, last.weights, last.lam, last.iterations, last.status)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,14 @@ _SIMPLEX_TAIL, _CONE_TAIL = 30.0, 3.0
 _PATIENCE = 8  # iterations without halving the best gap before giving up
 
 
+class Iterate(NamedTuple):
+    """Weights with their gap and Hw; of size 0 before there are any."""
+
+    gap: float = np.inf
+    w: Array = np.zeros(0)
+    hw: Array = np.zeros(0)
+
+
 @dataclass
 class PredictorRun:
     """State of one solve, in the scaled problem."""
@@ -37,10 +46,10 @@ class PredictorRun:
     unit: float | None = None  # what the tolerance is relative to; None: max(1, |objective|)
     floor: float = -np.inf  # scaled lower bound of P without constraints
     bend: Array | float = 0.0  # scaled (K - LL')u of the last correction
-    best: tuple = (np.inf,)  # gap, w, Hu by the factor
+    best: Iterate = field(default_factory=Iterate)  # by the factor
     best_value: float = np.inf
-    exact: tuple = (np.inf,)  # gap, w, Hu by the product
-    anchor: tuple | None = None
+    exact: Iterate = field(default_factory=Iterate)  # by the product
+    anchor: tuple[Array, Array, float] | None = None
     ranks: list[int] = field(default_factory=list)
     corrections: int = -1
     circling: bool = False
@@ -56,7 +65,7 @@ class PredictorRun:
                     return QPStatus.OPTIMAL
                 if self.corrections > 6:
                     return QPStatus.COARSE_FACTOR
-                stale, mark, recent, self.best = 0, np.inf, [np.inf], (np.inf,)
+                stale, mark, recent, self.best = 0, np.inf, [np.inf], Iterate()
             merit = max(self.residual(), 1e3 * aim)
             # On the cone the bound may stay loose while the iterates converge: either is progress.
             loose = self.p.mass is None or not np.isfinite(gap)
@@ -76,10 +85,11 @@ class PredictorRun:
         if isinstance(self.centre, float):
             return False
         hu = np.zeros_like(self.w)
-        self.best = self.exact = self.simplex_bound(self.centre, hu, self.p.c), self.centre, hu
+        gap = self.simplex_bound(self.centre, hu, self.p.c)
+        self.best = self.exact = Iterate(gap, np.asarray(self.centre), hu)
         if self.best[0] <= self.target():
             return True
-        self.best = self.exact = (np.inf,)
+        self.best = self.exact = Iterate()
         return False
 
     def measure(self) -> float:
@@ -93,8 +103,8 @@ class PredictorRun:
             t = cw / whw if cw > 0 and whw > 0 else (1.0 if cw > 0 else 0.0)
             gap = min(free_gap(t * self.w, t * self.hw, c), self.anchored_gap(t, c))
         value = self.height(t * self.w, t * self.hw, c)
-        if (gap, value) < (self.best[0], self.best_value) or len(self.best) == 1:
-            self.best, self.best_value = (gap, t * self.w, t * self.hw), value
+        if (gap, value) < (self.best[0], self.best_value) or not self.best.w.size:
+            self.best, self.best_value = Iterate(gap, t * self.w, t * self.hw), value
         return gap
 
     def height(self, w: Array, hu: Array, c: Array) -> float:
@@ -144,14 +154,14 @@ class PredictorRun:
         exact = p.ratio * (np.asarray(self.product(p.size * u), float) / p.size) + p.d * u
         self.corrections += 1
         gap = self.simplex_bound(w, exact, p.c) if p.mass is not None else free_gap(w, exact, p.c)
-        if gap < self.exact[0] or len(self.exact) == 1:
-            self.exact = (gap, w, exact)
+        if gap < self.exact[0] or not self.exact.w.size:
+            self.exact = Iterate(gap, w, exact)
         self.bend, self.anchor = exact - model, None
         return gap <= self.target()
 
     def give_up(self, status: QPStatus) -> QPStatus:
         corrected = self.corrections >= 0
-        if len(self.best) == 1:  # no iterate since the last correction
+        if not self.best.w.size:  # no iterate since the last correction
             self.measure()
         if self.certify():
             return QPStatus.OPTIMAL

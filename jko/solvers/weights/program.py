@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
-from typing import Any
 
 import numpy as np
 
@@ -86,7 +85,8 @@ class WeightProgram:
         """The Newton systems: dense for few atoms, otherwise a factor as fine as they need."""
 
         def dense() -> Array:
-            total = reduce(np.add, [q.scale * q.operator.dense() for q in self.form.quadratics])
+            parts = [q.scale * q.operator.dense() for q in self.form.quadratics]
+            total: Array = reduce(np.add, parts)
             return total if self.all_open else total[np.ix_(self.index, self.index)]
 
         fixed, n = self.mass is not None, self.h.n
@@ -149,7 +149,7 @@ class WeightProgram:
             return fixed_gap(self.h, qw, w, self.mass, lam)
         return _cone_gap(self.h, qw, w), 0.0
 
-    def start(self, warm: Any) -> Array:
+    def start(self, warm: object) -> Array:
         """Interior weights between a guess and the uniform ones, below their ceilings."""
         guess = self.previous.weights
         kept = warm.get("weights") if isinstance(warm, dict) else None

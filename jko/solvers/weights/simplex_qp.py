@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from jko.solvers.weights.lowrank_step import SHARE, Factored, factored, is_large
 from jko.solvers.weights.mixture import Mixture, union_support
 from jko.solvers.weights.stated import QuadraticStep
 from jko.status import Breakdown, Status
-from jko.validation import Array, one_of, positive_int
+from jko.validation import Array, Mask, one_of, positive_int
 
 if TYPE_CHECKING:
     from jko.solvers.weights.interior_point import QPResult
@@ -213,12 +213,12 @@ def _quadratic_program(stated: QuadraticStep, rows: Array | None, controls: Cont
 
     if mass is None:
         linear, offset = -stated.total.separable.linear, stated.total.separable.constant
-        around: dict[str, Any] = {}
+        centre, floor = None, -np.inf
     else:
         linear, offset = -(stated.slope + stated.penalty_slope), stated.start
         # Elsewhere the Frank-Wolfe gap is the larger bound: it asks the solver for more digits.
         short = stated.problem.step < _SHORT
-        around = {"centre": stated.centre[inside], "floor": stated.floor if short else -np.inf}
+        centre, floor = stated.centre[inside], stated.floor if short else -np.inf
     if rows is None:
         points = stated.problem.discrete.points[inside]
         typical = stated.problem.previous.mass if mass is None else mass
@@ -235,13 +235,14 @@ def _quadratic_program(stated: QuadraticStep, rows: Array | None, controls: Cont
         tol=_MARGIN * share * controls.tol,
         max_iter=controls.max_iter or 200,
         warm=_warm_weights(controls.warm, inside),
+        centre=centre,
         offset=offset,
+        floor=floor,
         unit=stated.problem.unit,
-        **around,
     )
 
 
-def _warm_weights(warm: Any, open_atoms: Any) -> Array | None:
+def _warm_weights(warm: object, open_atoms: Mask) -> Array | None:
     """The weights of an earlier result, when they fit; anything else is ignored."""
     if not isinstance(warm, dict):
         return None
@@ -267,7 +268,7 @@ def _recombined(answer: Answer, problem: ProxProblem, budget: int | None) -> Ans
     spread = np.zeros(full.n)
     spread[charged[kept]] = share
     fewer, moved = full.with_weights(spread), spread - full.weights
-    info["recombination_mmd"] = float(np.sqrt(max(moved @ stated.metric.matvec(moved), 0.0)))
+    info["recombination_mmd"] = float(np.sqrt(max(float(moved @ stated.metric.matvec(moved)), 0.0)))
     info["copied_mass"] = _copied_mass(final, problem)
     return replace(
         answer,

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,8 @@ from jko.energies.mmd import MMDEnergy
 from jko.energies.separable import Separable
 from jko.errors import Unsupported
 from jko.geometries.mmd import MMD
-from jko.measures.base import Discrete
+from jko.kernels.operators import KernelOperator
+from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import EPS
 from jko.prox.duality.weights import (
     ROUNDING,
@@ -32,7 +32,7 @@ from jko.prox.duality.weights import (
     weight_certificate,
 )
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Certificate, Neighbour
+from jko.prox.stated import Answer, Certificate, Neighbour, on_atoms
 from jko.validation import Array, Mask
 
 
@@ -54,7 +54,7 @@ class QuadraticStep(Neighbour):
 
     problem: ProxProblem
     form: WeightForm
-    metric: Any
+    metric: KernelOperator
     excess: Callable[[Array], float] | None = None
 
     @classmethod
@@ -147,13 +147,14 @@ class QuadraticStep(Neighbour):
         u = nu.weights - self.problem.discrete.weights
         return max(float(u @ self.metric.matvec(u)), 0.0) / self.problem.geometry.rate
 
-    def objective(self, nu: Discrete) -> float:
+    def objective(self, nu: Measure) -> float:
         """F(nu) + D^2(nu, previous) / (2 tau)."""
+        nu = on_atoms(nu)
         return self.energy(nu) + self.sqdistance(nu) / (2 * self.problem.tau)
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """Gap and residual of an answer, `excess` included."""
-        nu = answer.measure if answer.certified is None else answer.certified
+        nu = on_atoms(answer.judged)
         w, u = nu.weights, self._moved(nu)
         more = 0.0 if self.excess is None else self.excess(w)
         if self.mass is None:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from jko.kernels import pivoted_cholesky
+from jko.kernels import Kernel, pivoted_cholesky
 from jko.validation import Array
 
 #: Up to this many atoms the dense system is used without looking for a factor.
@@ -106,7 +106,7 @@ class DenseSystem:
             return None
 
         def base(b: Array) -> Array:
-            x, _ = lapack.dpotrs(chol, root * b, lower=0)
+            x: Array = lapack.dpotrs(chol, root * b, lower=0)[0]
             return root * x
 
         def refined(b: Array) -> Array:
@@ -137,7 +137,7 @@ class FactorSystem:
     fixed_mass : bool
     """
 
-    kernel: Any
+    kernel: Kernel
     points: Array
     accuracy: float
     finest: float
