@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 
 import jko
 from _fuzz.certified import Trial, draw_energy, near, shaken, support, weights
 from _fuzz.terms import LONG
+from jko.prox.stated import Answer
 from jko.solvers.back_and_forth.stated import CellStep
 
 #: Places between two cells that the first program knows, and how often better ones are added.
@@ -155,7 +154,7 @@ class Case:
                 continue
             v, potential = v.reshape(self.shape), shaken(rng, g, scale)
             nu = self.problem.previous.with_weights(v.ravel())
-            answer = SimpleNamespace(measure=nu, dual={"g": potential, "w": v})
+            answer = Answer(nu, self.stated, 0, dual={"g": potential, "w": v})
             gap = self.stated.certificate(answer).gap
             if np.isinf(gap):
                 yield Trial(gap, np.inf, 0.0)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 
 import jko
 from _fuzz.certified import Trial, draw_energy, near, shaken, support, weights
 from _fuzz.entropic import lse
 from _fuzz.terms import LONG, psi
-from jko.prox.stated import Controls
+from jko.prox.stated import Answer, Controls
 from jko.solvers.unbalanced.stated import UnbalancedStep
 from jko.status import Breakdown
 
@@ -153,7 +151,7 @@ class Case:
                 g = g * np.where(w > 0, v / np.where(w > 0, w, 1), 0)[:, None]
             g[v == 0] = 0.0
             dual = {"plan": g, "psi": shaken(rng, h, 1.0)}
-            answer = SimpleNamespace(measure=self.problem.discrete.with_weights(v), dual=dual)
+            answer = Answer(self.problem.discrete.with_weights(v), self.problem, 0, dual=dual)
             yield Trial(self.stated.cone.certificate(answer).gap,
                         *self.exact_value(v.astype(LONG), g))  # fmt: skip
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
-from types import SimpleNamespace
 
 import numpy as np
 
 import jko
 from _fuzz.certified import Trial, draw_energy, near, shaken, support, weights
 from _fuzz.terms import LONG
+from jko.prox.stated import Answer
 from jko.solvers.entropic.stated import EntropicStep
 
 KINDS = {False: "entropic plain", "half": "entropic half", True: "entropic debiased"}
@@ -161,6 +161,6 @@ class Case:
                 tangent = near(rng, nu.weights, self.mass, ceiling)
                 if tangent is not None:
                     dual["tangent"] = tangent
-            answer = SimpleNamespace(measure=nu, dual=dual)
+            answer = Answer(nu, self.stated, 0, dual=dual)
             gap = self.stated.certificate(answer).gap
             yield Trial(gap, *self.value(log_b.astype(LONG)))

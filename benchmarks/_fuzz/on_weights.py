@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 
 import jko
@@ -11,6 +9,7 @@ from _fuzz import weights as geometries
 from _fuzz.certified import Energy, Trial, draw_energy, near, support, weights
 from _fuzz.terms import HOME, LONG, Term
 from jko.prox.duality.certify import certify
+from jko.prox.stated import Answer
 from jko.solvers.weights.stated import QuadraticStep
 
 OF_WEIGHTS = {"SphericalHellinger"} | {
@@ -111,5 +110,5 @@ class Case:
         separable = self.problem.form.separable
         plain = not any((c > 0).any() for c in separable.powers.values())
         if self.label.startswith("MMD") and plain and np.isinf(separable.ceiling).all():
-            answer = SimpleNamespace(measure=nu, certified=None)
-            yield QuadraticStep.of(self.problem).certificate(answer).gap
+            stated = QuadraticStep.of(self.problem)
+            yield stated.certificate(Answer(nu, stated, 0)).gap

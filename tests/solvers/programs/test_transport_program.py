@@ -135,7 +135,7 @@ def test_refusals_name_the_remedy():
     potential = jko.Potential(well, gradient=lambda x: x)
     cases = [
         (measures.particles(9, seed=1), potential, "Lagrangian"),
-        (line(81), jko.KL(line(81)), "use jko.solvers.Entropic"),
+        (line(81), jko.KL(line(81)), "raise max_atoms"),
     ]
     for mu, energy, sentence in cases:
         with pytest.raises(jko.Unsupported, match=sentence):

@@ -9,6 +9,7 @@ from generators import measures
 import jko
 from jko import kernels
 from jko.prox import ProxProblem
+from jko.prox.stated import Answer
 from jko.solvers import SimplexQP
 from jko.solvers.weights import lowrank_step
 from jko.solvers.weights.lowrank_step import factored, is_large
@@ -77,7 +78,7 @@ def test_any_weights_are_bounded_and_bad_ones_are_not_certified(small_is_large, 
         stated = factored(problem, tol).step
         for size in (0.0, 1e-6, 1e-3, 0.1, 1.0):
             w = (1 - size) * best + size * 2.0 * rng.dirichlet(np.full(mu.n, 0.3))
-            answer = type("Answer", (), {"measure": mu.with_weights(w), "certified": None})
+            answer = Answer(mu.with_weights(w), stated, 0)
             gap = stated.certificate(answer).gap
             assert truth(w, mu, pi, GAUSS, 0.7)[0] - least <= gap + 1e-9
             if size >= 0.1:

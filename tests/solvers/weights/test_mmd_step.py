@@ -1,7 +1,5 @@
 """The MMD step on its atoms: optimal by definition, certified densely, nine digits at n = 1000."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from generators import measures
@@ -9,6 +7,7 @@ from generators import measures
 import jko
 from jko import kernels
 from jko.prox import ProxProblem
+from jko.prox.stated import Answer
 from jko.solvers import Mixture, SimplexQP
 from jko.solvers.weights.stated import QuadraticStep
 
@@ -334,7 +333,7 @@ def test_the_gap_of_short_steps_bounds_any_answer(rng):
     least = dense_objective(best, mu, pi, GAUSS, 1e-3) - 1e-12
     for _ in range(50):
         w = rival(rng, best)
-        answer = SimpleNamespace(measure=mu.with_weights(w), certified=None)
+        answer = Answer(mu.with_weights(w), stated, 0)
         gap = stated.certificate(answer).gap
         assert dense_objective(w, mu, pi, GAUSS, 1e-3) - least <= gap + 1e-11
 
