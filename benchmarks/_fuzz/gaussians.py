@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 import jko
+from _fuzz.rivals import Rival
 from _fuzz.terms import HOME, LONG
+
+SHARE = 0.1
 
 
 @dataclass
@@ -93,6 +96,13 @@ class GaussianCase:
         """What a residual step may cost above the minimum: its tolerance of the terms."""
         return 1e-5 * self.objective(self.back(home.measure, HOME))[1]
 
+    def expected(self):
+        return "solvable"
+
+    def rivals(self, rng, answer):
+        """The closed form, to forty digits."""
+        return [Rival("closed form", self.best())]
+
     def best(self):
         """The closed form."""
         t = LONG(self.tau * self.cost)
@@ -113,8 +123,3 @@ def draw(rng):
     kind = ("bures", "well", "mirror")[rng.integers(3)]
     return GaussianCase(axes, rng.normal(size=(2, d)), variances, 10.0 ** rng.uniform(-1, 1),
                         10.0 ** rng.uniform(-2, 2), kind, 10.0 ** rng.uniform(-6, 6))  # fmt: skip
-
-
-def oracle(case, start):
-    """The closed form."""
-    return [case.best()], None

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 import jko
+from _fuzz.rivals import Rival
 from _fuzz.terms import HOME, LONG
+
+SHARE = 0.1
 
 
 @dataclass
@@ -57,6 +60,28 @@ class Moving:
         size = lambda z: float(np.sqrt((self.weights[:, None] * z**2).sum()))
         return size(a - b) / (size(a - self.points) or 1.0)
 
+    def expected(self):
+        return "solvable"
+
+    def rivals(self, rng, answer):
+        """x + tau (a x + b x^3) = y by bisection, coordinate by coordinate."""
+        y = self.points.astype(LONG)
+        a, b = self.well.astype(LONG)
+        lo, hi = np.minimum(y, 0), np.maximum(y, 0)
+        for _ in range(120):
+            x = (lo + hi) / 2
+            above = x + self.tau * (a * x + b * x**3) > y
+            hi, lo = np.where(above, x, hi), np.where(above, lo, x)
+        best = np.where(self.weights[:, None] > 0, (lo + hi) / 2, y)
+        return [Rival("bisection", best, self.lower(best))]
+
+    def lower(self, x):
+        """The objective is 1/tau-convex: lower by no more than tau/2 |slope|^2."""
+        a, b = self.well.astype(LONG)
+        slope = a * x + b * x**3 + (x - self.points) / LONG(self.tau)
+        w = self.weights.astype(LONG)[:, None]
+        return float(self.objective(x)[0] - LONG(self.tau) / 2 * (w * slope**2).sum())
+
     def allowance(self, home):
         """The excess that a residual of the tolerance leaves in a 1/tau-convex objective."""
         x = home.measure.points
@@ -75,15 +100,3 @@ def draw(rng):
     well = 10.0 ** rng.uniform(-2, 2, (2, d)) * (rng.random((2, d)) < 0.8)
     points = rng.normal(size=(n, d)) * 10.0 ** rng.uniform(-1, 1)
     return Moving(points, weights, well, 10.0 ** rng.uniform(-6, 6))
-
-
-def oracle(case, start):
-    """x + tau (a x + b x^3) = y by bisection, coordinate by coordinate."""
-    y = case.points.astype(LONG)
-    a, b = case.well.astype(LONG)
-    lo, hi = np.minimum(y, 0), np.maximum(y, 0)
-    for _ in range(120):
-        x = (lo + hi) / 2
-        above = x + case.tau * (a * x + b * x**3) > y
-        hi, lo = np.where(above, x, hi), np.where(above, lo, x)
-    return [np.where(case.weights[:, None] > 0, (lo + hi) / 2, y)], None

@@ -7,7 +7,7 @@ import numpy as np
 LONG = np.longdouble
 #: Logarithms of weights lie between these.
 LOW, HIGH = -1500.0, 800.0
-HALVINGS = 90
+HALVINGS = 76
 
 
 def respond(slope, ceiling, lam):
@@ -43,5 +43,7 @@ def minimise(slope, ceiling, mass=None):
         reach *= 8
         if reach > 1e25:
             return None, LONG(0)
-    lam = brentq(excess, -reach, reach, xtol=1e-300, rtol=1e-15, maxiter=120, disp=False)
+    # A step function has no root to converge to: the end of the bracket is as good.
+    lam, _ = brentq(excess, -reach, reach, xtol=1e-300, rtol=1e-15, maxiter=120,
+                    full_output=True, disp=False)  # fmt: skip
     return respond(slope, ceiling, LONG(lam)), LONG(lam)

@@ -52,6 +52,22 @@ def paid(w, m, c):
     return rest + upper, upper - lower
 
 
+def below(w, m, c, lam):
+    """(potential, constant): lam times the cost of any v is at least constant + potential' v.
+
+    Of any h, f = min (c - h) is feasible, and sum v (1 - e^-f) + sum m (1 - e^-h) a lower bound.
+    """
+    mass = w.sum() + m.sum()
+    rows, columns = np.flatnonzero(w > NOTHING * mass), np.flatnonzero(m > NOTHING * mass)
+    if not (rows.size and columns.size):
+        return 0 * w, LONG(0)
+    *_, h = follow(m[columns].astype(LONG), c[np.ix_(rows, columns)], w[rows])
+    part = c[:, columns]
+    f = (part - h).min(axis=1)
+    h = np.where(np.isfinite(part[rows]).any(axis=0), h, (part - f[:, None]).min(axis=0))
+    return -lam * np.expm1(-f), -lam * (m[columns] * np.expm1(-h)).sum()
+
+
 def rival(case, alpha, beta, lam):
     """Weights of the step itself, by the same path over weights and plan."""
     m = case.before.astype(LONG)
@@ -64,7 +80,7 @@ def rival(case, alpha, beta, lam):
         w = np.zeros(m.size, dtype=LONG)
         w[rows] = v
         out = case.slope(w, with_penalty=False) + 0 * w
-        for scale, gram, centre in case._grams():
+        for scale, gram, centre in case.grams():
             out = out + scale * gram @ (w - centre)
         return out[rows] / lam
 
@@ -74,7 +90,7 @@ def rival(case, alpha, beta, lam):
         at = case.slope(w, with_penalty=False) + 0 * w
         up = case.slope(w * (1 + e), with_penalty=False) + 0 * w
         out = np.diag((up - at)[rows] / (e * v))
-        for scale, gram, _ in case._grams():
+        for scale, gram, _ in case.grams():
             out = out + scale * gram[np.ix_(rows, rows)]
         return out / lam
 

@@ -96,19 +96,61 @@ class Term:
     make: object
     gram: object = None  # quadratic: 1/2 (w - centre)' gram (w - centre)
     centre: object = None
+    fixed: bool = False  # quadratic only among measures of one mass
     ceiling: object = np.inf
+    needs: object = False  # atoms that must carry weight
+    end: object = np.inf  # slope at infinity, for a separable term
+    conic: object = None  # CVXPY variable w (in units of `mass`) -> expression of F / mass
     logs: float = 0.0  # entropy: its value shifts by logs * log(M / L^d) * mass
+    listed: bool = False  # an entry per atom of the list
+    target: object = None  # of a divergence
+
+
+def psi_end(p, m):
+    """The slope of phi_p(w/m) m at infinity, atom by atom."""
+    return np.full(len(m), 1 / (1 - p) if p < 1 else np.inf)
+
+
+def psi_conic(p, w, m):
+    """D_p(w | m) in CVXPY, for weights of order one."""
+    import cvxpy as cp
+
+    full = np.flatnonzero(m > 0)
+    v, t = w[full], m[full]
+    if p == 1:
+        return cp.sum(cp.rel_entr(v, t) - v) + t.sum()
+    if p == 0:
+        return cp.sum(w) - t.sum() + cp.sum(cp.rel_entr(t, v))
+    rest = cp.sum(w) - cp.sum(v)
+    power = cp.sum(cp.multiply(t ** (1 - p), cp.power(v, p))) / (p * (p - 1))
+    return power - cp.sum(v) / (p - 1) + t.sum() / p + (rest / (1 - p) if p < 1 else 0)
 
 
 def gaussian(squares, bandwidth):
     return np.exp(-squares / (2 * LONG(bandwidth) ** 2))
 
 
+#: Kernels: (engine's, h -> kernel; plain, squares and h -> matrix in extended precision).
+KERNELS = {
+    "gauss": (jko.kernels.Gaussian, gaussian),
+    "laplace": (jko.kernels.Laplace, lambda q, h: np.exp(-np.sqrt(q) / LONG(h))),
+    "imq": (jko.kernels.InverseMultiquadric, lambda q, h: 1 / np.sqrt(1 + q / LONG(h) ** 2)),
+}
+
+
+def plain_kernel(rng, widths):
+    """A random kernel: name, the engine's in units of length L, the matrix of squares."""
+    name = ("gauss", "gauss", "laplace", "imq")[rng.integers(4)]
+    h, (make, plain) = float(rng.choice(widths)), KERNELS[name]
+    return name, lambda L: make(h * L), lambda squares: plain(squares, h)
+
+
 def _target(rng, space, mass):
     n = space.size
     target = rng.exponential(size=n) * 10.0 ** (rng.uniform(-14, 0, n) * (rng.random(n) < 0.3))
     target[rng.random(n) < 0.15] = 0.0
-    if not target.any():
+    target[rng.random(n) < 0.03] = 1e-300
+    if not target.max() > 1e-200:
         target[0] = 1.0
     return target * (mass / target.sum())
 
@@ -116,19 +158,28 @@ def _target(rng, space, mass):
 def potential(rng, space, mass):
     v = rng.normal(size=space.size) * 10.0 ** rng.uniform(-2, 2)
     return Term("V", lambda w: v.astype(LONG) * w, lambda w: v.astype(LONG) + 0 * w,
-                lambda u: u.c * jko.Potential(v))  # fmt: skip
+                lambda u: u.c * jko.Potential(v), end=v, conic=lambda w, mass: v @ w,
+                listed=True)  # fmt: skip
 
 
 def divergence(rng, space, mass):
-    p = float(rng.choice([1.0, 1.0, 0.0, 0.0, 0.5, 1.5, 2.0, 3.0]))
+    p = float(rng.choice([1.0, 1.0, 0.0, 0.0, 0.5, 1.5, 2.0, 3.0, -0.5, 0.9]))
     target = _target(rng, space, mass * 10.0 ** (rng.uniform(-1, 1) * (rng.random() < 0.3)))
     energy = {1.0: jko.KL, 0.0: jko.InclusiveKL}.get(p, lambda m: jko.PhiDivergence(m, p=p))
+    top = np.where((p >= 1) & (target == 0), 0.0, np.inf)
     return Term(f"phi{p:g}", lambda w: psi(p, w, target), lambda w: psi_slope(p, w, target),
-                lambda u: u.c * energy(space.measure(target, u)))  # fmt: skip
+                lambda u: u.c * energy(space.measure(target, u)), ceiling=top,
+                needs=(p <= 0) & (target > 0), end=psi_end(p, target),
+                conic=lambda w, mass: psi_conic(p, w, target / mass), target=target)  # fmt: skip
+
+
+def _reference(space):
+    """What particles off the line need to have a density."""
+    return {"reference": np.ones(space.size)} if space.kind == "particles" else {}
 
 
 def entropy(rng, space, mass):
-    v = LONG(space.volume)
+    v, more = LONG(space.volume), _reference(space)
 
     def formula(w):
         with np.errstate(all="ignore"):
@@ -138,41 +189,68 @@ def entropy(rng, space, mass):
         with np.errstate(all="ignore"):
             return np.log(w / v) + 1
 
-    return Term("ent", formula, slope, lambda u: u.c * jko.Entropy(), logs=1.0)
+    def conic(w, mass):
+        import cvxpy as cp
+
+        return -cp.sum(cp.entr(w)) + float(np.log(mass / v)) * cp.sum(w)
+
+    return Term("ent", formula, slope, lambda u: u.c * jko.Entropy(**more), logs=1.0, conic=conic,
+                listed=bool(more))  # fmt: skip
 
 
 def porous(rng, space, mass):
-    m, v = float(rng.choice([1.5, 2.0, 3.0])), LONG(space.volume)
+    m, v, more = float(rng.choice([1.5, 2.0, 3.0])), LONG(space.volume), _reference(space)
     d = space.dim if space.kind == "grid" else 0
     scale = lambda u: u.c * u.M ** (1 - m) * u.L ** (d * (m - 1))
     q = LONG(m)
     size = LONG(10.0 ** rng.uniform(-2, 1) * (mass / (space.size * space.volume)) ** (1 - m))
+
+    def conic(w, mass):
+        import cvxpy as cp
+
+        return float(size * (mass / v) ** (q - 1) / (q - 1)) * cp.sum(cp.power(w, m))
+
     return Term(f"pm{m:g}", lambda w: size * v * (w / v) ** q / (q - 1),
                 lambda w: size * q / (q - 1) * (w / v) ** (q - 1),
-                lambda u: float(size) * scale(u) * jko.PorousMedium(m))  # fmt: skip
+                lambda u: float(size) * scale(u) * jko.PorousMedium(m, **more), conic=conic,
+                listed=bool(more))  # fmt: skip
 
 
 def box(rng, space, mass):
-    d = space.dim if space.kind == "grid" else 0
+    d, more = space.dim if space.kind == "grid" else 0, _reference(space)
     bound = mass * rng.uniform(1.05, 4.0) / space.size
-    make = lambda u: jko.BoxConstraint(bound / space.volume * u.M / u.L**d)
-    return Term("box", lambda w: 0 * w, lambda w: 0 * w, make, ceiling=bound)
+    make = lambda u: jko.BoxConstraint(bound / space.volume * u.M / u.L**d, **more)
+    zero = lambda w: 0 * w
+    return Term("box", zero, zero, make, ceiling=np.full(space.size, bound), end=0.0,
+                conic=lambda w, mass: 0.0, listed=bool(more))  # fmt: skip
 
 
 def mmd(rng, space, mass):
-    h, target = float(rng.choice([0.3, 1.0, 3.0])), _target(rng, space, mass)
-    gram = gaussian(space.squares(), h) / LONG(mass)
+    target = _target(rng, space, mass)
+    name, kernel, plain = plain_kernel(rng, [0.3, 1.0, 3.0])
+    if rng.random() < 0.1:  # the energy distance: among measures of one mass
+        name, kernel, plain = "energy", lambda L: jko.kernels.Energy(), energy_distance
+    gram = plain(space.squares()) / LONG(mass)
+    L = (lambda u: u.L) if name == "energy" else (lambda u: 1.0)
     make = lambda u: (
-        u.c / (u.M * mass) * jko.MMDEnergy(space.measure(target, u), jko.kernels.Gaussian(h * u.L))
+        u.c / (u.M * mass * L(u)) * jko.MMDEnergy(space.measure(target, u), kernel(u.L))
     )
-    return quadratic("mmd", gram, target, make)
+    found = quadratic(f"mmd {name}", gram, target, make)
+    found.fixed = name == "energy"
+    return found
+
+
+def energy_distance(squares):
+    """-|x - y| made positive: + |x| + |y|, seen from the first point, between equal masses."""
+    r = np.sqrt(squares)
+    return r[:, :1] + r[:1] - r
 
 
 def interaction(rng, space, mass):
-    h = float(rng.choice([0.5, 2.0]))
-    gram = gaussian(space.squares(), h) / LONG(mass)
-    make = lambda u: u.c / (u.M * mass) * jko.Interaction(jko.kernels.Gaussian(h * u.L))
-    return quadratic("inter", gram, np.zeros(space.size), make)
+    name, kernel, plain = plain_kernel(rng, [0.5, 2.0])
+    gram = plain(space.squares()) / LONG(mass)
+    make = lambda u: u.c / (u.M * mass) * jko.Interaction(kernel(u.L))
+    return quadratic(f"inter {name}", gram, np.zeros(space.size), make)
 
 
 def quadratic(name, gram, centre, make):
@@ -184,10 +262,10 @@ def quadratic(name, gram, centre, make):
 KINDS = (potential, divergence, divergence, entropy, porous, box, mmd, interaction)
 
 
-def draw(rng, space, mass):
+def draw(rng, space, mass, kinds=KINDS):
     """One or two random terms with random factors."""
     found = []
     for _ in range(int(rng.integers(1, 3))):
-        term = KINDS[rng.integers(len(KINDS))](rng, space, mass)
+        term = kinds[rng.integers(len(kinds))](rng, space, mass)
         found.append((10.0 ** rng.uniform(-1, 1), term))
     return found

@@ -4,38 +4,37 @@ The problems, their plain formulas and their rivals are those of `benchmarks/fuz
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 #: Problems of each piece, seeded: a few seconds in all.
-PIECE = 25
+PIECE = 15
 
 
 @pytest.fixture(scope="module")
-def checks():
+def fuzz():
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
-        from _fuzz import checks
+        from _fuzz import checks, records
     finally:
         sys.path.pop(0)
-    return checks
+    return checks, records
 
 
 @pytest.mark.parametrize("first", range(0, 4 * PIECE, PIECE))
-def test_random_steps_are_right_in_any_unit(checks, first):
-    tallies, faults = checks.run(range(first, first + PIECE), seed=7)
-    serious = [f for f in faults if f.kind != "uncertified"]
-    assert not serious, checks.report(tallies, serious)
-    uncertified = [f for f in faults if f.kind == "uncertified"]
-    assert not uncertified, checks.report(tallies, uncertified)
+def test_random_steps_are_right_in_any_unit(fuzz, first):
+    checks, records = fuzz
+    found = checks.run(range(first, first + PIECE), seed=7)
+    assert not any(r.faults for r in found), records.report(found)
+    assert sum(r.verified for r in found) >= PIECE // 2
 
 
-def test_a_wrong_success_is_noticed(checks, monkeypatch):
+def test_a_wrong_success_is_noticed(fuzz, monkeypatch):
     """A step that stays and calls itself certified is above its rivals."""
-    from dataclasses import replace
-
+    checks, _ = fuzz
     right = checks.take
 
     def lazy(case, u):
@@ -46,5 +45,39 @@ def test_a_wrong_success_is_noticed(checks, monkeypatch):
         return replace(found, measure=mu, objective=energy.value(mu), gap=0.0)
 
     monkeypatch.setattr(checks, "take", lazy)
-    _, faults = checks.run(range(20), seed=7)
-    assert sum(f.kind == "above" for f in faults) >= 8
+    found = checks.run(range(20), seed=7, units=0)
+    assert sum("above" in [kind for kind, _ in r.faults] for r in found) >= 8
+
+
+def test_a_wrong_verdict_is_noticed(fuzz, monkeypatch):
+    """A refusal of problems that have an answer, and an exception, are violations."""
+    checks, _ = fuzz
+    asked = []
+
+    def moody(case, u):
+        asked.append(case)
+        if len(asked) % 2:
+            raise ZeroDivisionError("division by zero")
+        return "Unsupported: not today"
+
+    monkeypatch.setattr(checks, "take", moody)
+    found = checks.run(range(4), seed=7)
+    assert all(r.violated and r.outcome == "raised" for r in found)
+    monkeypatch.setattr(checks, "take", lambda case, u: "Unsupported: not today")
+    found = checks.run(range(8), seed=7)
+    kinds = [kind for r in found for kind, _ in r.faults]
+    assert kinds.count("refused") >= 6
+
+
+def test_records_survive_a_kill(fuzz, tmp_path):
+    """A log that was cut off is read up to the cut, and the run goes on from there."""
+    checks, records = fuzz
+    path = tmp_path / "log.jsonl"
+    checks.run(range(3), seed=7, log=records.Log(path), rivals=0.0, units=0)
+    text = path.read_text()
+    path.write_text(text[: len(text) - 20])
+    log = records.Log(path)
+    assert len(log.records) == 2
+    checks.run(range(3), seed=7, log=log, rivals=0.0, units=0)
+    assert [r.number for r in log.records] == [0, 1, 2]
+    assert "all" in records.table(log.records)

@@ -77,7 +77,7 @@ class Mirror(ProxSolver):
             w, lam, count = _by_atoms(h, previous.weights[index], mass, controls)
         weights = scatter(w, None if index.size == previous.n else index, previous.n)
         if not weights.sum() > 0:
-            raise Breakdown(Status.BROKEN, "the step removes all mass, and a measure needs some")
+            raise Breakdown(Status.EMPTY, "the objective is least where no atom has mass")
         info = {} if mass is None else {"multiplier": lam}
         return Answer(previous.with_weights(weights), problem, count, dual=lam, warm=lam, info=info)
 

@@ -20,7 +20,11 @@ from jko.solvers.hellinger.multiplier import rescale
 from jko.solvers.weights.barrier import Barrier, BarrierStatus
 from jko.solvers.weights.systems import SMALL, DenseSystem, DiagonalSystem, FactorSystem, System
 from jko.status import Breakdown, Status
-from jko.validation import Array
+from jko.validation import Array, Index
+
+#: Atoms whose weight cannot be more than this share of the mass stay empty: at 1e-301 a weight of
+#: rounding would cost 1e269.
+LEAST = 1e-40
 
 
 @dataclass(eq=False)
@@ -46,15 +50,25 @@ class WeightProgram:
     unit: float = 1.0
 
     def __post_init__(self) -> None:
-        self.index = np.flatnonzero(self.form.separable.ceiling > 0)
-        self.all_open = self.index.size == self.form.separable.n
-        self.h: Separable = (
-            self.form.separable if self.all_open else self.form.separable.take(self.index)
-        )
         self.typical = self.previous.mass if self.mass is None else self.mass
+        self.open(np.flatnonzero(self.form.separable.ceiling > 0))
+        sparing = self.sparing()
+        worth = sparing > LEAST * self.typical
+        if worth.any() and not worth.all():
+            self.open(self.index[worth])
+            sparing = sparing[worth]
+        self.most = sparing
         # Ceilings that just hold the mass leave no interior: they are the answer.
         capacity = float(self.h.ceiling.sum())
         self.full = self.mass is not None and capacity <= self.mass * (1 + 1e-12)
+
+    def open(self, index: Index) -> None:
+        """Let these atoms alone carry weight."""
+        self.index = index
+        self.all_open = index.size == self.form.separable.n
+        self.h: Separable = (
+            self.form.separable if self.all_open else self.form.separable.take(index)
+        )
 
     def product(self, w: Array) -> Array:
         """Qw on the open atoms, exactly."""
@@ -113,15 +127,16 @@ class WeightProgram:
         """Weights on all atoms, multiplier, the run and why it ended."""
         if self.mass is None and self.falls_forever():
             raise _unbounded()
-        aim, start = 0.1 * controls.tol, self.start(controls.warm)
+        start = self.start(controls.warm)
+        aim, unit = 0.1 * controls.tol, self.unit_at(start)
         if self.system is None:
-            self.system = self.build(aim * self.unit, start)
+            self.system = self.build(aim * unit, start)
         run = Barrier(
             self.h,
             self.system,
             self.product,
             self.gap,
-            lambda w, qw: aim * self.unit,
+            lambda w, qw: aim * unit,
             self.mass,
             start,
         )
@@ -134,14 +149,23 @@ class WeightProgram:
             )
         status = run.run(controls.max_iter or 200)
         if status is BarrierStatus.UNBOUNDED:
-            raise _unbounded()
+            if self.value(run.w, self.product(run.w)) < self.value(start, self.product(start)):
+                raise _unbounded()
+            status = BarrierStatus.STALLED
         gap, w, lam = run.best
         if not np.isfinite(gap):
             w, lam = run.w, run.lam
         w, lam = self.polish(w, lam, gap)
         if not w.sum() > 0:
-            raise Breakdown(Status.BROKEN, "the step removes all mass, and a measure needs some")
+            raise Breakdown(Status.EMPTY, "the objective is least where no atom has mass")
         return self.scatter(w), lam, run, status
+
+    def unit_at(self, start: Array) -> float:
+        """The unit, no larger than the size of the terms at weights that the answer may have."""
+        start = np.minimum(start, self.most)
+        slope, size, _ = self.h.sizes(start, self.mass is not None)
+        here = slope + size + 0.5 * float(start @ np.abs(self.product(start)))
+        return min(self.unit, here) if here > 0 else self.unit
 
     def gap(self, w: Array, qw: Array, lam: float) -> tuple[float, float]:
         """The dual gap at w, and the multiplier that shows it."""
@@ -166,6 +190,30 @@ class WeightProgram:
             # Weights shrink fast where they must, but grow by a small factor per iteration.
             w = max(self.best_multiple(w), 1.0) * w
         return _below(w, self.h.ceiling, self.mass)
+
+    def sparing(self) -> Array:
+        """Upper bounds (n,) of the answer, infinite where an atom costs nothing of its own.
+
+        With |Qw| <= q and a multiplier so high that responses to it less q hold the mass, no atom
+        of the answer exceeds its response to the multiplier plus q. Atoms that cost 1e300 per unit
+        of mass would otherwise set the scale of everything else.
+        """
+        if not charged_by(self.h).any():
+            return np.full(self.h.n, np.inf)
+        with np.errstate(all="ignore"):
+            spread = np.full(self.h.n, self.typical / self.h.n)
+            q = self.h.n * float(np.abs(self.product(spread)).max())
+            lam = 0.0 if self.mass is None else self.generous() + q
+            most = response(self.h, np.full(self.h.n, lam + q), spread)
+        return np.where(np.isnan(most), np.inf, most)
+
+    def generous(self) -> float:
+        """A multiplier at which the separable part alone holds the mass."""
+        full = np.minimum(self.h.ceiling, self.typical)
+        slopes = self.h.gradient(full)
+        order = np.argsort(slopes)
+        enough = int(np.searchsorted(np.cumsum(full[order]), self.typical * (1 - 1e-12)))
+        return float(slopes[order[min(enough, self.h.n - 1)]])
 
     def best_multiple(self, w: Array) -> float:
         """The multiple of w that minimises the form, to a factor 2: the scale of the answer."""

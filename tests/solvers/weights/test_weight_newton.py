@@ -378,3 +378,32 @@ def test_auto_finds_it():
         (jko.MMDEnergy(pi, K), jko.Divergence(p=1)),
     ):
         assert select(jko.ProxProblem(energy, geometry, mu, 1.0)) == WeightNewton()
+
+
+@pytest.mark.parametrize("mass", ["fixed", "free"])
+@pytest.mark.parametrize("least", [1e-16, 1e-42, 1e-301])
+def test_atoms_that_cost_without_bound(mass, least):
+    """A target weight of 1e-301 makes a unit of mass there cost 1e300; the others are unaffected.
+
+    Without such atoms the step is the same to rounding, so its objective is the rival.
+    """
+    mu, _ = pair(8, seed=3)
+    target = np.full(8, 1 / 8)
+    target[::3] = least
+    rest = np.flatnonzero(target > least)
+    mu = mu.with_weights(np.full(8, 1 / 8))
+    step = take(mu, jko.PhiDivergence(mu.with_weights(target), p=2), jko.MMD(K, mass=mass), 1.0)
+    small = jko.PhiDivergence(mu.with_weights(np.where(target > least, target, 0.0)), p=2)
+    other = take(mu, small, jko.MMD(K, mass=mass), 1.0)
+    assert step.gap <= 1e-12
+    assert other.gap <= 1e-12
+    assert abs(step.objective - other.objective) <= 1e-12 + 10 * least
+    np.testing.assert_allclose(step.measure.weights[rest], other.measure.weights[rest], rtol=1e-6)
+
+
+def test_the_empty_measure_is_said_to_be_the_minimiser():
+    """A potential that outweighs D_2 at every weight leaves no mass."""
+    mu, _ = pair(5, seed=3)
+    energy = jko.Potential(np.full(5, 10.0)) + jko.MMDEnergy(mu.with_weights(mu.weights * 1e-9), K)
+    result = take(mu, energy, jko.Divergence(p=2, mass="free"), 1.0, throw=False)
+    assert result.status is jko.Status.EMPTY

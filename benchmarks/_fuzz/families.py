@@ -1,0 +1,15 @@
+"""All families of problems, and how often each is drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from _fuzz import gaussians, lines, weights
+
+FAMILIES = (weights, lines, gaussians)
+
+
+def draw(rng):
+    """A random problem of a random family."""
+    shares = np.array([family.SHARE for family in FAMILIES])
+    return FAMILIES[rng.choice(len(FAMILIES), p=shares / shares.sum())].draw(rng)
