@@ -13,6 +13,9 @@ from _fuzz.penalties import half_angle, hellinger
 from _fuzz.separable import minimise, respond
 from _fuzz.terms import LONG
 
+#: Rounding of the bound itself, relative to its terms.
+ROUNDING = 16 * float(np.finfo(LONG).eps)
+
 
 def lower(case, u):
     """A lower bound of the minimum; -inf where none is found."""
@@ -70,9 +73,12 @@ def separate(case, parts, u, tilt=0.0):
         if lam > least:
             lam = least
             v = respond(slopes, case.ceiling.astype(LONG), lam)
-    total = sum((np.sum(c * _terms(t, v)) for c, t in separable), LONG(0))
     with np.errstate(all="ignore"):
-        found = value - slope @ u + total + (y - lam) @ v + lam * (mass or 0)
+        terms = [value, -slope @ u, *((c * _terms(t, v)).sum() for c, t in separable)]
+        terms += [((y - lam) * v).sum(), lam * (mass or 0)]
+        sizes = [abs(value), np.abs(slope * u).sum(), np.abs((y - lam) * v).sum(), abs(terms[-1])]
+        sizes += [np.abs(c * _terms(t, v)).sum() for c, t in separable]
+        found = sum(terms) - ROUNDING * sum(sizes)
     return found if np.isfinite(found) else -np.inf
 
 

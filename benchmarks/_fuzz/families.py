@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from _fuzz import gaussians, lines, weights
+from _fuzz import crowds, densities, gaussians, lines, spacings, transport, weights
 
-FAMILIES = (weights, lines, gaussians)
+FAMILIES = (weights, lines, crowds, spacings, gaussians, transport, densities)
 
 
 def draw(rng):

@@ -102,6 +102,7 @@ class Term:
     end: object = np.inf  # slope at infinity, for a separable term
     conic: object = None  # CVXPY variable w (in units of `mass`) -> expression of F / mass
     logs: float = 0.0  # entropy: its value shifts by logs * log(M / L^d) * mass
+    noise: float = 0.0  # size of the raw terms, whose rounding a value in doubles keeps
     listed: bool = False  # an entry per atom of the list
     target: object = None  # of a divergence
 
@@ -170,7 +171,8 @@ def divergence(rng, space, mass):
     return Term(f"phi{p:g}", lambda w: psi(p, w, target), lambda w: psi_slope(p, w, target),
                 lambda u: u.c * energy(space.measure(target, u)), ceiling=top,
                 needs=(p <= 0) & (target > 0), end=psi_end(p, target),
-                conic=lambda w, mass: psi_conic(p, w, target / mass), target=target)  # fmt: skip
+                conic=lambda w, mass: psi_conic(p, w, target / mass), target=target,
+                noise=float(target.sum()) if p in (0, 1) else 0.0)  # fmt: skip
 
 
 def _reference(space):
@@ -195,7 +197,7 @@ def entropy(rng, space, mass):
         return -cp.sum(cp.entr(w)) + float(np.log(mass / v)) * cp.sum(w)
 
     return Term("ent", formula, slope, lambda u: u.c * jko.Entropy(**more), logs=1.0, conic=conic,
-                listed=bool(more))  # fmt: skip
+                noise=mass, listed=bool(more))  # fmt: skip
 
 
 def porous(rng, space, mass):
@@ -237,6 +239,8 @@ def mmd(rng, space, mass):
     )
     found = quadratic(f"mmd {name}", gram, target, make)
     found.fixed = name == "energy"
+    if found.fixed:
+        found.noise = 2 * mass * float(np.sqrt((space.points**2).sum(axis=1)).max())
     return found
 
 

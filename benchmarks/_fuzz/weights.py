@@ -46,6 +46,13 @@ class WeightCase:
         return all(t.gram is None for _, t in self.parts) and self.penalty.slope is not None
 
     @property
+    def tiny(self):
+        """Whether some weights are hardly above the least number."""
+        lists = [self.before, *(t.target for _, t in self.parts if t.target is not None)]
+        lists += [t.centre for _, t in self.parts if t.centre is not None]
+        return any(((w > 0) & (w < 1e-280)).any() for w in lists)
+
+    @property
     def slack(self):
         return self.penalty.slack
 
@@ -102,11 +109,13 @@ class WeightCase:
             size += float(np.sqrt(change * raw)) + 1e-16 * float(raw)
         return flat.sum(), size
 
-    def raw(self, w):
-        """The size of the expanded squares, whose rounding an objective in doubles keeps."""
+    def raw(self, w, u=HOME):
+        """The size of expanded squares and of logarithms, whose rounding doubles keep."""
         w = np.asarray(w).astype(LONG)
         pairs = [(scale, gram, v) for scale, gram, centre in self.grams() for v in (w, centre)]
-        return float(sum(scale * (v @ gram @ v) for scale, gram, v in pairs))
+        squares = float(sum(scale * (v @ gram @ v) for scale, gram, v in pairs))
+        logs = 1 + abs(np.log(u.M)) + self.space.dim * abs(np.log(u.L))
+        return squares + logs * sum(c * t.noise for c, t in self.parts)
 
     def grams(self):
         """(scale, matrix, centre) of every quadratic term."""

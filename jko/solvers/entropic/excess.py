@@ -27,6 +27,7 @@ from jko.geometries.wasserstein import Wasserstein
 from jko.measures.grid import GridDensity
 from jko.solvers.entropic.gibbs import DenseGibbs
 from jko.solvers.entropic.stated import EntropicPlan, EntropicStep
+from jko.solvers.grids.blocks import LIGHT, blocks
 from jko.solvers.grids.cell_bound import CellTransport, Judged, fenchel_bound
 from jko.solvers.grids.levels import (
     Level,
@@ -43,8 +44,6 @@ from jko.validation import Array
 
 #: A bound below this share of the decrease is good enough: no other potential is tried.
 ENOUGH = 2e-3
-#: Cells lighter than this share of the heaviest have no reliable first variation.
-LIGHT = 1e-13
 #: Pairs of charged atoms up to which the exact transport between them is computed (.1 s).
 EXACT_PAIRS = 250_000
 #: An error of first order in h, seen from h to h/2, is half of what is left: a fourth in objective.
@@ -263,25 +262,6 @@ def grid_error(
     share = other.discrete.n / problem.discrete.n
     steps = blocks(problem, w)
     return steps + factor * max(found.gap - gap, 0.0), seen.transforms * share
-
-
-def blocks(problem: Problem, w: Array) -> float:
-    """Internal energy between cells and a density that is linear across them: h''(w) dw^2 / 24."""
-    grid, h = grid_of(problem), problem.form.separable
-    if not h.powers:
-        return 0.0
-    shaped, total = w.reshape(grid.shape), 0.0
-    for axis, n in enumerate(grid.shape):
-        if n == 1:
-            continue
-        ahead = np.roll(shaped, -1, axis)
-        mean, rise = 0.5 * (shaped + ahead), ahead - shaped
-        if not grid.periodic[axis]:
-            rise[(slice(None),) * axis + (slice(-1, None),)] = 0.0
-        charged = mean > LIGHT * float(mean.max())
-        bend = h.hessian(np.where(charged, mean, 1.0).ravel()).reshape(grid.shape)
-        total += float(np.where(charged, bend * rise**2, 0.0).sum()) / 24
-    return total if np.isfinite(total) else 0.0
 
 
 def sharp_sqdistance(found: Excess, estimate: float) -> float:

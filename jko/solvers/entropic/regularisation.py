@@ -75,7 +75,8 @@ def resolved(problem: ProxProblem, mu: GridDensity, width: float) -> float:
     than have them blur the others: it takes h^2/2, or the least squared width if that is less.
     """
     squares = mu.grid.spacing**2
-    speed = diffusivity(problem) ** 2 / squared_widths(mu) + squared_drift(problem)
+    with np.errstate(over="ignore"):  # a target of 1e-300 makes the diffusivity huge
+        speed = np.square(diffusivity(problem)) / squared_widths(mu) + squared_drift(problem)
     several = np.asarray(mu.grid.shape) > 1
     matters = several & (speed >= MINOR * speed.max())
     least = 2 * float(squares[matters].max(initial=0.0))

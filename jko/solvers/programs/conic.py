@@ -192,8 +192,9 @@ class _Program:
                         solver=self.solver, **settings, **{limit: self.max_iter or default}
                     )
                     break
-                except cp.error.SolverError as error:  # Clarabel loses its iterate when it stalls
-                    failure = error
+                except (cp.error.SolverError, ValueError) as error:
+                    # Clarabel loses its iterate when it stalls; CVXPY refuses data that overflow.
+                    failure = str(error)
         else:
             raise Breakdown(Status.BROKEN, f"{self.solver} failed: {failure}")
         self.status = str(self.program.status)

@@ -158,7 +158,19 @@ class WeightProgram:
         w, lam = self.polish(w, lam, gap)
         if not w.sum() > 0:
             raise Breakdown(Status.EMPTY, "the objective is least where no atom has mass")
-        return self.scatter(w), lam, run, status
+        return self.filled(self.scatter(w), lam), lam, run, status
+
+    def filled(self, w: Array, lam: float) -> Array:
+        """Weights (n,), atoms that were left out at their responses: some must not be empty."""
+        out = self.form.separable.ceiling > 0
+        out[self.index] = False
+        rest = np.flatnonzero(out)
+        if rest.size:
+            pull = self.form.quadratic_gradient(w)[rest]
+            most = LEAST * self.typical
+            found = response(self.form.separable.take(rest), lam - pull, np.full(rest.size, most))
+            w[rest] = np.where(np.isnan(found), 0.0, np.minimum(found, most))
+        return w
 
     def unit_at(self, start: Array) -> float:
         """The unit, no larger than the size of the terms at weights that the answer may have."""
