@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import jko
-from _fuzz import weights as geometries
+from _fuzz import penalties
 from _fuzz.certified import Energy, Trial, draw_energy, near, support, weights
 from _fuzz.terms import HOME, LONG, Term
 from jko.prox.duality.certify import certify
@@ -30,9 +30,9 @@ class Case:
         drawn = draw_energy(rng, space, self.mass)
         factor = 10.0 ** (rng.uniform(-9, 9) * (rng.random() < 0.4))
         self.energy = Energy([(c * factor, part) for c, part in drawn.parts], space)
-        penalty = geometries.penalties(rng, space, m)
+        penalty = penalties.draw(rng, space, m)
         while penalty.label not in OF_WEIGHTS:
-            penalty = geometries.penalties(rng, space, m)
+            penalty = penalties.draw(rng, space, m)
         self.name, self.label, self.penalty = self.energy.name, penalty.label, penalty
         tau, mu = 10.0 ** rng.uniform(-6, 6), space.measure(m)
         geometry = penalty.make(HOME)
@@ -40,9 +40,7 @@ class Case:
         self.energy.bounds = self.problem.form.separable.ceiling
         self.fixed, self.tau = penalty.fixed, LONG(tau)
         moved = Term("D", penalty.value, penalty.slope, None, penalty.gram, m.astype(LONG))
-        bounds = self.energy.bounds
-        if penalty.closed is not None:
-            bounds = np.where(penalty.closed, 0.0, bounds)
+        bounds = np.minimum(self.energy.bounds, penalty.ceiling)
         self.whole = Energy([*self.energy.parts, (1 / self.tau, moved)], space, bounds)
         if self.refused():
             return

@@ -96,7 +96,6 @@ class Term:
     make: object
     gram: object = None  # quadratic: 1/2 (w - centre)' gram (w - centre)
     centre: object = None
-    fixed: bool = False  # quadratic only among measures of one mass
     ceiling: object = np.inf
     needs: object = False  # atoms that must carry weight
     end: object = np.inf  # slope at infinity, for a separable term
@@ -156,14 +155,14 @@ def _target(rng, space, mass):
     return target * (mass / target.sum())
 
 
-def potential(rng, space, mass):
+def potential(rng, space, mass, fixed=False):
     v = rng.normal(size=space.size) * 10.0 ** rng.uniform(-2, 2)
     return Term("V", lambda w: v.astype(LONG) * w, lambda w: v.astype(LONG) + 0 * w,
                 lambda u: u.c * jko.Potential(v), end=v, conic=lambda w, mass: v @ w,
                 listed=True)  # fmt: skip
 
 
-def divergence(rng, space, mass):
+def divergence(rng, space, mass, fixed=False):
     p = float(rng.choice([1.0, 1.0, 0.0, 0.0, 0.5, 1.5, 2.0, 3.0, -0.5, 0.9]))
     target = _target(rng, space, mass * 10.0 ** (rng.uniform(-1, 1) * (rng.random() < 0.3)))
     energy = {1.0: jko.KL, 0.0: jko.InclusiveKL}.get(p, lambda m: jko.PhiDivergence(m, p=p))
@@ -180,7 +179,7 @@ def _reference(space):
     return {"reference": np.ones(space.size)} if space.kind == "particles" else {}
 
 
-def entropy(rng, space, mass):
+def entropy(rng, space, mass, fixed=False):
     v, more = LONG(space.volume), _reference(space)
 
     def formula(w):
@@ -200,7 +199,7 @@ def entropy(rng, space, mass):
                 noise=mass, listed=bool(more))  # fmt: skip
 
 
-def porous(rng, space, mass):
+def porous(rng, space, mass, fixed=False):
     m, v, more = float(rng.choice([1.5, 2.0, 3.0])), LONG(space.volume), _reference(space)
     d = space.dim if space.kind == "grid" else 0
     scale = lambda u: u.c * u.M ** (1 - m) * u.L ** (d * (m - 1))
@@ -218,7 +217,7 @@ def porous(rng, space, mass):
                 listed=bool(more))  # fmt: skip
 
 
-def box(rng, space, mass):
+def box(rng, space, mass, fixed=False):
     d, more = space.dim if space.kind == "grid" else 0, _reference(space)
     bound = mass * rng.uniform(1.05, 4.0) / space.size
     make = lambda u: jko.BoxConstraint(bound / space.volume * u.M / u.L**d, **more)
@@ -227,10 +226,10 @@ def box(rng, space, mass):
                 conic=lambda w, mass: 0.0, listed=bool(more))  # fmt: skip
 
 
-def mmd(rng, space, mass):
+def mmd(rng, space, mass, fixed=False):
     target = _target(rng, space, mass)
     name, kernel, plain = plain_kernel(rng, [0.3, 1.0, 3.0])
-    if rng.random() < 0.1:  # the energy distance: among measures of one mass
+    if rng.random() < 0.1 and fixed:  # the energy distance: among measures of one mass
         name, kernel, plain = "energy", lambda L: jko.kernels.Energy(), energy_distance
     gram = plain(space.squares()) / LONG(mass)
     L = (lambda u: u.L) if name == "energy" else (lambda u: 1.0)
@@ -238,8 +237,7 @@ def mmd(rng, space, mass):
         u.c / (u.M * mass * L(u)) * jko.MMDEnergy(space.measure(target, u), kernel(u.L))
     )
     found = quadratic(f"mmd {name}", gram, target, make)
-    found.fixed = name == "energy"
-    if found.fixed:
+    if name == "energy":
         found.noise = 2 * mass * float(np.sqrt((space.points**2).sum(axis=1)).max())
     return found
 
@@ -250,7 +248,7 @@ def energy_distance(squares):
     return r[:, :1] + r[:1] - r
 
 
-def interaction(rng, space, mass):
+def interaction(rng, space, mass, fixed=False):
     name, kernel, plain = plain_kernel(rng, [0.5, 2.0])
     gram = plain(space.squares()) / LONG(mass)
     make = lambda u: u.c / (u.M * mass) * jko.Interaction(kernel(u.L))
@@ -266,10 +264,10 @@ def quadratic(name, gram, centre, make):
 KINDS = (potential, divergence, divergence, entropy, porous, box, mmd, interaction)
 
 
-def draw(rng, space, mass, kinds=KINDS):
-    """One or two random terms with random factors."""
+def draw(rng, space, mass, fixed=False):
+    """One or two random terms with random factors; `fixed`: of measures of one mass."""
     found = []
     for _ in range(int(rng.integers(1, 3))):
-        term = kinds[rng.integers(len(kinds))](rng, space, mass)
+        term = KINDS[rng.integers(len(KINDS))](rng, space, mass, fixed)
         found.append((10.0 ** rng.uniform(-1, 1), term))
     return found

@@ -231,10 +231,7 @@ def draw(rng):
         penalty = penalties.draw(rng, space, m)
         if space.kind == "histogram" or penalty.label not in MOVING:
             break
-    while True:
-        parts = energies.draw(rng, space, float(m.sum()))
-        if penalty.fixed or not any(t.fixed for _, t in parts):
-            break
+    parts = energies.draw(rng, space, float(m.sum()), penalty.fixed)
     case = WeightCase(space, parts, m, penalty, 10.0 ** rng.uniform(-6, 6))
     # An array of values is a list of its own, and so is the energy that shifts a free entropy.
     listed = any(t.listed or (t.logs and not penalty.fixed) for _, t in parts)
@@ -251,6 +248,4 @@ def draw_with_sources(rng):
     m = before_of(rng, space.size)
     penalty = penalties.with_sources(rng, space, m)
     parts = energies.draw(rng, space, float(m.sum()))
-    while any(t.fixed for _, t in parts):
-        parts = energies.draw(rng, space, float(m.sum()))
     return WeightCase(space, parts, m, penalty, 10.0 ** rng.uniform(-6, 6))
