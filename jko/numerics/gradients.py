@@ -55,6 +55,7 @@ def check_gradient(
     name: str = "gradient",
     remedy: str = "correct it",
     rng: np.random.Generator | None = None,
+    tolerance: float = TOLERANCE,
 ) -> float:
     r"""Compare a gradient with central differences of its function, coordinate by coordinate.
 
@@ -76,6 +77,8 @@ def check_gradient(
         What the message calls the gradient, and how it ends.
     rng : numpy Generator, optional
         Draws the coordinates compared beyond 64.
+    tolerance : float
+        Relative disagreement beyond which a gradient in double precision is wrong.
 
     Returns
     -------
@@ -97,7 +100,7 @@ def check_gradient(
         )
     pairs = _pairs(x, np.asarray(given, dtype=float), rng or np.random.default_rng(0))
     off, single = _quick(f, pairs)
-    limit = SINGLE if single or is_single(given) else TOLERANCE
+    limit = max(tolerance, SINGLE) if single or is_single(given) else tolerance
     worst = float(np.max(off, where=off <= limit, initial=0.0))
     again = ~(off <= limit)
     if not again.any():
@@ -111,7 +114,7 @@ def check_gradient(
     off = np.divide(excess, size, out=np.zeros_like(excess), where=size > 0)
     i = int(np.argmax(off))
     if off[i] > limit:
-        said = _sentence(name, rest, i, float(found[i]), limit == SINGLE)
+        said = _sentence(name, rest, i, float(found[i]), single or is_single(given))
         raise InvalidArgument(f"{said}; {remedy}")
     return max(worst, float(off[i]))
 

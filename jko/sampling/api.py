@@ -149,7 +149,7 @@ def sample(
     with limited(), np.errstate(all="ignore"):
         points = start_points(start, target, size, generator)
         doubt = by_differences(target, points)
-        check_target(target, points, check, generator)
+        doubt = check_target(target, points, check, generator) or doubt
         opening = _opening(start, target, points, generator)
         task = Task(
             target,

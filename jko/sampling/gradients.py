@@ -10,7 +10,12 @@ from jko.numerics import gradients
 from jko.validation import Array
 
 
-def check_gradient(target: Density, points: Array, rng: np.random.Generator | None = None) -> float:
+def check_gradient(
+    target: Density,
+    points: Array,
+    rng: np.random.Generator | None = None,
+    tolerance: float = gradients.TOLERANCE,
+) -> float:
     r"""Compare the score with central differences at points (m, d).
 
     In the precision and scale of the target: see `jko.numerics.gradients.check_gradient`.
@@ -18,7 +23,7 @@ def check_gradient(target: Density, points: Array, rng: np.random.Generator | No
     Returns
     -------
     float
-        The largest relative disagreement found, at most 1e-4 (1e-2 in single precision).
+        The largest relative disagreement found, at most `tolerance` (1e-2 in single precision).
 
     Raises
     ------
@@ -33,4 +38,6 @@ def check_gradient(target: Density, points: Array, rng: np.random.Generator | No
             return np.full(len(x), np.nan)
 
     remedy = "correct it, or pass check=False if the log density is not smooth there"
-    return gradients.check_gradient(values, target.score, points, remedy=remedy, rng=rng)
+    return gradients.check_gradient(
+        values, target.score, points, remedy=remedy, rng=rng, tolerance=tolerance
+    )

@@ -24,6 +24,10 @@ from jko.sampling.gradients import check_gradient
 from jko.sampling.opening import Opening
 from jko.validation import Array, finite_array, instance, one_of, positive_int
 
+#: Best points at which a gradient is compared when it disagrees at one of the first three.
+POINTS = 12
+#: Relative disagreement there that is no fault: a lost factor of 1.01 is .0099 off.
+INEXACT = 5e-3
 #: An ensemble has at least this many chains, however few particles are asked for.
 SMALLEST = 400
 
@@ -180,11 +184,40 @@ def _spread_out(x: Array, rng: np.random.Generator) -> Array:
     return np.asarray(x + width * rng.standard_normal(x.shape))
 
 
-def check_target(target: Counted, x: Array, check: bool, rng: np.random.Generator) -> None:
-    """Evaluate once where the run starts, so that a wrong shape or value is said at once."""
+def check_target(target: Counted, x: Array, check: bool, rng: np.random.Generator) -> str | None:
+    """Evaluate once where the run starts, so that a wrong shape or value is said at once.
+
+    Returns what there is to say of a gradient that is inexact at some points.
+    """
     instance(check, bool, "check", "pass True or False")
     cloud = Cloud.at(target, x)
+    said = None
     if check and not isinstance(target.inner, Differences):
         inside = np.flatnonzero(cloud.log_p > -np.inf)
-        check_gradient(target, x[inside[: min(3, len(inside))]], rng)
+        try:
+            check_gradient(target, x[inside[:3]], rng)
+        except InvalidArgument as error:
+            best = np.argsort(-cloud.log_p, kind="stable")[: min(POINTS, len(inside))]
+            said = _inexact(target, x[best], error, rng)
     target.strict = False
+    return said
+
+
+def _inexact(target: Density, x: Array, error: InvalidArgument, rng: np.random.Generator) -> str:
+    """What to say of a gradient that disagrees at fewer than half of the best points (m, d).
+
+    A fault is one nearly everywhere. The sensitivities of a differential equation that is solved
+    to five digits are off by 2 % at some points far from its mass; chains stay exact all the same.
+    """
+    wrong = 0
+    for point in x:
+        try:
+            check_gradient(target, point[None], rng, INEXACT)
+        except InvalidArgument:
+            wrong += 1
+    if 2 * wrong >= len(x):
+        raise error
+    return (
+        f"{error}; at {len(x) - wrong} of the {len(x)} best starting points it agrees, so that it"
+        " counts as inexact there: the chains stay exact, but are less efficient"
+    )

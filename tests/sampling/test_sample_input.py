@@ -110,6 +110,24 @@ def test_check_gradient_names_the_coordinate(rng):
     assert check_gradient(gaussian(2, 1e-3), 1e-3 * rng.standard_normal((2, 2)), rng) < 1e-4
 
 
+def test_a_gradient_that_is_inexact_far_out_is_a_warning():
+    """Off by 2 % beyond three standard deviations, as the sensitivities of an inexact solver are.
+
+    It is exact at the best points, and the chains stay exact with it; off by 1 % everywhere it is
+    an error (the table above).
+    """
+
+    def inexact(x):
+        return np.where(np.linalg.norm(x, axis=1, keepdims=True) > 3, -1.02 * x, -x)
+
+    target = jko.LogDensity(square, inexact, 2)
+    with pytest.warns(jko.JkoWarning, match="counts as inexact there"):
+        out = jko.sample(target, n=400, start=jko.Gaussian([0, 0], 16 * np.eye(2)), rng=0)
+    assert out.converged
+    assert any("inexact" in w for w in out.warnings)
+    np.testing.assert_allclose(out.std, 1.0, rtol=0.05)
+
+
 def test_one_particle():
     with pytest.warns(jko.JkoWarning, match="1 particles cannot carry the means"):
         out = jko.sample(gaussian(3), n=1, moves=20, rng=0)
