@@ -29,12 +29,20 @@ class LogMatrix:
     def __call__(self, v: Array) -> Array:
         self.count += 1
         with np.errstate(under="ignore", divide="ignore"):
-            if self._alpha is not None:
-                drift = v - np.where(np.isfinite(self._alpha), self._alpha, 0.0)
-                lost = np.isfinite(v) & ~np.isfinite(self._alpha)
-                if not lost.any() and np.abs(drift[np.isfinite(drift)]).max(initial=0.0) <= DRIFT:
-                    return np.asarray(self._beta + np.log(product(self._matrix, np.exp(drift))))
+            drift = self._drift(v)
+            if drift is not None:
+                return np.asarray(self._beta + np.log(product(self._matrix, np.exp(drift))))
             return self._absorb(v)
+
+    def _drift(self, v: Array) -> Array | None:
+        """v minus the absorbed argument, None where it is too far or charges other entries."""
+        if self._alpha is None:
+            return None
+        charged = np.isfinite(v)
+        if not np.array_equal(charged, np.isfinite(self._alpha)):
+            return None
+        drift = v - np.where(charged, self._alpha, 0.0)
+        return drift if np.abs(drift[charged]).max(initial=0.0) <= DRIFT else None
 
     def _absorb(self, v: Array) -> Array:
         work = self.log_entries + v

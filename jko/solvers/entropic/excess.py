@@ -29,6 +29,7 @@ from jko.solvers.entropic.gibbs import DenseGibbs
 from jko.solvers.entropic.stated import EntropicPlan, EntropicStep
 from jko.solvers.grids.blocks import LIGHT, blocks
 from jko.solvers.grids.cell_bound import CellTransport, Judged, fenchel_bound
+from jko.solvers.grids.coupling import FAIR
 from jko.solvers.grids.levels import (
     Level,
     Problem,
@@ -103,8 +104,8 @@ class _Transport(Protocol):
     def transform(self, g: Array) -> Array:
         """g^c (n,)."""
 
-    def judge(self, w: Array, phi: Array) -> Judged:
-        """The bound of weights by a potential of the previous measure."""
+    def judge(self, w: Array, phi: Array, enough: float = 0.0) -> Judged:
+        """The bound of weights by a potential of the previous measure; no better than `enough`."""
 
 
 class AtomTransport:
@@ -142,7 +143,7 @@ class AtomTransport:
         self.transforms += 1
         return np.asarray((self.scaled - g).min(axis=1))
 
-    def judge(self, w: Array, phi: Array) -> Judged:
+    def judge(self, w: Array, phi: Array, enough: float = 0.0) -> Judged:
         """The bound of weights by a potential of the previous measure."""
         return fenchel_bound(self.problem, w, phi, self.transform(phi), self.cost)
 
@@ -185,8 +186,8 @@ def excess(stated: EntropicStep, plan: EntropicPlan, scale: float) -> Excess:
 
 def entropic_potential(stated: EntropicStep, plan: EntropicPlan) -> Array:
     """eps log(K e / K b) / (2 step), smooth also where m' is empty (n,)."""
-    smooth = stated.kernel.log_apply(stated.previous_scaling, "e")
-    phi = (smooth - stated.kernel.log_apply(plan.log_b, "b")) / stated.rate
+    smooth = stated.kernel.remembered(stated.previous_scaling, "e")
+    phi = (smooth - stated.kernel.remembered(plan.log_b, "b")) / stated.rate
     known = np.isfinite(phi)
     return np.where(known, phi, phi[known].min(initial=0.0))
 
@@ -194,7 +195,7 @@ def entropic_potential(stated: EntropicStep, plan: EntropicPlan) -> Array:
 def sharpest(transport: _Transport, w: Array, phi: Array, scale: float) -> Judged:
     """The least bound of the potentials that are tried."""
     best: Judged | None = None
-    for judged in _judgements(transport, w, phi):
+    for judged in _judgements(transport, w, phi, ENOUGH * scale):
         cost = judged.cost if best is None else min(best.cost, judged.cost)
         if best is None or judged.gap < best.gap:
             best = judged
@@ -205,22 +206,22 @@ def sharpest(transport: _Transport, w: Array, phi: Array, scale: float) -> Judge
     return best
 
 
-def _judgements(transport: _Transport, w: Array, phi: Array) -> Iterator[Judged]:
+def _judgements(transport: _Transport, w: Array, phi: Array, enough: float) -> Iterator[Judged]:
     problem = transport.problem
     m = problem.discrete.weights
-    first = transport.judge(w, lowered(phi, m, transport.span))
+    first = transport.judge(w, lowered(phi, m, transport.span), enough)
     yield first
     with np.errstate(all="ignore"):
         answer = -problem.form.gradient(w)
     known = np.isfinite(answer) & (w > LIGHT * w.max())
     shift = float(w[known] @ (answer - first.psi)[known]) / float(w[known].sum())
     other = transport.transform(np.where(known, answer - shift, first.psi))
-    second = transport.judge(w, lowered(other, m, transport.span))
+    second = transport.judge(w, lowered(other, m, transport.span), enough)
     yield second
     if np.isfinite(first.gap + second.gap) and first.gap + second.gap > 0:
         share = first.gap / (first.gap + second.gap)
         mixed = first.phi + share * (_centred(other, m) - _centred(phi, m))
-        yield transport.judge(w, lowered(mixed, m, transport.span))
+        yield transport.judge(w, lowered(mixed, m, transport.span), enough)
 
 
 def lowered(phi: Array, m: Array, span: float) -> Array:
@@ -257,7 +258,7 @@ def grid_error(
         parts = [a // b for a, b in zip(grid.shape, coarse.discrete.grid.shape, strict=True)]
         moved = gathered(w, grid.shape, parts)
         phi = gathered(phi, grid.shape, parts) / float(np.prod(parts))
-    seen = CellTransport(other)
+    seen = CellTransport(other, FAIR)
     found = sharpest(seen, moved, phi, scale)
     share = other.discrete.n / problem.discrete.n
     steps = blocks(problem, w)

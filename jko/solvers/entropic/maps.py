@@ -71,7 +71,7 @@ class ScalingMap:
 
     def __call__(self, x: Array) -> Sweep:
         if self.stated.divergence:
-            return self._debiased(*x)
+            return self._debiased(x)
         return self._half(x) if self.stated.half else self._plain(x)
 
     def _plain(self, log_b: Array) -> Sweep:
@@ -90,7 +90,8 @@ class ScalingMap:
         weights = np.maximum(np.exp(plan.log_w), np.minimum(w, self.stated.previous.mass))
         return Sweep(floored(log_b + change), weights, SweepState(plan))
 
-    def _debiased(self, log_b: Array, log_d: Array) -> Sweep:
+    def _debiased(self, x: Array) -> Sweep:
+        log_b, log_d = x
         plan = self.stated.plan(log_b)
         log_w = self.prox(log_d + plan.log_s, plan.log_w)
         smooth = self.stated.kernel.log_apply(log_d, "d")
@@ -101,6 +102,9 @@ class ScalingMap:
             weights = np.stack([weights, weights + self.own.mu])
         else:
             # Empty cells drift: log d falls there for ever, and that must not look like an error.
-            drift = np.abs(image - np.stack([log_b, log_d]))
-            weights = weights + LIGHT * weights.mean() / (1 + drift**2)
+            drift = image - x
+            drift *= drift
+            drift += 1
+            np.divide(LIGHT * weights.mean(), drift, out=drift)
+            weights = np.add(weights, drift, out=drift)
         return Sweep(image, weights, SweepState(plan, log_d, smooth))

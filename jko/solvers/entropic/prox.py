@@ -2,6 +2,8 @@ r"""The KL-prox of an energy on a fixed support: argmin_w r F(w) + KL(w | q), in
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from jko.energies.form import WeightForm
@@ -62,7 +64,8 @@ class KLProx:
     def __call__(self, log_q: Array, log_v: Array) -> Array:
         """log w from log q and the log of the previous weights."""
         if not self.form.quadratics:
-            return log_prox_separable(self.form.separable, log_q, self.r)
+            log_w = log_prox_separable(self.form.separable, log_q, self.r)
+            return log_w - self._excess(log_w) if self._even else log_w
         z = np.exp(log_v)
         slope = self.form.quadratic_gradient(z)
         log_q = log_q - self._excess(self._linear(log_q, slope))
@@ -79,6 +82,18 @@ class KLProx:
             t, log_w = self._search(log_q, slope, ahead, z, move, rise)
             z, slope = z + t * move, slope + t * ahead
         return log_w
+
+    @cached_property
+    def _even(self) -> bool:
+        """Whether a factor in q is one in w: the same entropy everywhere, and no bounds.
+
+        Then q is given the factor with which w has the mass to step to: the slowest mode of the
+        scaling, damped by r/(1 + r) in a sweep, is gone.
+        """
+        h = self.form.separable
+        entropy = h.powers.get(1.0, np.zeros(h.n))
+        unbounded = bool(np.isinf(h.ceiling).all())
+        return unbounded and set(h.powers) <= {1.0} and bool((entropy == entropy[0]).all())
 
     def _linear(self, log_q: Array, slope: Array) -> Array:
         """log w(z) from Qz."""

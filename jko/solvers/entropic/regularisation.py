@@ -65,7 +65,8 @@ def choose_reg(problem: ProxProblem, debias: bool) -> float:
             " of the measure: the entropic step is far from the exact one, as its bias says;"
             " use jko.solvers.TransportProgram(max_atoms=...), or pass reg=",
         )
-    return max(needed, natural if debias else natural / 10)
+    chosen = max(needed, natural if debias else natural / 10)
+    return chosen if chosen > 0 else 2 * problem.step  # one place alone: nothing depends on it
 
 
 def resolved(problem: ProxProblem, mu: GridDensity, width: float) -> float:

@@ -9,17 +9,16 @@ from functools import cached_property
 import numpy as np
 
 from jko.measures.grid import GridDensity
-from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.entropic.dual import LARGE
-from jko.solvers.entropic.excess import NONE, Excess, excess, sharp_sqdistance
+from jko.solvers.entropic.ended import Ended, fits
 from jko.solvers.entropic.levels import LevelStart
 from jko.solvers.entropic.maps import ScalingMap, SweepState
 from jko.solvers.entropic.newton import FEW, MANY, newton
 from jko.solvers.entropic.newton import LIMIT as NEWTON_LIMIT
-from jko.solvers.entropic.scaling import FLOOR, Sweep, anderson, self_scaling
+from jko.solvers.entropic.scaling import FLOOR, Sweep, anderson
 from jko.solvers.entropic.self_potential import TERMS, SelfPotential
-from jko.solvers.entropic.stated import EntropicPlan, EntropicStep
+from jko.solvers.entropic.stated import EntropicStep
 from jko.status import Breakdown, Status
 from jko.validation import Array
 
@@ -52,8 +51,6 @@ CHEAP = 2**14
 #: First sweeps without the polynomial of `SelfPotential`, whose long steps may diverge far from the
 #: solution, in steps without an internal energy.
 FIRST = 50
-#: Accuracy of the self-scaling behind the distance of plain and half steps.
-ROUGH = 1e-5
 #: Iterations in all when the caller sets no limit.
 UNLIMITED = 3000
 
@@ -82,7 +79,6 @@ class EntropicRun:
             )
         ]
         self.iterations, self.left = 0, controls.max_iter or UNLIMITED
-        self.work = 0.0
 
     @cached_property
     def scale(self) -> float:
@@ -138,7 +134,7 @@ class EntropicRun:
     def warm(self) -> Array | None:
         """Potentials of the warm start, where it fits the support and is finite."""
         stated, warm = self.stated, self.controls.warm
-        if not isinstance(warm, dict) or not _fits(warm, stated):
+        if not isinstance(warm, dict) or not fits(warm, stated):
             return None
         if stated.divergence != ("log_d" in warm):
             return None
@@ -173,8 +169,8 @@ class EntropicRun:
     def levels(self) -> Array:
         """Potentials from coarser grids and larger regularisations."""
         start = LevelStart(self.stated)
-        out = start.potentials()
-        self.work += start.work
+        with self.stated.work.stage("levels"):
+            out = start.potentials()
         self.iterations += start.sweeps
         return out
 
@@ -185,7 +181,8 @@ class EntropicRun:
             for stage in self.stages():
                 if best.gap <= ENOUGH * self.target or self.left <= 0:
                     break
-                found = stage(best)
+                with self.stated.work.stage("sweeps"):
+                    found = stage(best)
                 if found is not None and (found.gap < best.gap or best.state is None):
                     best = found
             state = best.state
@@ -239,7 +236,8 @@ class EntropicRun:
     def newton(self) -> _Found | None:
         """The globally convergent second stage."""
         limit = min(FEW if self.stated.previous.n > LARGE else MANY, self.left)
-        out = newton(self.stated, MARGIN * self.controls.tol * self.unit, limit)
+        with self.stated.work.stage("newton"):
+            out = newton(self.stated, MARGIN * self.controls.tol * self.unit, limit)
         self.left -= out.systems
         self.iterations += out.systems
         if out.log_b is None:
@@ -254,91 +252,5 @@ class EntropicRun:
 
     def report(self, state: SweepState, exhausted: bool) -> Answer:
         """The answer with objective, bias and warm start."""
-        stated, plan, log_d = self.stated, state.plan, state.log_d
-        spent = stated.kernel.count + self.work
-        baseline = stated.at_rest()
-        found = bounded(stated, plan, log_d) if self.bound else None
-        return Answer(
-            stated.measure(plan),
-            stated,
-            self.iterations,
-            objective=stated.value(plan, log_d),
-            sqdistance=squared_distance(stated, plan, log_d, found),
-            bias=None if found is None else found.bias,
-            dual={"log_b": plan.log_b, "log_d": log_d, "tangent": state.tangent},
-            baseline=baseline,
-            exhausted=exhausted,
-            warm=warm_start(stated, plan.log_b, log_d),
-            info={
-                "reg": stated.eps,
-                "debias": stated.debias,
-                **figures(found),
-                "kernel_applications": round(spent, 1),
-            },
-        )
-
-
-def bounded(stated: EntropicStep, plan: EntropicPlan, log_d: Array | None) -> Excess:
-    """The bound of the excess; once it is far below the decrease of the objective it is enough."""
-    nu, m = stated.measure(plan).weights, stated.previous.weights
-    before, after = stated.form.value(m), stated.form.value(nu)
-    paid = 0.0 if log_d is None else stated.transport(plan, log_d) / (2 * stated.problem.step)
-    decrease = before - after - max(paid, 0.0)
-    return excess(stated, plan, decrease if np.isfinite(decrease) else abs(after))
-
-
-def squared_distance(
-    stated: EntropicStep, plan: EntropicPlan, log_d: Array | None, found: Excess | None
-) -> float:
-    """D^2 between the returned measure and the previous one: Sinkhorn's, within what plans allow.
-
-    The plain step has no self-potential and solves for one, the half one where a bound is asked
-    for, too.
-    """
-    if log_d is None and (found is not None or not stated.half):
-        own = self_scaling(stated.kernel, plan.log_w, tol=ROUGH)
-        estimate = EntropicStep(stated.problem, stated.eps, True).transport(plan, own)
-    else:
-        estimate = stated.transport(plan, log_d)
-    if found is not None:
-        estimate = sharp_sqdistance(found, estimate)
-    problem = stated.problem
-    rate = problem.geometry.rate if isinstance(problem, ProxProblem) else 1.0
-    return max(0.0, estimate) / rate
-
-
-def figures(found: Excess | None) -> dict[str, object]:
-    """What `info` says about the bias."""
-    if found is None:
-        return {"bias_kind": NONE}
-    return {
-        "bias_reg": found.reg,
-        "bias_grid": found.grid,
-        "bias_kind": found.kind,
-        "bias_transforms": round(found.transforms, 2),
-        "bias_seconds": found.seconds,
-    }
-
-
-def _signature(stated: EntropicStep) -> Array:
-    """A few numbers that identify the support and the regularisation."""
-    x = stated.previous.points
-    return np.array([stated.eps, *x.shape, x.sum(), (x**2).sum()])
-
-
-def warm_start(stated: EntropicStep, log_b: Array, log_d: Array | None) -> dict[str, Array]:
-    """Potentials as a plain dictionary of arrays."""
-    warm = {"signature": _signature(stated), "log_b": log_b}
-    if log_d is not None:
-        warm["log_d"] = log_d
-    return warm
-
-
-def _fits(warm: object, stated: EntropicStep) -> bool:
-    """Whether a warm start belongs to this support."""
-    if not isinstance(warm, dict) or "signature" not in warm or "log_b" not in warm:
-        return False
-    n = (stated.previous.n,)
-    values = [np.asarray(v, dtype=float) for k, v in warm.items() if k in ("log_b", "log_d")]
-    usable = all(v.shape == n and not np.isnan(v).any() for v in values)
-    return usable and np.array_equal(warm["signature"][1:], _signature(stated)[1:])
+        ended = Ended(self.stated, state.plan, state.log_d, state.tangent)
+        return ended.answer(self.iterations, exhausted, self.bound)

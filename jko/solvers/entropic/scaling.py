@@ -131,18 +131,27 @@ def floored(log_values: Array) -> Array:
 
 
 def self_scaling(
-    kernel: Gibbs, log_w: Array, start: Array | None = None, tol: float = 1e-9, max_iter: int = 500
+    kernel: Gibbs,
+    log_w: Array,
+    start: Array | None = None,
+    tol: float = 1e-9,
+    max_iter: int = 500,
+    slot: str = "self",
 ) -> Array:
-    """log d with d K d = w (formula W2), to relative accuracy `tol` in the w-weighted norm."""
+    """log d with d K d = w (formula W2), to relative accuracy `tol` in the w-weighted norm.
+
+    The kernel remembers log K d under the name `slot`.
+    """
     w = np.exp(log_w)
     log_w = floored(log_w)
 
     def step(x: Array) -> Sweep:
-        return Sweep(floored(0.5 * (x + log_w - kernel.log_apply(x, "self"))), w)
+        return Sweep(floored(0.5 * (x + log_w - kernel.log_apply(x, slot))), w, x)
 
     if start is None:
-        start = 0.5 * (log_w - kernel.log_apply(np.zeros_like(log_w), "self"))
-    return anderson(step, floored(start), done=lambda _, r: r <= tol, max_iter=max_iter).x
+        start = 0.5 * (log_w - kernel.log_one())
+    run = anderson(step, floored(start), done=lambda _, r: r <= tol, max_iter=max_iter)
+    return run.x if run.record is None else np.asarray(run.record)
 
 
 def pair_scaling(

@@ -72,8 +72,10 @@ class Entropic(ProxSolver):
     allows. `objective` and `gap` refer to the regularised problem; `bias` is how far the
     unregularised objective may be above its minimum: `info["bias_reg"]`, a bound for the same
     discretisation (formula B3), plus `info["bias_grid"]`, an estimate of the grid.
-    `info["kernel_applications"]` counts products with K, those on coarser grids by their share of
-    the cells, `info["bias_transforms"]` the c-transforms of the bound.
+    `info["products"]` counts products with K by grid, coarser ones, bias and judge (two of them)
+    included, `info["products_by_stage"]` the same by stage, `info["seconds_by_stage"]` their
+    seconds; `info["kernel_applications"]` those before the judge, on coarser grids by their share
+    of the cells; `info["bias_transforms"]` and `info["bias_seconds"]` what the bound costs.
 
     References
     ----------

@@ -29,8 +29,12 @@ from jko.prox.duality.fenchel import dot, entropic_everywhere, fenchel_gap, kl, 
 from jko.prox.stated import Answer, Certificate, Claim, Neighbour, on_atoms
 from jko.solvers.entropic.gibbs import Gibbs, gibbs
 from jko.solvers.entropic.scaling import pair_scaling, self_scaling
+from jko.solvers.entropic.work import Work
 from jko.solvers.grids.levels import CONSISTENT, Problem
 from jko.validation import Array
+
+#: Accuracy of the potential of the previous measure; the objective errs by its square.
+OWN = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +67,8 @@ class EntropicStep(Neighbour):
         Regularisation: weight of the entropy of the plan, in units of the squared distance.
     debias : bool or "half"
         Sinkhorn divergence (True), entropic cost (False), or half the entropy taken away.
+    work : Work
+        Where products are counted.
     kernel : Gibbs
     """
 
@@ -71,10 +77,11 @@ class EntropicStep(Neighbour):
     problem: Problem
     eps: float
     debias: bool | str
+    work: Work = field(default_factory=Work)
     kernel: Gibbs = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kernel", gibbs(self.previous, self.eps))
+        object.__setattr__(self, "kernel", gibbs(self.previous, self.eps, self.work))
 
     @property
     def divergence(self) -> bool:
@@ -114,16 +121,16 @@ class EntropicStep(Neighbour):
     @cached_property
     def log_one(self) -> Array:
         """log K1, constant away from the walls."""
-        return self.kernel.log_apply(np.zeros(self.previous.n), "one")
+        return self.kernel.log_one()
 
     @cached_property
     def previous_scaling(self) -> Array:
         """log e with e K e = m', the potential of OT(m', m') (an error counts squared there)."""
-        return self_scaling(self.kernel, self.log_m, tol=1e-7)
+        return self_scaling(self.kernel, self.log_m, tol=OWN, slot="e")
 
     def prime(self, log_d: Array) -> None:
         """Compute `previous_scaling` from a guess, such as the log d of the step before."""
-        found = self_scaling(self.kernel, self.log_m, log_d, tol=1e-7)
+        found = self_scaling(self.kernel, self.log_m, log_d, tol=OWN, slot="e")
         self.__dict__["previous_scaling"] = found
 
     def at_rest(self) -> float:
@@ -133,7 +140,7 @@ class EntropicStep(Neighbour):
         if self.divergence or not np.isfinite(energy):
             return energy
         log_e = self.previous_scaling
-        inner = 2 * dot(m, log_e) - self._energy(log_e)
+        inner = 2 * dot(m, log_e) - self._energy(log_e, "e")
         if self.half:
             inner -= 2 * self._local(m, self.log_m)
         return energy + self.eps * inner / (2 * self.problem.step)
@@ -156,16 +163,21 @@ class EntropicStep(Neighbour):
         S = eps (<log a/e, m'> + <log b/d, w>) + eps/2 (d'Kd - M) + eps/2 (e'Ke - M), an upper
         bound for every d and equal to S when d K d = w.
         """
+        if log_d is not None:
+            return self.divergence_of(plan, log_d)
+        m, w = self.previous.weights, np.exp(plan.log_w)
+        inner = dot(m, plan.log_a) + dot(w, plan.log_b) - float(m.sum())
+        if self.half:
+            inner -= self._local(w, plan.log_w) + self._local(m, self.log_m)
+        return self.eps * inner
+
+    def divergence_of(self, plan: EntropicPlan, log_d: Array) -> float:
+        """S(w, m') of the plan, whatever the step charges for transport."""
         m, w = self.previous.weights, np.exp(plan.log_w)
         mass = float(m.sum())
-        if log_d is None:
-            inner = dot(m, plan.log_a) + dot(w, plan.log_b) - mass
-            if self.half:
-                inner -= self._local(w, plan.log_w) + self._local(m, self.log_m)
-            return self.eps * inner
         log_e = self.previous_scaling
         inner = dot(m, plan.log_a - log_e) + dot(w, plan.log_b - log_d)
-        inner += (self._energy(log_d) + self._energy(log_e)) / 2 - mass
+        inner += (self._energy(log_d, "d") + self._energy(log_e, "e")) / 2 - mass
         return self.eps * inner
 
     def _local(self, w: Array, log_w: Array) -> float:
@@ -181,9 +193,9 @@ class EntropicStep(Neighbour):
             return plan.log_b
         return plan.log_b - 0.5 * (plan.log_w - self.log_one)
 
-    def _energy(self, log_d: Array) -> float:
+    def _energy(self, log_d: Array, slot: str) -> float:
         """d'Kd."""
-        return float(np.exp(log_d + self.kernel.log_apply(log_d, "d")).sum())
+        return float(np.exp(log_d + self.kernel.remembered(log_d, slot)).sum())
 
     def value(self, plan: EntropicPlan, log_d: Array | None) -> float:
         """Objective F(w) + OT/(2 tau) or F(w) + S/(2 tau) at the marginal of a plan."""
@@ -261,7 +273,7 @@ class EntropicStep(Neighbour):
         """
         factor = self.eps / (2 * self.problem.step)
         if smooth is None:
-            smooth = self.kernel.log_apply(log_d, "d")
+            smooth = self.kernel.remembered(log_d, "d")
         y = factor * (plan.log_s - smooth)
         gap, residual = fenchel_gap(rest, w, y)
         gap += factor * kl(w, plan.log_w, log_d + smooth)

@@ -20,6 +20,10 @@ from jko.validation import Array, Index, Mask
 
 #: Rounds of shifted shares, and of fluxes between neighbours.
 SHIFTS, FLUXES = 8, 2
+#: The same for plans that are mended at a third or at half of the price. On the Fokker-Planck step
+#: at 512^2 they cost 7e-5 and 2e-5 more where the decrease is .15; from 256^2 on 2e-4 and 5e-6.
+SWIFT = ((0, 1), (SHIFTS, FLUXES))
+FAIR = ((1, 1), (SHIFTS, FLUXES))
 #: Mismatch, as a share of the mass, that is left to the last resort.
 CLOSE = 1e-11
 #: The mobility of empty cells, as a share of the mean mass.
@@ -49,11 +53,14 @@ class Coupled:
     residual: float
 
 
-def couple(plan: CellPlan, w: Array, q: Array) -> Coupled:
+def couple(
+    plan: CellPlan, w: Array, q: Array, rounds: tuple[int, int] = (SHIFTS, FLUXES)
+) -> Coupled:
     """Mend a plan of w (of the grid's shape) until its other marginal is q."""
+    shifts, fluxes = rounds
     mass, p = float(q.sum()), plan.push(w)
     first = off = float(np.abs(p - q).sum())
-    for _ in range(SHIFTS):
+    for _ in range(shifts):
         if off <= CLOSE * mass:
             break
         shifted = _shifted(plan, w, p - q)
@@ -66,7 +73,7 @@ def couple(plan: CellPlan, w: Array, q: Array) -> Coupled:
             break
     carried = plan.carry(w)
     sent = Sent(plan, w, p)
-    for _ in range(FLUXES):
+    for _ in range(fluxes):
         if sent.off(q) > CLOSE * mass:
             sent.to_neighbours(q)
     sent.along_curve(q)
@@ -217,13 +224,15 @@ class Sent:
         give, take = np.cumsum(np.maximum(d, 0)), np.cumsum(np.maximum(-d, 0))
         if give[-1] <= 0 or take[-1] <= 0:
             return
-        cuts = np.union1d(give, take * (give[-1] / take[-1]))
-        f = np.diff(cuts, prepend=0.0)
-        middle = cuts - f / 2
-        source = curve[np.minimum(np.searchsorted(give, middle), q.size - 1)]
-        target = curve[
-            np.minimum(np.searchsorted(take, middle * (take[-1] / give[-1])), q.size - 1)
-        ]
+        # A stable sort merges two sorted runs in linear time.
+        cuts = np.concatenate([give, take * (give[-1] / take[-1])])
+        order = np.argsort(cuts, kind="stable")
+        f = np.diff(cuts[order], prepend=0.0)
+        left = order < q.size
+        used = np.flatnonzero(f > 0)
+        f = f[used]
+        source = curve[np.minimum((np.cumsum(left) - left)[used], q.size - 1)]
+        target = curve[np.minimum((np.cumsum(~left) - ~left)[used], q.size - 1)]
         hops = np.stack(np.unravel_index(target, q.shape)).astype(float)
         hops -= np.stack(np.unravel_index(source, q.shape))
         for axis, n in enumerate(q.shape):

@@ -88,17 +88,38 @@ def test_products_with_vectors_of_any_sign(make, shape):
 
 @pytest.mark.parametrize("make", [GridGibbs, lambda g, eps: DenseGibbs(g.points, eps)])
 @pytest.mark.parametrize("eps", [1.0, 0.01])
-def test_cost_and_displacement_without_the_plan(make, eps):
+def test_cost_without_the_plan(make, eps):
     rng = np.random.default_rng(3)
     g = grid((12, 9))
     a, b = rng.standard_normal((2, g.size))
     distance = squares(g.points)
     plan = np.exp(a[:, None] - distance / eps + b)
-    kernel = make(g, eps)
-    assert kernel.cost(a, b) == pytest.approx((plan * distance).sum(), rel=1e-12)
-    share = plan / plan.sum(axis=0)
-    expected = share.T @ g.points - g.points
-    np.testing.assert_allclose(kernel.displacement(a), expected, atol=1e-12)
+    assert make(g, eps).cost(a, b) == pytest.approx((plan * distance).sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize("bend", [3.0, 0.4, -0.5])
+def test_steep_arguments_are_flattened_by_a_quadratic(bend):
+    """Ranges of thousands, against the definition; line by line where places leave the box."""
+    g = jko.Grid([-4, -3], [4, 3], [60, 44])
+    eps, rng = 0.01, np.random.default_rng(8)
+    kernel = GridGibbs(g, eps)
+    for step in range(3):
+        v = -bend * ((g.points - [1.0, 0.3 * step]) ** 2).sum(axis=1) / eps
+        v += rng.standard_normal(g.size)
+        logs = [-((x[:, None] - x) ** 2) / eps for x in g.axes]
+        exact = logsumexp_axis(logs[0][:, :, None] + v.reshape(g.shape)[:, None], 0)
+        exact = logsumexp_axis(exact[:, :, None] + logs[1], 1).ravel()
+        found = kernel.log_apply(v, "b")
+        rounding = 1e-12 + 16 * np.finfo(float).eps * np.abs(v).max()
+        np.testing.assert_allclose(found, exact, rtol=0, atol=rounding)
+        assert ("b" in kernel._bent) == (bend > 0)
+        assert kernel.remembered(v.copy(), "b") is found
+    assert kernel.count == 3
+
+
+def logsumexp_axis(values, axis):
+    top = values.max(axis=axis, keepdims=True)
+    return np.log(np.exp(values - top).sum(axis=axis)) + np.squeeze(top, axis)
 
 
 def test_dense_kernel_absorbs_again_when_potentials_drift():

@@ -8,7 +8,7 @@ from jko import reference
 from jko.prox.problem import ProxProblem
 from jko.solvers import Entropic
 from jko.solvers.entropic.stated import EntropicStep
-from jko.solvers.grids.levels import coarsened
+from jko.solvers.grids.levels import coarsened, prolonged
 
 W2 = jko.Wasserstein()
 
@@ -61,6 +61,38 @@ def test_gap_bounds_what_competitors_win(debias):
         rival = out.measure.weights * np.exp(size * rng.standard_normal(out.measure.n))
         nu = out.measure.with_weights(rival / rival.sum())
         assert stated.objective(nu) >= best - out.gap - 1e-12
+
+
+@pytest.mark.parametrize("periodic", [False, True, (True, False)])
+@pytest.mark.parametrize(("order", "rate", "wall"), [(1, 2, 1), (3, 4, 3)])
+def test_orders_of_prolongation(order, rate, wall, periodic):
+    """Second and fourth order on circles, one less than the degree at walls and their corners."""
+    errors = []
+    for n in (32, 64):
+        a, b = (jko.Grid([0, 0], [1, 1], [k * n, k * n], periodic=periodic) for k in (1, 2))
+        f = lambda x: np.sin(2 * np.pi * x[:, 0]) * np.cos(2 * np.pi * x[:, 1] + 0.3)
+        errors.append(np.abs(prolonged(f(a.points), a, b, order) - f(b.points)).max())
+    expected = rate if periodic is True else wall
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(expected, abs=0.35)
+
+
+def test_counts_say_what_a_step_costs():
+    """Products by grid and by stage, judge and bias included; few on the grid itself."""
+    problem = smooth_problem(160)
+    r = jko.step(problem.previous, problem.energy, W2, 0.1, solver=Entropic())
+    info = r.info
+    assert info["products"]["160x160"] <= 24  # 19
+    assert info["products"]["80x80"] > 0
+    assert sum(info["products"].values()) == sum(info["products_by_stage"].values())
+    assert info["products_by_stage"]["judge"] == 2
+    assert info["products_by_stage"].get("bias", 0) <= 1
+    assert info["sweeps"] == r.iterations
+    assert {"levels", "sweeps", "report", "bias"} <= set(info["seconds_by_stage"])
+    assert min(info["seconds_by_stage"].values()) >= 0
+    without = jko.step(problem.previous, problem.energy, W2, 0.1, solver=Entropic(bound=False))
+    assert without.bias is None
+    assert "bias" not in without.info["seconds_by_stage"]
+    np.testing.assert_array_equal(without.measure.weights, r.measure.weights)
 
 
 def test_coarse_levels_hold_the_same_energy():
