@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from math import isfinite
-from typing import Any
 
 from jko.errors import JkoError
 from jko.html import table
@@ -44,7 +43,7 @@ class Identity:
         """Whether the residual is within the tolerance (NaN never is)."""
         return bool(self.residual <= self.tolerance)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """All figures, for JSON."""
         return {**asdict(self), "holds": self.holds}
 
@@ -111,7 +110,7 @@ class Report:
         return "\n".join([head, *rows, verdict])
 
 
-def _plain(figures: dict[str, Any]) -> dict[str, Any]:
+def _plain(figures: dict[str, object]) -> dict[str, object]:
     """JSON has no NaN and no infinity."""
     return {
         name: None if isinstance(value, float) and not isfinite(value) else value

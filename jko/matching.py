@@ -158,12 +158,12 @@ def _first_step(particles: Particles, kernel: Kernel) -> float:
     return median_bandwidth(particles.points) ** 2 if particles.n > 1 else 1.0
 
 
-def _terms(kernel: Any) -> list[Any]:
+def _terms(kernel: Kernel) -> list[Kernel]:
     """The plain kernels inside a sum, a multiple or a product."""
     inner = getattr(kernel, "parts", None)
     return [kernel] if not inner else [t for part in inner for t in _terms(part)]
 
 
-def _bandwidth(kernel: Any) -> float | None:
+def _bandwidth(kernel: Kernel) -> float | None:
     width = getattr(kernel, "bandwidth", None)
     return float(width) if isinstance(width, (int, float)) else None

@@ -31,12 +31,12 @@ MARK = "jko sweep"
 #: Rows sent out at once to a backend that cannot hand results back one by one, per worker.
 BATCH = 1
 
-Row = dict[str, Any]
+Row = dict[str, object]
 
 
 def sweep(
-    f: Callable[..., Any],
-    grid: Mapping[str, Iterable[Any]] | Sequence[Mapping[str, Any]],
+    f: Callable[..., object],
+    grid: Mapping[str, Iterable[object]] | Sequence[Mapping[str, object]],
     *,
     n_jobs: int | None = None,
     path: str | os.PathLike[str] | None = None,
@@ -98,7 +98,7 @@ def sweep(
     return table[[c for c in table if c not in last] + last]
 
 
-def _points(grid: Any) -> list[Row]:
+def _points(grid: Mapping[str, Iterable[object]] | Sequence[Mapping[str, object]]) -> list[Row]:
     """The points of a grid, in order."""
     if isinstance(grid, Mapping):
         for name, values in grid.items():
@@ -127,7 +127,7 @@ def _key(point: Row) -> str:
     return json.dumps({name: _text(value) for name, value in sorted(point.items())})
 
 
-def _text(value: Any) -> Any:
+def _text(value: object) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -135,7 +135,7 @@ def _text(value: Any) -> Any:
     return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
-def _name(f: Callable[..., Any]) -> str:
+def _name(f: Callable[..., object]) -> str:
     inner = inspect.unwrap(f)
     return str(getattr(inner, "__qualname__", type(inner).__name__))
 
@@ -143,7 +143,7 @@ def _name(f: Callable[..., Any]) -> str:
 # -- one row ------------------------------------------------------------------------------------
 
 
-def _row(f: Callable[..., Any], key: str, point: Row) -> tuple[str, Row]:
+def _row(f: Callable[..., object], key: str, point: Row) -> tuple[str, Row]:
     """Call the function at one point; runs in a worker."""
     started = time.perf_counter()
     try:
@@ -154,7 +154,7 @@ def _row(f: Callable[..., Any], key: str, point: Row) -> tuple[str, Row]:
     return key, {**_figures(found, point), "seconds": seconds}
 
 
-def _figures(found: Any, point: Row) -> Row:
+def _figures(found: object, point: Row) -> Row:
     """What a row keeps of a result: plain numbers and strings."""
     if isinstance(found, Trajectory):
         last = {"energy": float(found.energies[-1]), "time": float(found.times[-1])}
@@ -184,14 +184,16 @@ def _figures(found: Any, point: Row) -> Row:
     return out
 
 
-def _run(f: Callable[..., Any], todo: Mapping[str, Row], n_jobs: int | None) -> Iterator[Any]:
+def _run(
+    f: Callable[..., object], todo: Mapping[str, Row], n_jobs: int | None
+) -> Iterator[tuple[str, Row]]:
     """Rows as they are finished, in any order."""
     if not todo:
         return
     joblib = package("joblib", "sweeps", "a sweep")
     calls = [joblib.delayed(_row)(f, key, point) for key, point in todo.items()]
     # One call a task, so that a row is on disk as soon as it is finished.
-    options: dict[str, Any] = {"n_jobs": n_jobs, "batch_size": 1, "pre_dispatch": "all"}
+    options: dict[str, object] = {"n_jobs": n_jobs, "batch_size": 1, "pre_dispatch": "all"}
     backend, _ = joblib.parallel.get_active_backend()
     if getattr(backend, "supports_return_generator", False):
         yield from joblib.Parallel(**options, return_as="generator_unordered")(calls)

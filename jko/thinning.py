@@ -6,8 +6,6 @@ far; these functions act on it between steps.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from jko.errors import InvalidArgument
@@ -17,14 +15,14 @@ from jko.measures.base import Discrete
 from jko.numerics.recombination import kernel_features
 from jko.numerics.recombination import recombine as eliminate
 from jko.threads import limited
-from jko.validation import Array, instance, one_of, positive_int, rng_of
+from jko.validation import Array, Seed, instance, one_of, positive_int, rng_of
 
 #: Eigenfunctions kept per atom of the budget.
 FEATURES_PER_ATOM = 0.9
 
 
 def resample(
-    mu: Particles, n: int | None = None, *, method: str = "systematic", rng: Any = None
+    mu: Particles, n: int | None = None, *, method: str = "systematic", rng: Seed = None
 ) -> Particles:
     """Equal weights again: heavy particles are doubled, light ones dropped.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,6 +21,9 @@ from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
 from jko.measures.grid import GridDensity
 from jko.validation import Array, finite_array, instance, positive, positive_int
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 #: Variables of the linear program on fixed supports.
 MOST_VARIABLES = 400_000
@@ -132,7 +135,9 @@ def barycentre(
     )
 
 
-def _checked(measures: Any, weights: Any, geometry: Geometry) -> tuple[list[Measure], Array]:
+def _checked(
+    measures: object, weights: ArrayLike | None, geometry: Geometry
+) -> tuple[list[Measure], Array]:
     if not isinstance(measures, (list, tuple)) or not measures:
         raise InvalidArgument("measures is empty or no list; pass at least one measure")
     for mu in measures[1:]:
@@ -237,7 +242,7 @@ def _program(family: list[Histogram], lam: Array, geometry: Wasserstein) -> Bary
     mass = [mu.weights[r] / mu.weights.sum() for mu, r in zip(family, rows, strict=True)]
     count = len(family)
     eye = csr_array(np.eye(n))
-    blocks: list[list[Any]] = [[None] * (count + 1) for _ in range(2 * count)]
+    blocks: list[list[csr_array | None]] = [[None] * (count + 1) for _ in range(2 * count)]
     for k, r in enumerate(rows):
         blocks[2 * k][k] = kron(csr_array(np.eye(r.size)), np.ones((1, n)))
         blocks[2 * k + 1][k] = kron(np.ones((1, r.size)), eye)

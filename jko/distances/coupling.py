@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,8 +21,17 @@ from jko.numerics.exact_transport import exact_plan
 from jko.numerics.sinkhorn import entropic_plan
 from jko.validation import Array, Index, brief, instance, one_of, positive, real
 
+if TYPE_CHECKING:
+    from scipy.sparse import sparray
+
+    from jko.geometries.ground import Cost
+
 #: Above this many pairs of charged atoms the dense entropic problem is refused.
 MOST_ENTROPIC = 9_000_000
+
+
+#: What `relax=` takes: the weight of both marginals, or one each.
+Relax = float | Sequence[float | None] | None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,7 +54,7 @@ class Transport:
     """
 
     value: float
-    plan: Any
+    plan: sparray
     gap: float
     potentials: tuple[Array, Array]
     cost: float
@@ -57,9 +66,9 @@ class Transport:
 def transport(
     a: Measure,
     b: Measure,
-    cost: Any = None,
+    cost: Cost | str | WassersteinFisherRao | None = None,
     p: float = 2,
-    relax: float | Sequence[float | None] | None = None,
+    relax: Relax = None,
     reg: float = 0.0,
     reference: str = "counting",
 ) -> Transport:
@@ -136,10 +145,17 @@ class _Problem:
     weights: tuple[float, float]
 
     @classmethod
-    def of(cls, a: Any, b: Any, cost: Any, p: float, relax: Any) -> _Problem:
+    def of(
+        cls,
+        a: Measure,
+        b: Measure,
+        cost: Cost | str | WassersteinFisherRao | None,
+        p: float,
+        relax: Relax,
+    ) -> _Problem:
         check_pair(a, b)
-        for name, mu in (("a", a), ("b", b)):
-            instance(mu, Discrete, name, "pass a discrete measure, or jko.Wasserstein() distances")
+        remedy = "pass a discrete measure, or jko.Wasserstein() distances"
+        a, b = instance(a, Discrete, "a", remedy), instance(b, Discrete, "b", remedy)
         weights = _weights(relax)
         rows, columns = np.flatnonzero(a.weights), np.flatnonzero(b.weights)
         wa, wb = a.weights[rows], b.weights[columns]
@@ -226,7 +242,14 @@ def _entries(plan: Array) -> tuple[Array, Index, Index]:
     return plan[left, right], left, right
 
 
-def _costs(a: Discrete, b: Discrete, rows: Index, columns: Index, cost: Any, p: Any) -> Array:
+def _costs(
+    a: Discrete,
+    b: Discrete,
+    rows: Index,
+    columns: Index,
+    cost: Cost | str | WassersteinFisherRao | None,
+    p: float,
+) -> Array:
     """Costs between the charged atoms, +inf where a Wasserstein-Fisher-Rao cost has its cut."""
     if isinstance(cost, (str, WassersteinFisherRao)):
         if isinstance(cost, str):
@@ -244,7 +267,7 @@ def _costs(a: Discrete, b: Discrete, rows: Index, columns: Index, cost: Any, p: 
     return ground.between(a, b, rows, columns)
 
 
-def _weights(relax: Any) -> tuple[float, float]:
+def _weights(relax: Relax) -> tuple[float, float]:
     """The two divergences' weights; inf for a marginal that is met."""
     pair = relax if isinstance(relax, (tuple, list)) else (relax, relax)
     if len(pair) != 2:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
 from jko.geometries.base import Geometry, GeometrySum
@@ -68,7 +69,7 @@ class Ambiguity:
         return float(self.nominal.weights @ self.loss)
 
 
-def check_geometry(geometry: Any) -> Geometry:
+def check_geometry(geometry: Geometry) -> Geometry:
     """A geometry of sets of probability measures: Hellinger, MMD and divergences at fixed mass."""
     if isinstance(geometry, (GeometrySum, SphericalHellinger)) or not isinstance(
         geometry, (Divergence, Hellinger, Wasserstein, MMD)
@@ -94,7 +95,7 @@ def check_geometry(geometry: Any) -> Geometry:
     return geometry
 
 
-def check_measure(measure: Any) -> Discrete:
+def check_measure(measure: Measure) -> Discrete:
     """A discrete measure."""
     instance(measure, Measure, "measure", "pass the sample, such as jko.Particles(points)")
     if not isinstance(measure, Discrete):
@@ -105,7 +106,7 @@ def check_measure(measure: Any) -> Discrete:
     return measure
 
 
-def check_size(radius: Any, tau: Any) -> tuple[float | None, float | None]:
+def check_size(radius: object, tau: object) -> tuple[float | None, float | None]:
     """Exactly one of radius >= 0 and tau > 0."""
     if (radius is None) == (tau is None):
         given = "neither" if radius is None else "both"
@@ -122,7 +123,9 @@ def check_size(radius: Any, tau: Any) -> tuple[float | None, float | None]:
     return size, None
 
 
-def loss_values(loss: Any, points: Array, name: str = "loss") -> Array:
+def loss_values(
+    loss: Callable[[Array], ArrayLike] | ArrayLike, points: Array, name: str = "loss"
+) -> Array:
     """The loss at the points (n,), finite."""
     value = loss(points) if callable(loss) else loss
     values = finite_array(value, name, InvalidArgument)
@@ -137,7 +140,9 @@ def loss_values(loss: Any, points: Array, name: str = "loss") -> Array:
     return values
 
 
-def certification_points(points: Any, support: str, dim: int) -> Array | None:
+def certification_points(
+    points: ArrayLike | Grid | Discrete | None, support: str, dim: int
+) -> Array | None:
     """The points (m, d) that support="union" and "grid" add."""
     if support not in ("union", "grid"):
         if points is not None:
@@ -159,7 +164,11 @@ def certification_points(points: Any, support: str, dim: int) -> Array | None:
 
 
 def ambiguity(
-    loss: Any, measure: Any, geometry: Any, support: str = "sample", points: Any = None
+    loss: Callable[[Array], ArrayLike] | ArrayLike,
+    measure: Measure,
+    geometry: Geometry,
+    support: str = "sample",
+    points: ArrayLike | Grid | Discrete | None = None,
 ) -> Ambiguity:
     """The finite problem of these arguments, or a sentence that says what is wrong with them."""
     mu, metric = check_measure(measure), check_geometry(geometry)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jko.dro.ambiguity import loss_values
 from jko.dro.ball import PenalisedResponse
@@ -40,8 +40,8 @@ class LossAscent:
     tol : float
     """
 
-    loss: Callable[[Array], Any]
-    gradient: Callable[[Array], Any] | None
+    loss: Callable[[Array], ArrayLike]
+    gradient: Callable[[Array], ArrayLike] | None
     origin: Particles
     rate: float
     starts: int

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -80,14 +79,14 @@ class BoxWorstCase:
 
 
 def kernel_worst_case(
-    loss: Callable[[Array], Any],
+    loss: Callable[[Array], ArrayLike],
     measure: Discrete,
     geometry: MMD,
     *,
     radius: float,
     lower: ArrayLike,
     upper: ArrayLike,
-    points: Any,
+    points: object,
     lipschitz: float | None = None,
     rounds: int = 1,
     cells: int = 20_000,
@@ -158,7 +157,7 @@ def kernel_worst_case(
 
 def dual_violation(
     dual: DualFunction,
-    loss: Callable[[Array], Any],
+    loss: Callable[[Array], ArrayLike],
     lower: ArrayLike,
     upper: ArrayLike,
     *,
@@ -185,7 +184,7 @@ class _Branches:
     def __init__(
         self,
         dual: DualFunction,
-        loss: Callable[[Array], Any],
+        loss: Callable[[Array], ArrayLike],
         low: Array,
         high: Array,
         steep: float,

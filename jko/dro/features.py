@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jko.dro.ball import PenalisedResponse, solve_ball
 from jko.dro.predictions import SQUARED, PredictionLoss, evaluate
@@ -202,13 +202,17 @@ def linear_scenario(
     return Scenario(value, slope, x, weights, paid)
 
 
-def linear_model(loss: PredictionLoss, y: Array, intercept: bool) -> tuple[Any, Any]:
+#: A function of parameters and samples.
+Modelled = Callable[[Array, Array], ArrayLike]
+
+
+def linear_model(loss: PredictionLoss, y: Array, intercept: bool) -> tuple[Modelled, Modelled]:
     """loss(theta, x) and its gradient, theta = (coefficients, intercept)."""
 
     def predict(theta: Array, x: Array) -> Array:
         return x @ theta[:-1] + theta[-1] if intercept else x @ theta
 
-    def value(theta: Array, x: Array) -> Any:
+    def value(theta: Array, x: Array) -> ArrayLike:
         return loss.value(predict(theta, x), y)
 
     def slope(theta: Array, x: Array) -> Array:

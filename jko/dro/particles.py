@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jko.dro.ambiguity import check_geometry, check_measure, loss_values
 from jko.dro.ascent import LossAscent
@@ -20,10 +20,12 @@ from jko.dro.ball import PenalisedResponse
 from jko.dro.losses import Quadratic
 from jko.dro.result import WorstCase, WorstCaseStatus
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
+from jko.geometries.base import Geometry
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
+from jko.measures.base import Measure
 from jko.numerics.roots import increasing_root
-from jko.validation import Array, real, rng_of
+from jko.validation import Array, Seed, real, rng_of
 
 #: Relative accuracy to which a ball is filled.
 BALL_TOL = 1e-10
@@ -40,18 +42,18 @@ class Moved:
 
 
 def solve_particles(
-    loss: Any,
-    measure: Any,
-    geometry: Any,
+    loss: Quadratic | Callable[[Array], ArrayLike] | ArrayLike,
+    measure: Measure,
+    geometry: Geometry,
     radius: float | None,
     tau: float | None,
     *,
-    gradient: Callable[[Array], Any] | None,
+    gradient: Callable[[Array], ArrayLike] | None,
     curvature: float | None,
     starts: int,
     tol: float,
     max_iter: int,
-    rng: Any,
+    rng: Seed,
 ) -> WorstCase:
     """The worst case where every atom of `measure` may move freely."""
     started = time.perf_counter()
@@ -86,7 +88,7 @@ def solve_particles(
 
 
 def _result(
-    loss: Any,
+    loss: Quadratic | Callable[[Array], ArrayLike] | ArrayLike,
     slope: Callable[[Array], Array] | None,
     origin: Particles,
     metric: Wasserstein,

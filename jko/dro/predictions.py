@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from jko.errors import InvalidArgument, InvalidType
 from jko.validation import Array, one_of, shown
 
-Pairwise = Callable[[Array, Array], Any]
+Pairwise = Callable[[Array, Array], Array]
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ REGRESSION = {"squared": SQUARED, "huber": HUBER}
 CLASSIFICATION = {"logistic": LOGISTIC, "linear": LINEAR}
 
 
-def prediction_loss(loss: Any, known: dict[str, PredictionLoss]) -> PredictionLoss:
+def prediction_loss(loss: object, known: dict[str, PredictionLoss]) -> PredictionLoss:
     """A loss by name, or the user's own."""
     if isinstance(loss, PredictionLoss):
         return loss

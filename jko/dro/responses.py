@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from jko.numerics.exact_transport import square_costs
 from jko.numerics.partners import best_partners
 from jko.prox.result import StepResult
 from jko.solvers import Conic
+from jko.solvers.rules import Solver
 from jko.solvers.step import step
 from jko.validation import Array, Index
 
@@ -41,7 +41,7 @@ class StepResponse:
 
     stated: Ambiguity
     tol: float = STEP_TOL
-    warm: Any = None
+    warm: object = None
     energy: Potential = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,12 +66,21 @@ class StepResponse:
         found = step(nominal, self.energy, geometry, tau, tol=self.tol, warm=self.warm, throw=False)
         if not isinstance(geometry, MMD) or _closed(found):
             return found
-        rivals: list[dict[str, Any]] = [{"warm": {"weights": nominal.weights}}]
-        rivals.append({"warm": found.warm})
+        rivals: list[tuple[Solver, object]] = [("auto", {"weights": nominal.weights})]
+        rivals.append(("auto", found.warm))
         if nominal.n <= SMALL:
-            rivals.append({"solver": Conic("CLARABEL")})
-        for options in rivals:
-            rival = step(nominal, self.energy, geometry, tau, tol=self.tol, throw=False, **options)
+            rivals.append((Conic("CLARABEL"), None))
+        for solver, warm in rivals:
+            rival = step(
+                nominal,
+                self.energy,
+                geometry,
+                tau,
+                solver=solver,
+                tol=self.tol,
+                warm=warm,
+                throw=False,
+            )
             if rival.gap is not None and (found.gap is None or rival.gap < found.gap):
                 found = rival
             if _closed(found):

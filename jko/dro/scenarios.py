@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jko.validation import Array
 
@@ -24,8 +24,8 @@ class Scenario:
         What mu costs in the penalised form, 0 in a ball.
     """
 
-    loss: Callable[[Array, Array], Any]
-    slope: Callable[[Array, Array], Any]
+    loss: Callable[[Array, Array], ArrayLike]
+    slope: Callable[[Array, Array], ArrayLike]
     points: Array
     weights: Array
     paid: float

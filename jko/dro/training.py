@@ -22,6 +22,7 @@ from jko.errors import InvalidArgument, StepFailed
 from jko.geometries.base import Geometry
 from jko.geometries.mmd import MMD
 from jko.measures.base import Discrete
+from jko.measures.grid import Grid
 from jko.threads import limited
 from jko.validation import Array, finite_array, positive, positive_int, real
 
@@ -95,7 +96,7 @@ def minimise(
     radius: float | None = None,
     tau: float | None = None,
     support: str = "sample",
-    points: Any = None,
+    points: ArrayLike | Grid | Discrete | None = None,
     penalty: float = 0.0,
     tol: float = 1e-6,
     max_iter: int = 500,

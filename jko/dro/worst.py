@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from numpy.typing import ArrayLike
 
@@ -14,9 +13,10 @@ from jko.dro.result import WorstCase
 from jko.errors import InvalidArgument, StepFailed
 from jko.geometries.base import Geometry
 from jko.measures.base import Discrete
-from jko.validation import Array, positive, positive_int
+from jko.measures.grid import Grid
+from jko.validation import Array, Seed, positive, positive_int
 
-LossFunction = Callable[[Array], Any]
+LossFunction = Callable[[Array], ArrayLike]
 
 
 def worst_case(
@@ -27,13 +27,13 @@ def worst_case(
     radius: float | None = None,
     tau: float | None = None,
     support: str = "sample",
-    points: Any = None,
-    gradient: Callable[[Array], Any] | None = None,
+    points: ArrayLike | Grid | Discrete | None = None,
+    gradient: Callable[[Array], ArrayLike] | None = None,
     curvature: float | None = None,
     starts: int = 8,
     tol: float | None = None,
     max_iter: int | None = None,
-    rng: Any = None,
+    rng: Seed = None,
     throw: bool = True,
 ) -> WorstCase:
     r"""The largest expected loss over the measures near `measure`.

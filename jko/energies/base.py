@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 
@@ -13,12 +13,16 @@ from jko.energies.form import WeightForm
 from jko.energies.gaussian_form import GaussianForm
 from jko.energies.returned import guard
 from jko.errors import Unsupported
+from jko.geometries.base import Geometry
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.support import merged
 from jko.numerics.gradients import is_single
 from jko.validation import Array, instance, positive
+
+if TYPE_CHECKING:
+    from cvxpy import Constraint, Expression
 
 #: Growth of all weights in differences of the first variation: the root of rounding, in double
 #: and in single precision.
@@ -37,7 +41,7 @@ class Energy(ABC):
     A capability that is missing raises `jko.Unsupported` with a sentence that says what to use.
     """
 
-    def __init_subclass__(cls, **settings: Any) -> None:
+    def __init_subclass__(cls, **settings: object) -> None:
         super().__init_subclass__(**settings)
         guard(cls)
 
@@ -97,11 +101,11 @@ class Energy(ABC):
         return form.separable.log_prox_kl(log_q, step)
 
     @final
-    def conic(self, w: Any, mu: Discrete) -> tuple[Any, list[Any]]:
+    def conic(self, w: Expression, mu: Discrete) -> tuple[Expression, list[Constraint]]:
         """A CVXPY expression of F in the variable w (n,), and its constraints."""
         return self.restrict(mu).conic(w)
 
-    def convexity(self, geometry: Any) -> float | None:
+    def convexity(self, geometry: Geometry) -> float | None:
         """Modulus of geodesic convexity in a geometry, None when unknown.
 
         A step of length tau has one minimiser when 1/tau + modulus > 0; `jko.step` warns otherwise.
@@ -142,7 +146,7 @@ class Energy(ABC):
         """The energy as a weighted sum of elementary ones."""
         return ((1.0, self),)
 
-    def __add__(self, other: Any) -> Energy:
+    def __add__(self, other: Energy) -> Energy:
         if isinstance(other, (int, float)) and other == 0:  # lets sum([...]) work
             return self
         instance(other, Energy, "energy", "add two energies, such as jko.Entropy() + jko.KL(pi)")
@@ -150,7 +154,7 @@ class Energy(ABC):
 
     __radd__ = __add__
 
-    def __mul__(self, factor: Any) -> Energy:
+    def __mul__(self, factor: object) -> Energy:
         c = positive(factor, "factor of an energy", "energies scale by positive numbers")
         return EnergySum(tuple((c * weight, term) for weight, term in self.terms))
 
@@ -202,7 +206,7 @@ class EnergySum(Energy):
     def wasserstein_gradient(self, mu: Discrete) -> Array:
         return np.sum([c * term.wasserstein_gradient(mu) for c, term in self._terms], axis=0)
 
-    def convexity(self, geometry: Any) -> float | None:
+    def convexity(self, geometry: Geometry) -> float | None:
         moduli = [term.convexity(geometry) for _, term in self._terms]
         if any(m is None for m in moduli):
             return None

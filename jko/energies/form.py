@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jko.energies.separable import Separable
 from jko.errors import Unsupported
+from jko.kernels import Kernel
+from jko.kernels.operators import KernelOperator
 from jko.numerics.elementary import gram_root
 from jko.validation import Array
+
+if TYPE_CHECKING:
+    from cvxpy import Constraint, Expression
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +31,8 @@ class Quadratic:
     scale : float, > 0
     """
 
-    kernel: Any
-    operator: Any
+    kernel: Kernel
+    operator: KernelOperator
     scale: float = 1.0
 
 
@@ -98,7 +103,7 @@ class WeightForm:
         slope = self.quadratic_gradient(w)
         return self.separable.shifted(-slope), -0.5 * float(w @ slope)
 
-    def conic(self, w: Any) -> tuple[Any, list[Any]]:
+    def conic(self, w: Expression) -> tuple[Expression, list[Constraint]]:
         """A CVXPY expression and its constraints."""
         import cvxpy as cp
 

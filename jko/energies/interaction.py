@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jko.energies.base import FormEnergy
 from jko.energies.checked import CheckedGradient
@@ -20,7 +20,7 @@ from jko.measures.base import Discrete
 from jko.measures.grid import Grid, GridDensity
 from jko.validation import Array, real
 
-Function = Callable[[Array], Any]
+Function = Callable[[Array], ArrayLike]
 
 
 class Interaction(FormEnergy):
@@ -193,7 +193,7 @@ class PairFunction(Kernel):
 
     def _gram(self, x: Array, y: Array) -> Array:
         z = (x[:, None, :] - y[None, :, :]).reshape(-1, x.shape[1])
-        return self._values(z).reshape(len(x), len(y))
+        return self._values(z).reshape(len(np.asarray(x)), len(y))
 
     def _gradient(self, x: Array, y: Array) -> Array:
         if self.slope is None:
@@ -205,14 +205,14 @@ class PairFunction(Kernel):
         values = np.asarray(self.slope(z), dtype=float)
         if values.shape != z.shape:
             raise InvalidMeasure(f"gradient of W has shape {values.shape}, expected {z.shape}")
-        return values.reshape(len(x), len(y), -1)
+        return values.reshape(len(np.asarray(x)), len(y), -1)
 
     def __repr__(self) -> str:
         return getattr(self.function, "__name__", type(self.function).__name__)
 
-    def diagonal(self, x: Any) -> Array:
+    def diagonal(self, x: ArrayLike) -> Array:
         zero = np.zeros((1, np.shape(x)[1]))
-        return np.full(len(x), self._values(zero)[0])
+        return np.full(len(np.asarray(x)), self._values(zero)[0])
 
 
 def _cell_average(kernel: _PairPotential, grid: Grid, order: int = 40) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -72,12 +72,12 @@ class Moment(Energy):
 
     def __init__(
         self,
-        f: Callable[[Array], Any] | ArrayLike,
+        f: Callable[[Array], ArrayLike] | ArrayLike,
         value: float | None = None,
         *,
         lower: float | None = None,
         upper: float | None = None,
-        gradient: Callable[[Array], Any] | None = None,
+        gradient: Callable[[Array], ArrayLike] | None = None,
         tol: float = 1e-8,
     ) -> None:
         self.potential = Potential(f, gradient)

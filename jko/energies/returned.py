@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from types import FunctionType
-from typing import Any
 
 import numpy as np
 
 from jko.errors import InvalidArgument, InvalidType
 from jko.measures.base import Discrete
+from jko.validation import Array
 
 
 def guard(cls: type) -> None:
@@ -27,15 +27,17 @@ def guard(cls: type) -> None:
             setattr(cls, name, _checked(own, name, check))
 
 
-def _checked(own: Callable[..., Any], name: str, check: Callable[..., Any]) -> Callable[..., Any]:
+def _checked(
+    own: Callable[..., object], name: str, check: Callable[..., object]
+) -> Callable[..., object]:
     @wraps(own)
-    def hook(self: Any, mu: Any) -> Any:
+    def hook(self: object, mu: object) -> object:
         return check(own(self, mu), f"{name} of {type(self).__name__}", mu)
 
     return hook
 
 
-def _number(out: Any, name: str, _: Any) -> Any:
+def _number(out: object, name: str, _: object) -> float | np.floating:
     if isinstance(out, (float, np.floating)):
         return out
     given = _array(out, name, "return one number, such as float(...)")
@@ -44,24 +46,24 @@ def _number(out: Any, name: str, _: Any) -> Any:
             f"{name} returned an array of shape {given.shape}; return one number, the energy of"
             " the whole measure"
         )
-    return given.reshape(())[()]
+    return given.flat[0]
 
 
-def _per_atom(out: Any, name: str, mu: Any) -> Any:
+def _per_atom(out: object, name: str, mu: object) -> Array:
     given = _array(out, name, "return an array with one entry per atom (n,)")
     if not isinstance(mu, Discrete):
         return given
     return _finite(_shaped(given, name, (mu.n,), "(n,)"), name)
 
 
-def _force(out: Any, name: str, mu: Any) -> Any:
+def _force(out: object, name: str, mu: object) -> Array:
     given = _array(out, name, "return an array with one row per atom (n, d)")
     if not isinstance(mu, Discrete):
         return given
     return _finite(_shaped(given, name, (mu.n, mu.dim), "(n, d)"), name)
 
 
-def _array(out: Any, name: str, remedy: str) -> Any:
+def _array(out: object, name: str, remedy: str) -> Array:
     try:
         given = np.asarray(out)
     except ValueError as trouble:  # rows of unequal lengths
@@ -73,7 +75,7 @@ def _array(out: Any, name: str, remedy: str) -> Any:
     return given
 
 
-def _shaped(given: Any, name: str, shape: tuple[int, ...], letters: str) -> Any:
+def _shaped(given: Array, name: str, shape: tuple[int, ...], letters: str) -> Array:
     if given.shape == shape:
         return given
     raise InvalidArgument(
@@ -82,7 +84,7 @@ def _shaped(given: Any, name: str, shape: tuple[int, ...], letters: str) -> Any:
     )
 
 
-def _finite(given: Any, name: str) -> Any:
+def _finite(given: Array, name: str) -> Array:
     """The array without NaN; infinite entries are the business of solvers."""
     bad = np.isnan(given)
     if not bad.any():
@@ -91,7 +93,7 @@ def _finite(given: Any, name: str) -> Any:
     raise InvalidArgument(f"{name} is nan at atom {i}; return a number there, or +-inf")
 
 
-_CHECKS: dict[str, Callable[..., Any]] = {
+_CHECKS: dict[str, Callable[..., object]] = {
     "value": _number,
     "first_variation": _per_atom,
     "log_slope": _per_atom,

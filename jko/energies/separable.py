@@ -15,13 +15,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jko.numerics.elementary import log_or_minus_inf
 from jko.numerics.roots import Term, exponential_sum_root
 from jko.validation import Array, Index
+
+if TYPE_CHECKING:
+    from cvxpy import Constraint, Expression
 
 
 def psi(p: float, w: Array) -> Array:
@@ -195,7 +199,7 @@ class Separable:
         with np.errstate(over="ignore"):
             return np.exp(self.solve_stationary(extra_constant=-y))
 
-    def conic(self, w: Any) -> tuple[Any, list[Any]]:
+    def conic(self, w: Expression) -> tuple[Expression, list[Constraint]]:
         """A CVXPY expression for the value and the constraints that go with it."""
         import cvxpy as cp
 
@@ -219,7 +223,7 @@ def _spread(values: Array, weights: Array) -> float:
     return float(np.abs(values - float(weights @ values) / total) @ weights)
 
 
-def _conic_psi(cp: Any, p: float, w: Any) -> Any:
+def _conic_psi(cp: ModuleType, p: float, w: Expression) -> Expression:
     if p == 1:
         return -cp.entr(w) - w
     if p == 0:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from jko.energies.base import Energy
 from jko.errors import InvalidType, Unsupported
-from jko.measures.base import Measure
+from jko.measures.base import Discrete, Measure
 from jko.validation import real, shown
 
 
@@ -83,7 +83,7 @@ class TimeDependent(Energy):
     def value(self, mu: Measure) -> float:
         self._refuse()
 
-    def restrict(self, mu: Any) -> NoReturn:
+    def restrict(self, mu: Discrete) -> NoReturn:
         self._refuse()
 
     def _refuse(self) -> NoReturn:

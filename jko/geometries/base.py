@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -14,6 +14,11 @@ from jko.measures.base import Discrete, Measure
 from jko.measures.masses import balanced, same_mass
 from jko.measures.support import merged, on_one_list
 from jko.validation import Array, instance, positive, real
+
+if TYPE_CHECKING:
+    from cvxpy import Constraint, Expression
+
+    from jko.prox.problem import ProxProblem
 
 if TYPE_CHECKING:  # energies stand above geometries; only a signature names their form
     from jko.energies.form import WeightForm
@@ -93,7 +98,9 @@ class Geometry(ABC):
         """
         return None
 
-    def certify(self, problem: Any, nu: Measure) -> tuple[float | None, float | None] | None:
+    def certify(
+        self, problem: ProxProblem, nu: Measure
+    ) -> tuple[float | None, float | None] | None:
         """Gap and residual of `nu` for a step of this geometry; None leaves it to the library.
 
         Parameters
@@ -109,7 +116,7 @@ class Geometry(ABC):
         """
         return None
 
-    def conic(self, w: Any, previous: Discrete) -> tuple[Any, list[Any]]:
+    def conic(self, w: Expression, previous: Discrete) -> tuple[Expression, list[Constraint]]:
         """A CVXPY expression of D^2(w, previous) at rate 1, and its constraints."""
         raise Unsupported(f"{self!r} has no conic form; see jko.solvers_for for what solves it")
 
@@ -118,7 +125,7 @@ class Geometry(ABC):
         """The geometry as a sum of elementary ones."""
         return (self,)
 
-    def __add__(self, other: Any) -> GeometrySum:
+    def __add__(self, other: object) -> GeometrySum:
         if not isinstance(other, (Geometry, GeometrySum)):
             raise InvalidType(
                 f"geometry got {type(other).__name__};"
@@ -126,7 +133,7 @@ class Geometry(ABC):
             )
         return GeometrySum((*self.parts, *other.parts))
 
-    def __mul__(self, factor: Any) -> Self:
+    def __mul__(self, factor: object) -> Self:
         c = positive(factor, "factor of a geometry", "leave the term out instead of scaling by 0")
         return replace(self, rate=c * self.rate)
 
@@ -147,12 +154,12 @@ class GeometrySum:
     def __len__(self) -> int:
         return len(self.parts)
 
-    def __add__(self, other: Any) -> GeometrySum:
+    def __add__(self, other: object) -> GeometrySum:
         if not isinstance(other, (Geometry, GeometrySum)):
             raise InvalidType(f"geometry got {type(other).__name__}; add two geometries")
         return GeometrySum((*self.parts, *other.parts))
 
-    def __mul__(self, factor: Any) -> GeometrySum:
+    def __mul__(self, factor: object) -> GeometrySum:
         return GeometrySum(tuple(factor * part for part in self.parts))
 
     __rmul__ = __mul__
@@ -171,7 +178,7 @@ def show(geometry: Geometry, text: str) -> str:
     return text if geometry.rate == 1 else f"{geometry.rate:g} * {text}"
 
 
-def check_pair(a: Any, b: Any) -> None:
+def check_pair(a: Measure, b: Measure) -> None:
     """Two measures of one dimension, or a sentence."""
     for name, value in (("a", a), ("b", b)):
         instance(value, Measure, name, "pass a measure such as jko.Histogram or jko.GridDensity")
@@ -179,7 +186,7 @@ def check_pair(a: Any, b: Any) -> None:
         raise InvalidMeasure(f"a has dimension {a.dim}, b has dimension {b.dim}; they must agree")
 
 
-def check_masses(a: Measure, b: Measure, geometry: Any) -> None:
+def check_masses(a: Measure, b: Measure, geometry: Geometry | str) -> None:
     """Equal masses up to single precision, where the geometry conserves mass."""
     if not same_mass(a, b):
         raise InvalidMeasure(
@@ -208,7 +215,7 @@ def leaves_cone(what: str) -> Unsupported:
     )
 
 
-def check_time(t: Any) -> float:
+def check_time(t: object) -> float:
     """A time in [0, 1]."""
     value = real(t, "t")
     if not 0 <= value <= 1:

@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
 from jko.measures.base import Discrete
@@ -16,6 +17,10 @@ from jko.numerics.exact_transport import square_costs
 from jko.validation import Array, Index, brief, float_array, frozen
 
 if TYPE_CHECKING:
+    from scipy.sparse import sparray
+
+    #: What `cost=` of `jko.Wasserstein` takes: values, a function, or a graph of lengths.
+    Cost: TypeAlias = ArrayLike | Callable[[Array, Array], ArrayLike] | sparray
     from scipy.sparse import csr_array
 
 #: A cost between more atoms than this is not searched for broken triangles (n^3 operations).
@@ -98,7 +103,7 @@ class MatrixCost(Ground):
 class CallableCost(Ground):
     """A function of points (n, d) and (m, d) with values (n, m)."""
 
-    function: Callable[[Array, Array], Any]
+    function: Callable[[Array, Array], ArrayLike]
 
     def between(self, a: Discrete, b: Discrete, rows: Index, columns: Index) -> Array:
         return self._at(a.points[rows], b.points[columns])
@@ -165,7 +170,7 @@ class GraphCost(Ground):
         return ("graph", self.p, g.shape, g.data.tobytes(), g.indices.tobytes(), g.indptr.tobytes())
 
 
-def ground_of(p: float, cost: Any) -> Ground:
+def ground_of(p: float, cost: Cost | None) -> Ground:
     """The cost that the arguments of `jko.Wasserstein` name; p >= 1 is checked already."""
     if cost is None:
         return PowerCost(p)
@@ -199,7 +204,7 @@ def checked(costs: Array) -> Array:
     return costs
 
 
-def _graph(cost: Any) -> csr_array:
+def _graph(cost: sparray) -> csr_array:
     """A sparse graph as a symmetric array of lengths; one triangle alone is taken for both."""
     from scipy.sparse import csr_array
 

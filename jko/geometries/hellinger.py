@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from jko.geometries.gaussian import hellinger_angle, hellinger_square
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
 from jko.validation import Array, one_of
+
+if TYPE_CHECKING:
+    from cvxpy import Constraint, Expression
 
 
 def _require_shared(a: Measure, b: Measure) -> tuple[Array, Array]:
@@ -106,7 +109,7 @@ class Hellinger(Geometry):
             raise leaves_cone("Hellinger")
         return a.with_weights(root**2)
 
-    def conic(self, w: Any, previous: Discrete) -> tuple[Any, list[Any]]:
+    def conic(self, w: Expression, previous: Discrete) -> tuple[Expression, list[Constraint]]:
         """4 (sum w + mass' - 2 sum sqrt(w m')), with mass fixed where the geometry says so."""
         import cvxpy as cp
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +16,9 @@ from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import gram_root
 from jko.validation import Array, instance, one_of
+
+if TYPE_CHECKING:
+    from cvxpy import Constraint, Expression
 
 
 @dataclass(frozen=True, repr=False)
@@ -123,7 +126,7 @@ class MMD(Geometry):
             raise leaves_cone("MMD")
         return a.with_weights(weights)
 
-    def conic(self, w: Any, previous: Discrete) -> tuple[Any, list[Any]]:
+    def conic(self, w: Expression, previous: Discrete) -> tuple[Expression, list[Constraint]]:
         """|R (w - m')|^2 with R'R = K (the positive version on fixed mass)."""
         import cvxpy as cp
 

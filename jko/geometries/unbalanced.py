@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from jko.measures.base import Discrete, Measure
 from jko.measures.grid import not_straight
 from jko.numerics.elementary import EPS
 from jko.validation import Array, Index, positive
+
+if TYPE_CHECKING:
+    from cvxpy import Constraint, Expression
 
 #: Above this many pairs of charged atoms the interior-point method is refused.
 MAX_PAIRS = 4_000_000
@@ -143,7 +146,7 @@ class WassersteinFisherRao(Geometry):
         keep = mass > 0
         return Particles(points[keep], mass[keep])
 
-    def conic(self, w: Any, previous: Discrete) -> tuple[Any, list[Any]]:
+    def conic(self, w: Expression, previous: Discrete) -> tuple[Expression, list[Constraint]]:
         """(4/beta) (sum w + mass' - 2 sum cos(delta) sqrt(u v)), u and v semi-couplings of w, m'.
 
         Dense: the previous measure times the support, for small supports.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from jko.validation import Array, Index, Mask, real
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+
+    from jko.geometries.ground import Cost
 
 #: Above this many pairs of charged atoms the exact linear program is refused.
 MAX_PAIRS = 16_000_000
@@ -74,7 +76,7 @@ class Wasserstein(Geometry):
     """
 
     p: float = 2.0
-    cost: Any = None
+    cost: Cost | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -21,7 +21,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -66,7 +65,7 @@ class _Compound(RadialKernel):
                 return weak
         return Definiteness.POSITIVE
 
-    def _combine(self, values: Sequence[Any]) -> Any:
+    def _combine(self, values: Sequence[Array]) -> Array:
         raise NotImplementedError
 
     def _combine_derivative(self, values: Sequence[Array], slopes: Sequence[Array]) -> Array:
@@ -107,7 +106,8 @@ class _Compound(RadialKernel):
     def maximum(self) -> float | None:
         """The bound that follows from those of the parts, None when one is missing."""
         bounds = [p.maximum for p in self.parts]
-        return None if None in bounds else float(self._combine(bounds))
+        known = [np.asarray(b) for b in bounds if b is not None]
+        return float(self._combine(known)) if len(known) == len(bounds) else None
 
 
 class _Linear(_Compound):
@@ -150,7 +150,7 @@ class Sum(_Linear):
     def __repr__(self) -> str:
         return " + ".join(repr(t) for t in self.terms)
 
-    def _combine(self, values: Sequence[Any]) -> Any:
+    def _combine(self, values: Sequence[Array]) -> Array:
         return reduce(np.add, values)
 
     def gaussian_terms(self) -> list[tuple[float, float]] | None:
@@ -201,7 +201,7 @@ class Product(_Compound):
     def __repr__(self) -> str:
         return " * ".join(repr(f) for f in self.factors)
 
-    def _combine(self, values: Sequence[Any]) -> Any:
+    def _combine(self, values: Sequence[Array]) -> Array:
         return reduce(np.multiply, values)
 
     def _combine_derivative(self, values: Sequence[Array], slopes: Sequence[Array]) -> Array:
@@ -244,7 +244,7 @@ class Scaled(_Linear):
     def __repr__(self) -> str:
         return f"{self.factor:g} * {self.kernel!r}"
 
-    def _combine(self, values: Sequence[Any]) -> Any:
+    def _combine(self, values: Sequence[Array]) -> Array:
         return self.factor * values[0]
 
     def gaussian_terms(self) -> list[tuple[float, float]] | None:
@@ -273,7 +273,7 @@ def add(left: Kernel, right: Kernel) -> Kernel:
     return Sum(left.terms + right.terms)
 
 
-def scale(factor: Any, kernel: Kernel) -> Kernel:
+def scale(factor: object, kernel: Kernel) -> Kernel:
     """The multiple by a positive number, distributed over sums."""
     c = positive(factor, "factor", "a kernel times a number <= 0 is no kernel")
     if isinstance(kernel, Sum):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import Unsupported
+from jko.kernels.hooks import Atoms
 from jko.validation import Array
 
 from .hooks import Algebra, Alone
@@ -229,25 +230,25 @@ class Kernel(ABC):
 
     # -- measures (formula M7) --------------------------------------------------------------
 
-    def embed(self, mu: Any, x: ArrayLike, sums: FastSums | None = None) -> Array:
+    def embed(self, mu: object, x: ArrayLike, sums: FastSums | None = None) -> Array:
         """Mean embedding int k(x_i, y) dmu(y), shape (n,); see `jko.kernels.embedding`."""
         from .embedding import embed
 
         return embed(self, mu, x, sums)
 
-    def embed_gradient(self, mu: Any, x: ArrayLike, sums: FastSums | None = None) -> Array:
+    def embed_gradient(self, mu: object, x: ArrayLike, sums: FastSums | None = None) -> Array:
         """Gradient of the mean embedding at each x_i, shape (n, d)."""
         from .embedding import embed_gradient
 
         return embed_gradient(self, mu, x, sums)
 
-    def inner(self, mu: Any, nu: Any) -> float:
+    def inner(self, mu: object, nu: object) -> float:
         """Double integral of k(x, y) dmu(x) dnu(y)."""
         from .embedding import inner
 
         return inner(self, mu, nu)
 
-    def mmd2(self, mu: Any, nu: Any, statistic: str = "V") -> float:
+    def mmd2(self, mu: object, nu: object, statistic: str = "V") -> float:
         """Squared maximum mean discrepancy; see `jko.kernels.embedding.mmd2`."""
         from .embedding import mmd2
 
@@ -263,7 +264,7 @@ class Kernel(ABC):
 
     # -- operators -----------------------------------------------------------------------
 
-    def operator(self, support: Any) -> KernelOperator:
+    def operator(self, support: Atoms | ArrayLike) -> KernelOperator:
         """The Gram matrix of a fixed support as a linear operator, for hot loops.
 
         Parameters
@@ -281,7 +282,7 @@ class Kernel(ABC):
 
         return operator(self, support)
 
-    def integral_operator(self, rho: Any) -> IntegralOperator:
+    def integral_operator(self, rho: Atoms) -> IntegralOperator:
         """K_rho g = int k(., y) g(y) drho(y), with spectrum, trace and nuclear norm.
 
         Parameters

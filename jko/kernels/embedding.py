@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import fsum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -84,7 +84,7 @@ class SignedParts:
         return fsum(self.weights) + fsum(self.coefficients)
 
 
-def parts(mu: Any, name: str = "mu") -> SignedParts:
+def parts(mu: object, name: str = "mu") -> SignedParts:
     """Read a measure; atoms and components of weight 0 are dropped."""
     if hasattr(mu, "components"):
         c, m, s = (np.asarray(a, dtype=np.float64) for a in mu.components)
@@ -177,7 +177,7 @@ def _evaluation_points(mu: SignedParts, x: ArrayLike) -> Array:
     return points
 
 
-def embed(kernel: Kernel, mu: Any, x: ArrayLike, sums: FastSums | None = None) -> Array:
+def embed(kernel: Kernel, mu: object, x: ArrayLike, sums: FastSums | None = None) -> Array:
     """Mean embedding int k(x_i, y) dmu(y) (formula M7), exact for Gaussian measures.
 
     Parameters
@@ -202,7 +202,7 @@ def embed(kernel: Kernel, mu: Any, x: ArrayLike, sums: FastSums | None = None) -
     return _embed_parts(kernel, a, _evaluation_points(a, x), sums)
 
 
-def embed_gradient(kernel: Kernel, mu: Any, x: ArrayLike, sums: FastSums | None = None) -> Array:
+def embed_gradient(kernel: Kernel, mu: object, x: ArrayLike, sums: FastSums | None = None) -> Array:
     """Gradient of `embed` at each x_i, shape (n, d); an atom exerts no force on itself."""
     a = parts(mu)
     points = _evaluation_points(a, x)
@@ -217,7 +217,7 @@ def embed_gradient(kernel: Kernel, mu: Any, x: ArrayLike, sums: FastSums | None 
     return out
 
 
-def inner(kernel: Kernel, mu: Any, nu: Any) -> float:
+def inner(kernel: Kernel, mu: object, nu: object) -> float:
     """Double integral of k(x, y) dmu(x) dnu(y) (formula M7), exact for Gaussian measures."""
     a = parts(mu, "mu")
     b = a if nu is mu else parts(nu, "nu")
@@ -225,7 +225,7 @@ def inner(kernel: Kernel, mu: Any, nu: Any) -> float:
     return _bilinear(kernel, a, b)
 
 
-def mmd2(kernel: Kernel, mu: Any, nu: Any, *, statistic: str = "V") -> float:
+def mmd2(kernel: Kernel, mu: object, nu: object, *, statistic: str = "V") -> float:
     """Squared maximum mean discrepancy between two measures.
 
     ``"V"`` is the double integral of k against (mu - nu) x (mu - nu). Weights are combined with

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,7 +16,7 @@ from .radial import RadialKernel
 from .stationary import inverse_power, set_parameter
 
 
-def _check_exponent(value: Any) -> float:
+def _check_exponent(value: object) -> float:
     advice = "pass a number in (0, 2); 1 is the energy distance"
     exponent = positive(value, "exponent", advice)
     if exponent >= 2.0:

@@ -15,12 +15,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
+from jko.kernels.hooks import Atoms
 from jko.validation import Array, one_of, positive, positive_int
 
 from .base import Kernel
@@ -197,7 +197,7 @@ class SpectralMMD:
     asked before; spectra of the last measures and boxes are kept.
     """
 
-    def __init__(self, target: Any, kernel: Kernel, sums: FastSums) -> None:
+    def __init__(self, target: object, kernel: Kernel, sums: FastSums) -> None:
         self.kernel, self.sums = kernel, sums
         self.target = parts(target, "target")
         why = sums.refusal(kernel, self.target.points.shape[1])
@@ -206,27 +206,27 @@ class SpectralMMD:
         self._low, self._high = _corners(self.target, sums)
         width = min(h for _, h in kernel.gaussian_terms() or [])
         self._quantum = QUANTUM * np.maximum(self._high - self._low, width)
-        self._kept: list[tuple[Any, Box, Complex]] = []
+        self._kept: list[tuple[tuple[Array, Array], Box, Complex]] = []
         self._targets: list[tuple[Box, Complex]] = []
 
-    def value(self, mu: Any) -> float:
+    def value(self, mu: Atoms) -> float:
         """1/2 sum_m k_m |mu_m - pi_m|^2."""
         box, modes = self._difference(mu)
         return 0.5 * float(np.vdot(modes, box.kernel * modes).real)
 
-    def first_variation(self, mu: Any) -> Array:
+    def first_variation(self, mu: Atoms) -> Array:
         """K(mu - pi) at the atoms (n,)."""
         box, modes = self._difference(mu)
         angles = box.angles(mu.points)
         return np.asarray(self.sums.transform.backward(angles, [box.kernel * modes])[0])
 
-    def gradient(self, mu: Any) -> Array:
+    def gradient(self, mu: Atoms) -> Array:
         """Gradient of the first variation at the atoms (n, d)."""
         box, modes = self._difference(mu)
         slopes = box.slopes(box.kernel * modes)
         return self.sums.transform.backward(box.angles(mu.points), slopes).T
 
-    def _difference(self, mu: Any) -> tuple[Box, Complex]:
+    def _difference(self, mu: Atoms) -> tuple[Box, Complex]:
         """The box, and the modes of mu - target."""
         for known, box, modes in self._kept:
             if known[0] is mu.points and known[1] is mu.weights:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from jko.validation import Array
 
 if TYPE_CHECKING:
     from .base import Kernel
@@ -17,7 +19,7 @@ class Algebra(Protocol):
     def multiply(self, left: Kernel, right: Kernel, /) -> Kernel:
         """``left * right``."""
 
-    def scale(self, factor: Any, kernel: Kernel, /) -> Kernel:
+    def scale(self, factor: object, kernel: Kernel, /) -> Kernel:
         """``factor * kernel``."""
 
 
@@ -28,3 +30,15 @@ class Alone:
         if kernel is None:
             raise AttributeError("the terms are those of a kernel, not of its class")
         return (kernel,)
+
+
+class Atoms(Protocol):
+    """Weighted points: all that sums over a measure see of it."""
+
+    @property
+    def points(self) -> Array:
+        """Array (n, d)."""
+
+    @property
+    def weights(self) -> Array:
+        """Array (n,)."""

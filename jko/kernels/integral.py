@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import InvalidArgument
+from jko.kernels.hooks import Atoms
 from jko.validation import Array
 
 from .operators import KernelOperator, operator
@@ -69,7 +70,7 @@ class IntegralOperator:
         return f"IntegralOperator({self.operator.kernel!r}, {self.weights.size} atoms)"
 
 
-def integral_operator(kernel: Kernel, rho: Any) -> IntegralOperator:
+def integral_operator(kernel: Kernel, rho: Atoms) -> IntegralOperator:
     """K_rho of a discrete measure; see `Kernel.integral_operator`."""
     weights = getattr(rho, "weights", None)
     if not isinstance(weights, np.ndarray):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jko.errors import InvalidArgument
-from jko.validation import Array, positive_int, real
+from jko.validation import Array, Seed, positive_int, real
 
 from .base import Kernel
 from .pairwise import check_points
@@ -174,7 +173,7 @@ def _eliminate(
     return order[:rank] - 1, np.tril(factor[:rank, :rank])
 
 
-def median_bandwidth(x: ArrayLike, max_points: int = 2000, rng: Any = None) -> float:
+def median_bandwidth(x: ArrayLike, max_points: int = 2000, rng: Seed = None) -> float:
     """The median heuristic: the median of |x_i - x_j| over the pairs i < j.
 
     No factor is applied: with `jko.kernels.Gaussian` two points at the median distance have

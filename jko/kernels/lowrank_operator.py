@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from jko.validation import Array
+from jko.validation import Array, Index, Mask
 
 from .base import Kernel
 from .operators import DenseOperator
@@ -38,7 +36,7 @@ class LowRankOperator(DenseOperator):
         """The diagonal of L L', shape (n,)."""
         return np.asarray(np.einsum("ij,ij->j", self.rows, self.rows))
 
-    def columns(self, index: Any) -> Array:
+    def columns(self, index: int | Index | Mask) -> Array:
         """Columns of L L', shape (n, q)."""
         chosen = self.rows[:, index].reshape(len(self.rows), -1)
         return np.asarray(self.rows.T @ chosen)

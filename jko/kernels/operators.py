@@ -6,14 +6,15 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from functools import cached_property, reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import InvalidArgument, Unsupported
-from jko.validation import Array
+from jko.kernels.hooks import Atoms
+from jko.validation import Array, Index, Mask
 
 from .pairwise import check_points
 
@@ -90,7 +91,7 @@ class KernelOperator(ABC):
         """The diagonal k(x_i, x_i), shape (n,)."""
         return self.kernel.diagonal(self.points)
 
-    def columns(self, index: Any) -> Array:
+    def columns(self, index: int | Index | Mask) -> Array:
         """Columns of K, shape (n, q); `index` is an integer, or q of them, or a mask."""
         return self.kernel._gram(self.points, np.atleast_2d(self.points[index]))
 
@@ -193,7 +194,7 @@ class SumOperator(KernelOperator):
         return reduce(np.add, [t._matvec(v) for t in self._terms])
 
 
-def operator(kernel: Kernel, support: Any) -> KernelOperator:
+def operator(kernel: Kernel, support: Atoms | ArrayLike) -> KernelOperator:
     """The fastest exact operator for a kernel on a support; see `Kernel.operator`.
 
     Parameters
@@ -220,12 +221,13 @@ def operator(kernel: Kernel, support: Any) -> KernelOperator:
     return DenseOperator(kernel, points)
 
 
-def _points(support: Any) -> Array:
+def _points(support: Atoms | ArrayLike) -> Array:
     """The points themselves when a measure froze them (checked then), else a checked copy."""
-    points = getattr(support, "points", None)
+    points: ArrayLike | None = getattr(support, "points", None)
     if isinstance(points, np.ndarray) and not points.flags.writeable and points.base is None:
         return points
-    return check_points(support if points is None else points, "support")
+    listed = cast("ArrayLike", support) if points is None else points
+    return check_points(listed, "support")
 
 
 #: Operators in use, by kernel and by the identity of the points, which an operator keeps alive.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -28,7 +27,7 @@ class _Radial(RadialKernel):
         return 1.0
 
 
-def set_parameter(kernel: Kernel, name: str, value: Any) -> None:
+def set_parameter(kernel: Kernel, name: str, value: object) -> None:
     """Store a validated parameter in a frozen dataclass."""
     object.__setattr__(kernel, name, value)
 

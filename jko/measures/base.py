@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,6 +14,9 @@ from jko.html import card, curve
 from jko.later import draw
 from jko.measures.plain import to_dict
 from jko.validation import Array, Mask, ReadOnly, shown
+
+if TYPE_CHECKING:
+    from jko.kernels import Kernel
 
 
 class Measure(ReadOnly, ABC):
@@ -28,7 +31,7 @@ class Measure(ReadOnly, ABC):
     def dim(self) -> int:
         """Dimension d of the space the measure lives on."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The measure as plain numbers, lists and strings: its type and what makes it again.
 
         `json.dumps` takes the result, `jko.measures.from_dict` makes an equal measure of it, to
@@ -115,7 +118,7 @@ class Discrete(Measure):
     def _html_rows(self) -> list[tuple[str, object]]:
         return [("atoms", self.n), *super()._html_rows(), ("ess", float(self.ess))]
 
-    def expect(self, f: Callable[[Array], ArrayLike]) -> Any:
+    def expect(self, f: Callable[[Array], ArrayLike]) -> float | Array:
         """Integral of a vectorised function `f`: (n, d) -> (n, ...); not normalised."""
         if not callable(f):
             raise InvalidType(f"f got {shown(f)}; pass a function (n, d) -> (n, ...)")
@@ -130,7 +133,7 @@ class Discrete(Measure):
         out = np.tensordot(self.weights, values, axes=1)
         return float(out) if out.ndim == 0 else out
 
-    def pair_expect(self, kernel: Any) -> float:
+    def pair_expect(self, kernel: Kernel) -> float:
         """Double integral of a kernel against the measure."""
         return float(kernel.inner(self, self))
 

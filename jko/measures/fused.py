@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jko.errors import InvalidMeasure, InvalidType, Unsupported
 from jko.validation import Array
@@ -22,14 +22,16 @@ class Fused:
     caller turns out to ask for the gradients at the same points next.
     """
 
-    def __init__(self, both: Callable[[Array], Any], plain: Callable[[Array], Any] | None) -> None:
+    def __init__(
+        self, both: Callable[[Array], ArrayLike], plain: Callable[[Array], ArrayLike] | None
+    ) -> None:
         self.both, self.plain = both, plain
-        self._memo: list[tuple[Array, Any, Any]] = []
+        self._memo: list[tuple[Array, Array, Array]] = []
         self._last: Array | None = None  # points of the last values without gradients
         self._ahead = False  # whether values are followed by gradients
         self._unused = False  # whether the last gradients taken ahead were asked for
 
-    def values(self, x: Array) -> Any:
+    def values(self, x: Array) -> ArrayLike:
         """Values (n,) at points (n, d)."""
         known = self._known(x)
         if known is not None:
@@ -42,14 +44,14 @@ class Fused:
         self._last = np.array(x)
         return self.plain(x)
 
-    def gradients(self, x: Array) -> Any:
+    def gradients(self, x: Array) -> ArrayLike:
         """Gradients (n, d)."""
         self._unused = False
         if self._last is not None and np.array_equal(self._last, x):
             self._ahead = True
         return self.pair(x)[1]
 
-    def pair(self, x: Array) -> tuple[Any, Any]:
+    def pair(self, x: Array) -> tuple[ArrayLike, ArrayLike]:
         """Both; copies, so that a caller may write into them."""
         known = self._known(x)
         if known is None:
@@ -64,7 +66,7 @@ class Fused:
             del self._memo[REMEMBERED:]
         return np.array(known[1]), np.array(known[2])
 
-    def _known(self, x: Array) -> tuple[Array, Any, Any] | None:
+    def _known(self, x: Array) -> tuple[Array, Array, Array] | None:
         for entry in self._memo:
             if entry[0].shape == np.shape(x) and np.array_equal(entry[0], x):
                 return entry
@@ -75,11 +77,11 @@ class Apart:
     """Values and gradients from two functions, seen as one."""
 
     def __init__(
-        self, values: Callable[[Array], Any], gradients: Callable[[Array], Any] | None
+        self, values: Callable[[Array], ArrayLike], gradients: Callable[[Array], ArrayLike] | None
     ) -> None:
         self.values, self.gradients = values, gradients
 
-    def pair(self, x: Array) -> tuple[Any, Any]:
+    def pair(self, x: Array) -> tuple[ArrayLike, ArrayLike]:
         """Values (n,) and gradients (n, d) at points (n, d)."""
         if self.gradients is None:
             raise Unsupported(NO_GRADIENT)
@@ -103,7 +105,7 @@ class Columns:
         return {name: x[..., j] for j, name in enumerate(self.names)}
 
 
-def names_of(names: Any, dim: int) -> tuple[str, ...]:
+def names_of(names: Sequence[str] | None, dim: int) -> tuple[str, ...]:
     """One distinct name for each coordinate."""
     if names is None:
         return tuple(f"x[{j}]" for j in range(dim))

@@ -157,7 +157,7 @@ class Grid(ReadOnly):
         return f"Grid(lower={low}, upper={up}, shape={list(self.shape)}{more})"
 
 
-def _listed(value: Any) -> TypeGuard[Sequence[Any]]:
+def _listed(value: object) -> TypeGuard[Sequence[Any]]:
     """Whether a value has an entry per axis."""
     return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim == 1)
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jko.adapters.base import Adapted, Faults
 from jko.errors import InvalidMeasure, InvalidType, Unsupported
@@ -111,7 +112,7 @@ class LogDensity:
 
     @classmethod
     def from_jax(
-        cls, f: Callable[..., Any], dim: int, *, names: Sequence[str] | None = None
+        cls, f: Callable[..., object], dim: int, *, names: Sequence[str] | None = None
     ) -> Self:
         """From a JAX function of a point (d,) or of points (n, d).
 
@@ -137,7 +138,7 @@ class LogDensity:
         return cls._adapted(from_function(f, dim, names, "the JAX function"))
 
     @classmethod
-    def from_blackjax(cls, f: Callable[..., Any], position: Any) -> Self:
+    def from_blackjax(cls, f: Callable[..., object], position: Any) -> Self:
         """From the logdensity_fn of BlackJAX.
 
         Parameters
@@ -153,7 +154,7 @@ class LogDensity:
     @classmethod
     def from_torch(
         cls,
-        f: Callable[..., Any],
+        f: Callable[..., object],
         dim: int,
         *,
         names: Sequence[str] | None = None,
@@ -177,7 +178,7 @@ class LogDensity:
         return cls._adapted(from_function(f, dim, names, device))
 
     @classmethod
-    def from_numpyro(cls, model: Callable[..., Any], *args: Any, **kwargs: Any) -> Self:
+    def from_numpyro(cls, model: Callable[..., object], *args: Any, **kwargs: Any) -> Self:
         """From a NumPyro model and its arguments, in unconstrained coordinates.
 
         `constrain` gives the sites back, deterministic ones included. Discrete latent sites are
@@ -248,7 +249,9 @@ class LogDensity:
         return f"LogDensity({name}, dim={self.dim})"
 
 
-def _check_callables(log_density: Any, gradient: Any, both: Any, constrain: Any) -> None:
+def _check_callables(
+    log_density: object, gradient: object, both: object, constrain: object
+) -> None:
     if not callable(log_density):
         raise InvalidType(
             f"log_density got {type(log_density).__name__};"
@@ -268,7 +271,7 @@ def _check_callables(log_density: Any, gradient: Any, both: Any, constrain: Any)
             )
 
 
-def checked_values(found: Any, x: Array) -> Array:
+def checked_values(found: ArrayLike, x: Array) -> Array:
     """Values of a log density at points (n, d): (n,), neither NaN nor +inf."""
     values = np.asarray(found, dtype=float)
     if values.shape != (x.shape[0],):
@@ -283,7 +286,7 @@ def checked_values(found: Any, x: Array) -> Array:
     return values
 
 
-def checked_gradients(found: Any, x: Array) -> Array:
+def checked_gradients(found: ArrayLike, x: Array) -> Array:
     """Gradients at points (n, d): (n, d) and finite."""
     values = np.asarray(found, dtype=float)
     if values.shape != x.shape:

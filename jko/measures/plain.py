@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from jko.errors import Unsupported
 
 #: The arguments that make up a measure, by the name of its type.
@@ -17,7 +15,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def to_dict(value: Any) -> dict[str, Any]:
+def to_dict(value: object) -> dict[str, object]:
     """The type of a measure (or grid) and the arguments that make it again."""
     kind = type(value)
     if not _known(value):
@@ -29,13 +27,13 @@ def to_dict(value: Any) -> dict[str, Any]:
     return {"type": kind.__name__, **{p: _plain(getattr(value, p)) for p in parts}}
 
 
-def _known(value: Any) -> bool:
+def _known(value: object) -> bool:
     """Whether a value is of one of the types, not merely of one with the same name."""
     kind = type(value)
     return kind.__name__ in PARTS and kind.__module__.startswith("jko.measures.")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Arrays as nested lists, tuples as lists, a grid as its own dictionary."""
     if _known(value):
         return to_dict(value)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -83,12 +83,12 @@ def has_compiled() -> bool:
 
 
 @cache
-def _compiled() -> Callable[..., Any] | None:
+def _compiled() -> Callable[..., object] | None:
     try:
         import numba
     except ImportError:
         return None
-    kernel: Callable[..., Any]
+    kernel: Callable[..., object]
     try:
         kernel = numba.njit(cache=True)(_envelopes)
     except RuntimeError:  # no directory for the compiled code
@@ -96,7 +96,7 @@ def _compiled() -> Callable[..., Any] | None:
     return kernel
 
 
-def _envelopes(v: Any, scale: float, values: Any, segment: Any, share: Any) -> None:
+def _envelopes(v: Array, scale: float, values: Array, segment: Array, share: Array) -> None:
     """The loops that numba compiles; results go to the last three arguments."""
     m, n = v.shape
     hull, start = np.empty(n, np.int64), np.empty(n + 1)

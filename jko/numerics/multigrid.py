@@ -216,7 +216,7 @@ def solve(
         whole = sl.LinearOperator(plain.shape, lambda x: plain @ x + extra(x), dtype=float)
     count = [0]
 
-    def tick(_: Any) -> None:
+    def tick(_: object) -> None:
         count[0] += 1
 
     method = sl.cg if symmetric else sl.bicgstab

@@ -6,7 +6,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -37,13 +37,13 @@ class Curve(ABC):
         mu = self.at(t)
         return np.zeros(mu.n if isinstance(mu, Discrete) else 1)
 
-    def as_tree(self) -> dict[str, Any]:
+    def as_tree(self) -> dict[str, object]:
         """The fields, for files."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
         return {"kind": type(self).__name__, **fields}
 
     @classmethod
-    def from_tree(cls, tree: Mapping[str, Any]) -> Self:
+    def from_tree(cls, tree: Mapping[str, object]) -> Self:
         """The inverse of `as_tree`."""
         return cls(**{k: v for k, v in tree.items() if k != "kind"})
 
@@ -96,7 +96,7 @@ class GridCurve(Curve):
             return np.zeros(mass.size)
         return np.where(mass > 0, self.sources[k] / np.where(mass > 0, mass, 1.0), 0.0)
 
-    def as_tree(self) -> dict[str, Any]:
+    def as_tree(self) -> dict[str, object]:
         # A measure carries its grid into a file.
         return {**super().as_tree(), "grid": GridDensity(self._cells, self.weights[0])}
 

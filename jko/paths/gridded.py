@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 
@@ -77,7 +76,7 @@ def local_form(energy: Energy, mu: GridDensity, name: str) -> Separable:
     return form.separable
 
 
-def check_ceiling(h: Separable | None, w: Array, name: str, energy: Any) -> None:
+def check_ceiling(h: Separable | None, w: Array, name: str, energy: object) -> None:
     """A given end must be allowed by the running cost."""
     if h is not None and not np.isfinite(h.value(w)):
         raise InvalidArgument(

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from jko.errors import InvalidArgument
 from jko.flows import archive
+from jko.flows.container import Tree
 from jko.flows.trajectory import Trajectory
 from jko.measures.base import Measure
 from jko.paths.curves import CURVES, Curve
@@ -51,7 +52,7 @@ class Path:
     dual: float
     bias: float | None
     curve: Curve
-    description: Mapping[str, Any]
+    description: Mapping[str, object]
 
     @property
     def gap(self) -> float:
@@ -97,7 +98,7 @@ class Path:
         """xi (n,) at the atoms of `at(t)`: growth of the mass that moves along."""
         return self.curve.rate(self._time(t))
 
-    def _time(self, t: Any) -> float:
+    def _time(self, t: object) -> float:
         value = real(t, "t")
         if not 0 <= value <= self.duration:
             raise InvalidArgument(f"t = {value:g} lies outside [0, {self.duration:g}]")
@@ -120,7 +121,7 @@ class Path:
             axes[name].set_title(f"t = {t:.3g}")
         return fig
 
-    def animate(self, path: str | os.PathLike[str], **settings: Any) -> FilePath:
+    def animate(self, path: str | os.PathLike[str], **settings: object) -> FilePath:
         """Write the path as an animated GIF (`jko.plot.animate` has the settings)."""
         zeros = np.zeros(len(self.times))
         sol = Trajectory(self.times, self.measures, zeros, (), {}, "finished", {})
@@ -147,7 +148,7 @@ class Path:
         return out
 
     @classmethod
-    def _from_tree(cls, tree: Mapping[str, Any]) -> Path:
+    def _from_tree(cls, tree: Tree) -> Path:
         curve = CURVES[tree["curve"]["kind"]].from_tree(tree["curve"])
         return cls(**{**tree, "curve": curve})
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -40,7 +39,7 @@ from jko.sampling.task import (
 )
 from jko.sampling.watch import Watch
 from jko.threads import limited
-from jko.validation import Array, one_of, positive, positive_int, rng_of
+from jko.validation import Array, Seed, one_of, positive, positive_int, rng_of
 
 METHODS: dict[str, Callable[[Task, SampleProgress], None]] = {
     "tempered": tempered,
@@ -59,19 +58,19 @@ def interrupted(progress: SampleProgress) -> bool:
 
 
 def sample(
-    log_density: Any,
+    log_density: object,
     dim: int | None = None,
     n: int = 1000,
     method: str = "auto",
     *,
     gradient: Callable[[Array], Array] | None = None,
-    start: Any = None,
+    start: object = None,
     observables: Callable[[Array], Array] | None = None,
     moves: int = 200,
     spread: float | None = None,
     check: bool = True,
     progress: bool | Callable[[str, int], None] = False,
-    rng: Any = None,
+    rng: Seed = None,
 ) -> SampleResult:
     r"""Draw n weighted particles from a density known up to a constant.
 
@@ -177,7 +176,7 @@ def sample(
             target.watch.close()
 
 
-def _opening(start: Any, target: Counted, x: Array, rng: np.random.Generator) -> Opening | None:
+def _opening(start: object, target: Counted, x: Array, rng: np.random.Generator) -> Opening | None:
     """The Gaussian fit from the first points (m, d), where the start is left to the library."""
     if not chosen_for(start):
         return None
@@ -192,7 +191,7 @@ def _result(task: Task, progress: SampleProgress, method: str, began: float) -> 
     points = progress.points if chains is None else chains.cloud.x
     chosen = choose(min(task.n, len(points)), len(points), task.rng)
     points = points[chosen]
-    figures: dict[str, Any] = dict(progress.figures)
+    figures: dict[str, object] = dict(progress.figures)
     draws, weights = None, np.full(len(points), 1.0 / len(points))
     history = None if chains is None else chains.history
     if chains is not None and history is not None and history.total > 0:

@@ -170,7 +170,7 @@ def _scalars(values: Mapping[str, Array], lead: int) -> Iterator[tuple[str, Arra
             yield label, flat[..., k]
 
 
-def _group(source: object, argument: str) -> Mapping[str, Any]:
+def _group(source: object, argument: str) -> Mapping[str, object]:
     posterior = getattr(source, "posterior", None)
     variables = getattr(posterior, "data_vars", None)
     if isinstance(variables, Mapping):
@@ -183,7 +183,7 @@ def _group(source: object, argument: str) -> Mapping[str, Any]:
     )
 
 
-def _entries(group: Mapping[str, Any], argument: str) -> Iterator[tuple[str, Array]]:
+def _entries(group: Mapping[str, object], argument: str) -> Iterator[tuple[str, Array]]:
     for name, variable in group.items():
         if hasattr(variable, "transpose") and hasattr(variable, "dims"):
             variable = variable.transpose("chain", "draw", ...)

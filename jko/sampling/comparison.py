@@ -175,7 +175,7 @@ class Comparison:
 
 def compare(
     sample: SampleResult,
-    other: Any,
+    other: object,
     *,
     names: Sequence[str] | None = None,
     mean: float = 0.1,
@@ -263,7 +263,7 @@ def _size(row: Compared, mean: float, std: float) -> float:
     return max(abs(row.difference) / mean, abs(row.ratio - 1) / std)
 
 
-def _said(source: Any, which: str) -> list[str]:
+def _said(source: object, which: str) -> list[str]:
     """What a sample says against itself."""
     if isinstance(source, SampleResult):
         if source.converged:

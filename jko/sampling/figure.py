@@ -112,7 +112,7 @@ def _ess(out: SampleResult, rows: list[int], labels: Array, grid: Any) -> list[A
     """Effective number of draws behind the mean of each coordinate, as bars."""
     if "mcse" not in out.diagnostics:
         _draws(out)
-    size = (out.std / np.maximum(out.diagnostics["mcse"], 1e-300)) ** 2
+    size = (out.std / np.maximum(np.asarray(out.diagnostics["mcse"]), 1e-300)) ** 2
     ax = grid[0, 0]
     bars = ax.barh(np.arange(len(rows)), size[rows])
     ax.set_yticks(np.arange(len(rows)), labels)

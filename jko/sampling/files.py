@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING
 
 from jko.flows.archive import read, storable, write
+from jko.flows.container import Tree
+from jko.measures.atoms import Particles
 from jko.sampling.evidence import Evidence
+from jko.validation import Array
+
+if TYPE_CHECKING:
+    from jko.sampling.result import SampleResult
 
 KIND = "sample"
+#: The fields of a `SampleResult` that a file holds.
+Arguments = tuple[
+    Particles, str, bool, tuple[str, ...], dict[str, object], Array | None, tuple[str, ...]
+]
 
 
-def save(out: Any, path: str | PathLike[str]) -> None:
+def save(out: SampleResult, path: str | PathLike[str]) -> None:
     """Write a result with its evidence and figures."""
     figures = {k: v for k, v in out.diagnostics.items() if k not in out.evidence}
-    tree = {
+    tree: Tree = {
         "measure": out.measure,
         "method": out.method,
         "converged": out.converged,
@@ -28,7 +38,7 @@ def save(out: Any, path: str | PathLike[str]) -> None:
     write(path, KIND, tree)
 
 
-def load(path: str | PathLike[str]) -> tuple[Any, ...]:
+def load(path: str | PathLike[str]) -> Arguments:
     """Read what `save` has written: the arguments of a `SampleResult`.
 
     Raises
@@ -36,11 +46,11 @@ def load(path: str | PathLike[str]) -> tuple[Any, ...]:
     InvalidArgument
         The file is missing, damaged, or holds something else.
     """
-    found: tuple[Any, ...] = read(path, {KIND: _build})
+    found: Arguments = read(path, {KIND: _build})
     return found
 
 
-def _build(tree: dict[str, Any]) -> tuple[Any, ...]:
+def _build(tree: Tree) -> Arguments:
     evidence = {k: Evidence(**e) for k, e in tree["evidence"].items()}
     return (
         tree["measure"],

@@ -61,7 +61,7 @@ class SampleResult:
     method: str
     converged: bool
     warnings: tuple[str, ...]
-    diagnostics: Mapping[str, Any] = field(default_factory=dict)
+    diagnostics: Mapping[str, object] = field(default_factory=dict)
     draws: Array | None = None
     names: tuple[str, ...] = ()
     constrain: Callable[[Array], dict[str, Array]] | None = None
@@ -71,15 +71,19 @@ class SampleResult:
         """The checks of the sample by name; `converged` is their conjunction."""
         return {k: v for k, v in self.diagnostics.items() if isinstance(v, Evidence)}
 
+    def _figure(self, name: str) -> float | None:
+        value = self.diagnostics.get(name)
+        return float(value) if isinstance(value, (int, float)) else None
+
     @property
     def log_evidence(self) -> float | None:
         """Log of the integral of exp(log_density); None where it is not known or not converged."""
-        return self.diagnostics.get("log_evidence") if self.converged else None
+        return self._figure("log_evidence") if self.converged else None
 
     @property
     def log_evidence_error(self) -> float | None:
         """Standard error of `log_evidence`."""
-        return self.diagnostics.get("log_evidence_error") if self.converged else None
+        return self._figure("log_evidence_error") if self.converged else None
 
     @property
     def mean(self) -> Array:
@@ -117,7 +121,7 @@ class SampleResult:
         """A table: mean, standard deviation, standard error and R-hat of every coordinate."""
         labels = self.labels(names)
         none = np.full(self.measure.dim, np.nan)
-        rhat, mcse = (self.diagnostics.get(key, none) for key in ("rhat", "mcse"))
+        rhat, mcse = (np.asarray(self.diagnostics.get(key, none)) for key in ("rhat", "mcse"))
         width = max(10, *map(len, labels))
         lines = [f"{'':<{width}} {'mean':>10} {'sd':>10} {'mcse':>9} {'rhat':>7}"]
         for j, label in enumerate(labels):

@@ -87,7 +87,7 @@ class SampleProgress:
     chains: Chains | None = None
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    figures: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, object] = field(default_factory=dict)
     evidence: dict[str, Evidence] = field(default_factory=dict)
 
 

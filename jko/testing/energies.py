@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from jko.energies import Energy
@@ -11,7 +9,7 @@ from jko.errors import Unsupported
 from jko.measures import Discrete, Measure
 from jko.numerics.elementary import xlogy
 from jko.testing.report import central, close, directions, ran, require
-from jko.validation import Array, rng_of
+from jko.validation import Array, Seed, rng_of
 
 #: Conic expressions are evaluated up to this many atoms (kernels are factorised densely).
 CONIC_ATOMS = 400
@@ -23,7 +21,7 @@ def check_energy(
     *,
     free: bool | None = None,
     tol: float = 1e-6,
-    rng: Any = 0,
+    rng: Seed = 0,
 ) -> list[str]:
     """Check an energy at a measure where it is finite.
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from jko.geometries import Geometry
 from jko.measures import Discrete, Measure
 from jko.testing.report import central, close, directions, ran, require
-from jko.validation import Array, rng_of
+from jko.validation import Array, Seed, rng_of
 
 
 def check_geometry(
@@ -20,7 +18,7 @@ def check_geometry(
     *,
     metric: bool = True,
     tol: float = 1e-6,
-    rng: Any = 0,
+    rng: Seed = 0,
 ) -> list[str]:
     """Check a geometry on two different measures, and the triangle inequality with a third.
 

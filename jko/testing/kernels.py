@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.kernels import Kernel
 from jko.testing.report import close, ran, require
-from jko.validation import points_array, rng_of
+from jko.validation import Array, Seed, points_array, rng_of
 
 
 def check_kernel(
-    kernel: Kernel, points: ArrayLike, *, tol: float = 1e-6, rng: Any = 0
+    kernel: Kernel, points: ArrayLike, *, tol: float = 1e-6, rng: Seed = 0
 ) -> list[str]:
     """Check a kernel on distinct points.
 
@@ -48,12 +46,12 @@ def check_kernel(
 
 
 class _KernelCheck:
-    def __init__(self, kernel: Kernel, x: Any, tol: float, rng: np.random.Generator) -> None:
+    def __init__(self, kernel: Kernel, x: Array, tol: float, rng: np.random.Generator) -> None:
         self.kernel, self.x, self.tol, self.rng = kernel, x, tol, rng
         self.k = kernel(x)
         self.size = float(np.abs(self.k).max())
 
-    def _same(self, found: Any, expected: Any, tol: float, sentence: str) -> None:
+    def _same(self, found: Array, expected: Array | float, tol: float, sentence: str) -> None:
         error = float(np.abs(np.asarray(found) - np.asarray(expected)).max())
         size = max(self.size, float(np.abs(expected).max()))
         close(error, 0.0, size, tol, f"{self.kernel!r}: {sentence}, error")

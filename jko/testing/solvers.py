@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from jko.prox.judge import judge
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
 from jko.testing.report import close, ran, require
-from jko.validation import Array, rng_of
+from jko.validation import Array, Seed, rng_of
 
 
 def check_solver(
@@ -26,7 +25,7 @@ def check_solver(
     *,
     tol: float | None = None,
     rivals: int = 40,
-    rng: Any = 0,
+    rng: Seed = 0,
 ) -> list[str]:
     """Check a solver on a problem it is meant to accept.
 

@@ -15,6 +15,7 @@ from jko.geometries import Hellinger, SphericalHellinger
 from jko.geometries.base import Geometry
 from jko.identity import Identity, max_of
 from jko.measures.base import Discrete
+from jko.solvers.rules import Solver
 from jko.solvers.step import step
 from jko.validation import Array, Mask
 from jko.verify.actions import action, integrate
@@ -161,7 +162,7 @@ def _embed(values: Array, charged: Mask) -> Array:
 
 
 def spherical_step(
-    target: Discrete, previous: Discrete, *, tau: float = 0.8, solver: Any = "auto"
+    target: Discrete, previous: Discrete, *, tau: float = 0.8, solver: Solver = "auto"
 ) -> Identity:
     """A spherical step of length tau is a Hellinger step on P of tau sinc(SHe/2) (formula H3)."""
     energy = KL(target)

@@ -9,6 +9,7 @@ from jko.energies.base import Energy
 from jko.geometries.base import Geometry
 from jko.identity import Identity, max_of
 from jko.measures.base import Measure
+from jko.solvers.rules import Solver
 from jko.solvers.step import step
 
 Stepper = Callable[..., Any]
@@ -20,7 +21,7 @@ def dissipation(
     geometry: Geometry,
     tau: float,
     *,
-    solver: Any = "auto",
+    solver: Solver = "auto",
     steps: int = 3,
     take: Stepper = step,
     tol: float = 1e-9,
@@ -52,7 +53,7 @@ def regularised_dissipation(
     geometry: Geometry,
     tau: float,
     *,
-    solver: Any = "auto",
+    solver: Solver = "auto",
     steps: int = 3,
     take: Stepper = step,
     tol: float = 1e-7,

@@ -15,6 +15,7 @@ from jko.geometries.base import Geometry
 from jko.identity import Identity, max_of
 from jko.kernels import Kernel
 from jko.measures.base import Discrete, Measure
+from jko.solvers.rules import Solver
 from jko.solvers.step import step
 from jko.validation import Array
 from jko.verify.actions import action, integrate
@@ -39,7 +40,7 @@ def contraction(
     *,
     kernel: Kernel,
     eta: float = 0.5,
-    solver: Any = "auto",
+    solver: Solver = "auto",
     take: Stepper = step,
 ) -> Identity:
     """MMD(mu_+, pi) = MMD(m', pi)/(1+eta), exactly (formula M2)."""
@@ -81,7 +82,7 @@ def interaction_force_bound(
     eta: float = 0.3,
     steps: int = 6,
     tau: float = 0.1,
-    solver: Any = "auto",
+    solver: Solver = "auto",
     run: Stepper = flow,
 ) -> Identity:
     """Transport and MMD steps in turn: MMD_k <= (1+eta)^{-k} MMD_0 (formula M5).

@@ -19,6 +19,7 @@ from jko.geometries.base import GeometrySum
 from jko.identity import Identity
 from jko.measures import Gaussian, Grid, GridDensity, Particles
 from jko.measures.base import Discrete
+from jko.solvers.rules import Solver
 from jko.validation import Array, finite_array
 from jko.verify import problems
 
@@ -121,7 +122,7 @@ def splitting_error(
     return float(np.linalg.norm(end.points - x) + np.linalg.norm(end.weights - w))
 
 
-def wfr_error(tau: float, solver: Any = "auto", run: Callable[..., Any] = flow) -> float:
+def wfr_error(tau: float, solver: Solver = "auto", run: Callable[..., Any] = flow) -> float:
     """Error at time 1/2 of the split Wasserstein-Fisher-Rao flow of KL on a grid of the line.
 
     The exact flow of Gaussian data is formula G2; mean and standard deviation are compared.
@@ -147,7 +148,7 @@ def equilibrium(
     geometry: GeometrySum,
     *,
     splitting: str = "lie",
-    solver: Any = "auto",
+    solver: Solver = "auto",
     tau: float = 0.1,
     floor: float = 1e-3,
     take: Callable[..., Any] = split_step,

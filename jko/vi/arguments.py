@@ -34,7 +34,7 @@ def stated_target(log_density: Any, dim: int | None, gradient: Any) -> LogDensit
     return LogDensity(log_density, gradient, dim)
 
 
-def check_start(start: Any, family: str, dim: int) -> None:
+def check_start(start: Gaussian | GaussianMixture | None, family: str, dim: int) -> None:
     """Refuse a start of the wrong kind or dimension."""
     if start is None:
         return
@@ -44,7 +44,7 @@ def check_start(start: Any, family: str, dim: int) -> None:
         raise InvalidArgument(f"start lives in dimension {start.dim}, the log density in {dim}")
 
 
-def check_target(target: LogDensity, start: Any) -> None:
+def check_target(target: LogDensity, start: Gaussian | GaussianMixture | None) -> None:
     """Compare the gradient with the log density where the fit begins."""
     first = start or Gaussian(np.zeros(target.dim), np.eye(target.dim))
     rng = np.random.default_rng(0)  # of its own: whether it is asked for changes no fit
@@ -55,7 +55,7 @@ def check_target(target: LogDensity, start: Any) -> None:
         target.check_gradient(points, rng)
 
 
-def check_minibatch(minibatch: Any, objective: str, family: str, geometry: Any) -> None:
+def check_minibatch(minibatch: object, objective: str, family: str, geometry: object) -> None:
     """Refuse batches of observations where they are not offered."""
     if minibatch is None:
         return

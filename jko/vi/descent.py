@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from jko.geometries.hellinger import SphericalHellinger
 from jko.measures.gaussian import Gaussian, GaussianMixture, parts_of
 from jko.measures.target import LogDensity
 from jko.status import Breakdown, Status
-from jko.vi.result import TraceRow
+from jko.vi.result import Found, TraceRow
 
 #: Step lengths beyond this change nothing any more.
 LONGEST = 64.0
@@ -86,7 +85,7 @@ def converge(
     target: LogDensity,
     rules: Rules,
     settings: Descent,
-) -> dict[str, Any]:
+) -> Found:
     """Descend on few nodes to their noise, then on as many as the accuracy needs to the end."""
     trace: list[TraceRow] = []
     mu, rule = start, rules.first
@@ -95,7 +94,6 @@ def converge(
         mu, settings = state["measure"], replace(settings, tau=state["tau"])
         rule = rules.enough(state["moment_error"], target.dim)
     state = _descend(mu, KL(target, rule), settings, trace, rough=False)
-    state.pop("tau")
     return {**state, "trace": tuple(trace), "rule": rule}
 
 
@@ -126,7 +124,7 @@ def _descend(
     settings: Descent,
     trace: list[TraceRow],
     rough: bool,
-) -> dict[str, Any]:
+) -> Found:
     tau, tol, scale = settings.tau, settings.tol, _extent(mu)
     clock = trace[-1].time if trace else 0.0
     with np.errstate(invalid="ignore"):
@@ -202,12 +200,12 @@ class Stall:
 
 
 def polish(
-    found: dict[str, Any],
+    found: Found,
     target: LogDensity,
     rule: Cubature,
     accuracy: float,
     rng: np.random.Generator,
-) -> dict[str, Any]:
+) -> Found:
     """Average the converged Gaussian over fresh nodes until its standard error is `accuracy`.
 
     Round k is a natural-gradient step of gain 1/k, a Fisher-Rao step of length log(k/(k-1)), on

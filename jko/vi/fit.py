@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -18,14 +17,14 @@ from jko.geometries.hellinger import SphericalHellinger
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity
-from jko.validation import instance, one_of, positive, positive_int, rng_of
+from jko.validation import Seed, instance, one_of, positive, positive_int, rng_of
 from jko.vi.arguments import check_minibatch, check_start, check_target, stated_target
 from jko.vi.descent import Descent, Rules, converge, elbo_of, polish
 from jko.vi.evidence import Counts, bound_of, by_other_nodes, counted, fresh_rule
 from jko.vi.inclusive import cover
 from jko.vi.laplace import laplace_or_none
 from jko.vi.minibatch import Minibatch, descend
-from jko.vi.result import Fit
+from jko.vi.result import Fit, Found
 
 OBJECTIVES, FAMILIES = ("exclusive", "inclusive"), ("gaussian", "mixture")
 #: On the length of the gradient in the Fisher metric, or on the distance from the last moments.
@@ -38,12 +37,15 @@ DEFAULT_TOL = {
 #: Nodes that the bound of an inclusive fit is computed on.
 JUDGES = 2000
 
+#: Targets that are known exactly.
+GAUSSIANS = (Gaussian, GaussianMixture)
+
 
 def fit(
-    log_density: Callable[..., Any] | LogDensity | Gaussian | GaussianMixture,
+    log_density: Callable[..., object] | LogDensity | Gaussian | GaussianMixture,
     dim: int | None = None,
     *,
-    gradient: Callable[..., Any] | None = None,
+    gradient: Callable[..., object] | None = None,
     objective: str = "exclusive",
     geometry: Geometry | GeometrySum | None = None,
     family: str = "gaussian",
@@ -56,7 +58,7 @@ def fit(
     tol: float | None = None,
     accuracy: float = 0.03,
     max_iter: int = 500,
-    rng: Any = None,
+    rng: Seed = None,
     check: bool = True,
     throw: bool = True,
 ) -> Fit:
@@ -149,9 +151,8 @@ def fit(
         if instance(check, bool, "check", "pass True or False"):
             check_target(target, start)
         base = laplace_or_none(target, start if isinstance(start, Gaussian) else None)
-        known = isinstance(log_density, (Gaussian, GaussianMixture))
         if objective == "inclusive":
-            whole: Any = log_density if known else target
+            whole = log_density if isinstance(log_density, GAUSSIANS) else target
             found = _cover(whole, base, wish, settings)
         else:
             found = _seek(target, base, wish, settings)
@@ -182,7 +183,12 @@ class Wish:
     accuracy: float
 
 
-def _cover(target: Any, base: Gaussian | None, wish: Wish, settings: Descent) -> dict[str, Any]:
+def _cover(
+    target: LogDensity | Gaussian | GaussianMixture,
+    base: Gaussian | None,
+    wish: Wish,
+    settings: Descent,
+) -> Found:
     """The inclusive fit."""
     if wish.family == "mixture" or isinstance(wish.start, GaussianMixture):
         raise Unsupported(
@@ -193,9 +199,7 @@ def _cover(target: Any, base: Gaussian | None, wish: Wish, settings: Descent) ->
     return cover(target, wish.start, base, settings.geometry, count, settings.tol, settings.rng)
 
 
-def _seek(
-    target: LogDensity, base: Gaussian | None, wish: Wish, settings: Descent
-) -> dict[str, Any]:
+def _seek(target: LogDensity, base: Gaussian | None, wish: Wish, settings: Descent) -> Found:
     """The exclusive fit: flow to convergence, then average over nodes if they are noisy."""
     if wish.minibatch is not None:
         mode = base or wish.start
@@ -239,7 +243,7 @@ def _rules(wish: Wish, dim: int, seed: int) -> Rules:
 
 
 def _finish(
-    found: dict[str, Any],
+    found: Found,
     target: LogDensity,
     base: Gaussian | None,
     wish: Wish,
@@ -248,11 +252,11 @@ def _finish(
     counts: Counts,
 ) -> Fit:
     """Judge the measure on fresh nodes, and the Laplace approximation on the same."""
-    mu, rule = found["measure"], found.pop("rule", None)
+    mu, rule = found["measure"], found.get("rule")
     if base is None and isinstance(mu, Gaussian):
         base = laplace_or_none(target, mu)  # a second try, in the right scales
     seed = int(rng.integers(2**31))
-    evidence = dict(found.pop("diagnostics", {}))
+    evidence = dict(found.get("diagnostics", {}))
     laplace_elbo = float("nan")
     if isinstance(mu, GaussianMixture) or isinstance(rule, MonteCarlo):
         fresh = replace(rule, seed=seed) if isinstance(rule, (Cubature, MonteCarlo)) else rule
@@ -267,7 +271,7 @@ def _finish(
         elbo, error = elbo_of(mu, KL(target, exact)) if rule else bound_of(mu, target, fresh)
         fresh = exact
     if base is not None:
-        laplace_elbo = bound_of(base, target, fresh)[0]
+        laplace_elbo = bound_of(base, target, fresh or Cubature(JUDGES, seed))[0]
     return Fit(
         elbo=elbo,
         elbo_error=error,
@@ -276,5 +280,11 @@ def _finish(
         seconds=time.perf_counter() - began,
         diagnostics=evidence,
         evaluations=counts,
-        **found,
+        measure=mu,
+        residual=found["residual"],
+        moment_error=found["moment_error"],
+        tol=found["tol"],
+        trace=found["trace"],
+        status=found["status"],
+        importance=found.get("importance"),
     )

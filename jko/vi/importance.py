@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from jko.errors import InvalidMeasure
 from jko.measures.atoms import Particles
 from jko.measures.gaussian import Gaussian, GaussianMixture, coloured
 from jko.measures.target import LogDensity
-from jko.validation import Array, instance, positive_int, rng_of
+from jko.validation import Array, Seed, instance, positive_int, rng_of
 
 #: Degrees of freedom of the Student proposals: heavier tails than any target with moments needs,
 #: and half the dimension where that is more: in 200 dimensions hardly a draw of 5 degrees is at the
@@ -60,7 +59,7 @@ def importance_sample(
     target: LogDensity | Gaussian | GaussianMixture,
     proposal: Gaussian | GaussianMixture,
     n: int = 10_000,
-    rng: Any = None,
+    rng: Seed = None,
 ) -> ImportanceSample:
     """Draw from a Student version of `proposal` and weigh the draws by the target.
 
@@ -99,7 +98,9 @@ def importance_sample(
     return _summary(x, w / w.sum(), total - float(np.log(n)))
 
 
-def _student(proposal: Gaussian | GaussianMixture, n: int, rng: Any) -> tuple[Array, Array]:
+def _student(
+    proposal: Gaussian | GaussianMixture, n: int, rng: np.random.Generator
+) -> tuple[Array, Array]:
     """Draws (n, d) of the Student mixture and their log density (n,)."""
     from scipy.special import gammaln
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from jko.energies.divergence import InclusiveKL
@@ -17,7 +15,7 @@ from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity
 from jko.vi.evidence import FitCheck, of_sample
 from jko.vi.importance import ImportanceSample, importance_sample
-from jko.vi.result import TraceRow
+from jko.vi.result import Found, TraceRow
 from jko.vi.search import modes_of
 
 #: A step so long that the previous measure leaves no trace.
@@ -41,7 +39,7 @@ def cover(
     samples: int,
     tol: float,
     rng: np.random.Generator,
-) -> dict[str, Any]:
+) -> Found:
     """The Gaussian of the target's mean and covariance, by proximal steps of the inclusive KL."""
     if not (isinstance(geometry, Divergence) and geometry.p == 0):
         raise InvalidArgument(
@@ -52,8 +50,14 @@ def cover(
     mu = start or laplace or Gaussian(np.zeros(dim), np.eye(dim))
     if isinstance(target, (Gaussian, GaussianMixture)):
         mu, residual = _match(mu, target, geometry)
-        state = {"measure": mu, "residual": residual, "moment_error": 0.0, "trace": ()}
-        return {**state, "tol": tol, "status": "converged"}
+        return {
+            "measure": mu,
+            "residual": residual,
+            "moment_error": 0.0,
+            "trace": (),
+            "tol": tol,
+            "status": "converged",
+        }
     _check_tails(target, mu, rng)
     modes = [] if laplace is None else modes_of(target, laplace, rng, 2 * samples)
     mu, trace = _adapt(mu, target, geometry, samples, rng, modes)

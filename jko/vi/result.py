@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Required, TypedDict
 
 import numpy as np
 
+from jko.expectations import ExpectationRule
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.validation import Array
 from jko.vi.evidence import Counts, FitCheck, failures
 from jko.vi.importance import ImportanceSample
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class TraceRow(NamedTuple):
@@ -30,6 +34,21 @@ class TraceRow(NamedTuple):
     elbo: float
     error: float
     residual: float
+
+
+class Found(TypedDict, total=False):
+    """What a descent found, before it is judged; some of it is missing on the way."""
+
+    measure: Required[Gaussian | GaussianMixture]
+    residual: Required[float]
+    moment_error: Required[float]
+    tol: Required[float]
+    status: Required[str]
+    trace: tuple[TraceRow, ...]
+    tau: float
+    rule: ExpectationRule | None
+    importance: ImportanceSample | None
+    diagnostics: dict[str, FitCheck]
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,7 +121,7 @@ class Fit:
             f" residual={self.residual:.1e}, {len(self.trace)} steps, {self.seconds:.2f} s)"
         )
 
-    def plot(self) -> Any:
+    def plot(self) -> Figure:
         """The bound after every step and the marginals of the fit; a matplotlib Figure.
 
         Needs matplotlib, which is imported here.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -53,7 +52,7 @@ class ConstrainedRun:
         self.plain = replace(problem, energy=Potential(_nought) if plain is None else plain)
         self.lower = np.array([m.lower for m in self.moments])
         self.upper = np.array([m.upper for m in self.moments])
-        self.warm: Any = _inner_warm(controls.warm)
+        self.warm: object = _inner_warm(controls.warm)
         self.message = ""
         self.best: tuple[ConstrainedStep, Measure] | None = None
 
@@ -231,7 +230,7 @@ def _good(result: StepResult, tight: float, tol: float) -> bool:
     return result.gap is None and result.residual is not None and result.residual <= tol
 
 
-def _inner_warm(warm: Any) -> Any:
+def _inner_warm(warm: object) -> object:
     return warm.get("inner") if isinstance(warm, dict) and "multipliers" in warm else None
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -104,7 +104,7 @@ class ConstrainedStep(Neighbour):
             return float(sum(share * part.objective for share, part in self.parts))
         return self.best.answer.problem.objective(nu) - self._paid(nu)
 
-    def certificate(self, answer: Any) -> Certificate:
+    def certificate(self, answer: Answer) -> Certificate:
         """Gap to the bound of the multipliers; infinite for a measure that is not in the set."""
         nu, best = answer.measure, self.best
         inner = best.answer.problem.certificate(best.answer)
