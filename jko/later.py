@@ -21,6 +21,6 @@ def package(name: str, extra: str, purpose: str) -> ModuleType:
         ) from error
 
 
-def draw(what: str, *args: Any, **options: Any) -> Any:
+def draw(what: str, *args: object, **options: object) -> Any:
     """Call a function of `jko.plot` by its name."""
     return getattr(import_module("jko.plot"), what)(*args, **options)

@@ -144,3 +144,65 @@ def test_the_search_finds_circles(tmp_path, files, expected):
         assert found is None
     else:
         assert len(set(found)) == (expected if isinstance(expected, int) else len(expected))
+
+
+# -- types -----------------------------------------------------------------------------------------
+
+
+#: Where `Any` may stand, and for what: objects of other packages, whose types may not be installed.
+THIRD_PARTY = {
+    "jko/__init__.py": "module attributes found by name",
+    "jko/adapters/": "arrays, models and functions of other frameworks",
+    "jko/cli.py": "what the user's file defines",
+    "jko/dro/__init__.py": "module attributes found by name",
+    "jko/dro/learners.py": "scikit-learn's estimators, data frames as X and y",
+    "jko/errors.py": "results of rooms above",
+    "jko/flows/": "nodes of JSON, a bar of tqdm",
+    "jko/kernels/compiled.py": "functions compiled by numba",
+    "jko/later.py": "what jko.plot returns",
+    "jko/matching.py": "options handed on to jko.flow",
+    "jko/measures/log_density.py": "models of other frameworks",
+    "jko/measures/taking.py": "nodes of JSON",
+    "jko/plot/": "artists and options of matplotlib",
+    "jko/sampling/": "arviz, tqdm, pandas and matplotlib",
+    "jko/solvers/entropic/pot_backend.py": "arrays of POT",
+    "jko/solvers/programs/": "expressions of CVXPY",
+    "jko/sweep.py": "rows of the user's function, joblib",
+    "jko/threads.py": "pools of threadpoolctl",
+    "jko/verify/": "steps and flows handed in, wrong ones included",
+}
+#: Uses elsewhere, not to grow: file -> count.
+LEFT = {
+    "jko/dro/result.py": 1,
+    "jko/dro/training.py": 2,
+    "jko/energies/checked.py": 2,
+    "jko/energies/potential.py": 1,
+    "jko/geometries/unbalanced_transport.py": 2,
+    "jko/kernels/nonuniform.py": 2,
+    "jko/measures/grid.py": 1,
+    "jko/solvers/entropic/dual.py": 2,
+    "jko/solvers/entropic/scaling.py": 2,
+    "jko/vi/arguments.py": 1,
+    "jko/vi/evidence.py": 3,
+}
+
+
+def uses_of_any(path):
+    """How often a file's annotations say `Any`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return sum(isinstance(node, ast.Name) and node.id == "Any" for node in ast.walk(tree))
+
+
+def test_any_stands_only_for_objects_of_other_packages():
+    found = {}
+    for path in sorted((ROOT / "jko").rglob("*.py")):
+        name, count = path.relative_to(ROOT).as_posix(), uses_of_any(path)
+        if count and not name.startswith(tuple(THIRD_PARTY)):
+            found[name] = count
+    assert found == LEFT
+
+
+def test_the_count_sees_annotations(tmp_path):
+    path = tmp_path / "a.py"
+    path.write_text("from typing import Any\ndef f(x: Any, y: list[Any]) -> int: ...\n# Any\n")
+    assert uses_of_any(path) == 2

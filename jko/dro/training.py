@@ -87,12 +87,12 @@ class RobustFit:
 
 
 def minimise(
-    loss: Callable[[Array, Array], Any],
+    loss: Callable[[Array, Array], ArrayLike],
     start: ArrayLike,
     measure: Discrete,
     geometry: Geometry,
     *,
-    gradient: Callable[[Array, Array], Any],
+    gradient: Callable[[Array, Array], ArrayLike],
     radius: float | None = None,
     tau: float | None = None,
     support: str = "sample",
@@ -150,7 +150,7 @@ def minimise(
     return fit
 
 
-def _nonnegative(value: Any, name: str) -> float:
+def _nonnegative(value: object, name: str) -> float:
     number = real(value, name)
     if number < 0:
         raise InvalidArgument(f"{name} = {number:.6g} is negative; pass 0 for none, or more")
@@ -162,8 +162,8 @@ class FiniteAdversary:
     """Worst cases on a fixed support, warm from one theta to the next."""
 
     stated: Ambiguity
-    loss: Callable[[Array, Array], Any]
-    slope: Callable[[Array, Array], Any]
+    loss: Callable[[Array, Array], ArrayLike]
+    slope: Callable[[Array, Array], ArrayLike]
     radius: float | None
     tau: float | None
     measure: Discrete

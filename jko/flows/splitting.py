@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from jko.energies.base import Energy
 from jko.errors import StepFailed
@@ -19,6 +19,10 @@ from jko.solvers.rules import Solver
 from jko.solvers.step import step
 from jko.status import Status
 from jko.validation import Seed, positive, rng_of
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,9 +63,10 @@ class SplitResult:
         failed = [r.message for r in self.substeps if not r.success]
         return "; ".join(failed or [r.message for r in self.substeps])
 
-    def plot(self, ax: Any = None, **options: Any) -> Any:
+    def plot(self, ax: Axes | None = None, **options: object) -> list[Artist]:
         """Draw the new measure, with the verdict as title; see `jko.plot.result`."""
-        return draw("result", self, ax, **options)
+        drawn: list[Artist] = draw("result", self, ax, **options)
+        return drawn
 
     def _repr_html_(self) -> str:
         head = ("solver", "verdict", "energy", "sqdistance", "gap", "bias", "residual")

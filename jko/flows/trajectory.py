@@ -27,6 +27,8 @@ from jko.validation import Array, real
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
 
 #: Status of a flow that a callback ended.
 STOPPED = "stopped by a callback"
@@ -159,11 +161,12 @@ class Trajectory:
         """
         return tables.to_xarray(self)
 
-    def plot(self, ax: Any = None, **options: Any) -> Any:
+    def plot(self, ax: Axes | None = None, **options: object) -> list[Artist]:
         """Draw the flow; see `jko.plot.trajectory`."""
-        return draw("trajectory", self, ax, **options)
+        drawn: list[Artist] = draw("trajectory", self, ax, **options)
+        return drawn
 
-    def animate(self, path: str | os.PathLike[str] | None = None, **options: Any) -> Any:
+    def animate(self, path: str | os.PathLike[str] | None = None, **options: object) -> Any:
         """The flow as an animation; see `jko.plot.animation`."""
         return draw("animation", self, path, **options)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import Unsupported
-from jko.kernels.hooks import Atoms
+from jko.kernels.hooks import Weighted
 from jko.validation import Array
 
 from .hooks import Algebra, Alone
@@ -264,7 +264,7 @@ class Kernel(ABC):
 
     # -- operators -----------------------------------------------------------------------
 
-    def operator(self, support: Atoms | ArrayLike) -> KernelOperator:
+    def operator(self, support: Weighted | ArrayLike) -> KernelOperator:
         """The Gram matrix of a fixed support as a linear operator, for hot loops.
 
         Parameters
@@ -282,7 +282,7 @@ class Kernel(ABC):
 
         return operator(self, support)
 
-    def integral_operator(self, rho: Atoms) -> IntegralOperator:
+    def integral_operator(self, rho: Weighted) -> IntegralOperator:
         """K_rho g = int k(., y) g(y) drho(y), with spectrum, trace and nuclear norm.
 
         Parameters

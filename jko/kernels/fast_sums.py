@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
-from jko.kernels.hooks import Atoms
+from jko.kernels.hooks import Weighted
 from jko.validation import Array, one_of, positive, positive_int
 
 from .base import Kernel
@@ -209,24 +209,24 @@ class SpectralMMD:
         self._kept: list[tuple[tuple[Array, Array], Box, Complex]] = []
         self._targets: list[tuple[Box, Complex]] = []
 
-    def value(self, mu: Atoms) -> float:
+    def value(self, mu: Weighted) -> float:
         """1/2 sum_m k_m |mu_m - pi_m|^2."""
         box, modes = self._difference(mu)
         return 0.5 * float(np.vdot(modes, box.kernel * modes).real)
 
-    def first_variation(self, mu: Atoms) -> Array:
+    def first_variation(self, mu: Weighted) -> Array:
         """K(mu - pi) at the atoms (n,)."""
         box, modes = self._difference(mu)
         angles = box.angles(mu.points)
         return np.asarray(self.sums.transform.backward(angles, [box.kernel * modes])[0])
 
-    def gradient(self, mu: Atoms) -> Array:
+    def gradient(self, mu: Weighted) -> Array:
         """Gradient of the first variation at the atoms (n, d)."""
         box, modes = self._difference(mu)
         slopes = box.slopes(box.kernel * modes)
         return self.sums.transform.backward(box.angles(mu.points), slopes).T
 
-    def _difference(self, mu: Atoms) -> tuple[Box, Complex]:
+    def _difference(self, mu: Weighted) -> tuple[Box, Complex]:
         """The box, and the modes of mu - target."""
         for known, box, modes in self._kept:
             if known[0] is mu.points and known[1] is mu.weights:

@@ -32,7 +32,7 @@ class Alone:
         return (kernel,)
 
 
-class Atoms(Protocol):
+class Weighted(Protocol):
     """Weighted points: all that sums over a measure see of it."""
 
     @property

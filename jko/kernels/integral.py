@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import InvalidArgument
-from jko.kernels.hooks import Atoms
+from jko.kernels.hooks import Weighted
 from jko.validation import Array
 
 from .operators import KernelOperator, operator
@@ -70,7 +70,7 @@ class IntegralOperator:
         return f"IntegralOperator({self.operator.kernel!r}, {self.weights.size} atoms)"
 
 
-def integral_operator(kernel: Kernel, rho: Atoms) -> IntegralOperator:
+def integral_operator(kernel: Kernel, rho: Weighted) -> IntegralOperator:
     """K_rho of a discrete measure; see `Kernel.integral_operator`."""
     weights = getattr(rho, "weights", None)
     if not isinstance(weights, np.ndarray):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import InvalidArgument, Unsupported
-from jko.kernels.hooks import Atoms
+from jko.kernels.hooks import Weighted
 from jko.validation import Array, Index, Mask
 
 from .pairwise import check_points
@@ -194,7 +194,7 @@ class SumOperator(KernelOperator):
         return reduce(np.add, [t._matvec(v) for t in self._terms])
 
 
-def operator(kernel: Kernel, support: Atoms | ArrayLike) -> KernelOperator:
+def operator(kernel: Kernel, support: Weighted | ArrayLike) -> KernelOperator:
     """The fastest exact operator for a kernel on a support; see `Kernel.operator`.
 
     Parameters
@@ -221,7 +221,7 @@ def operator(kernel: Kernel, support: Atoms | ArrayLike) -> KernelOperator:
     return DenseOperator(kernel, points)
 
 
-def _points(support: Atoms | ArrayLike) -> Array:
+def _points(support: Weighted | ArrayLike) -> Array:
     """The points themselves when a measure froze them (checked then), else a checked copy."""
     points: ArrayLike | None = getattr(support, "points", None)
     if isinstance(points, np.ndarray) and not points.flags.writeable and points.base is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +16,9 @@ from jko.measures.plain import to_dict
 from jko.validation import Array, Mask, ReadOnly, shown
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
     from jko.kernels import Kernel
 
 
@@ -44,7 +47,7 @@ class Measure(ReadOnly, ABC):
         """
         return to_dict(self)
 
-    def plot(self, ax: Any = None, **options: Any) -> Any:
+    def plot(self, ax: Axes | None = None, **options: object) -> list[Artist]:
         """Draw the measure; see `jko.plot.measure`."""
         return draw("measure", self, ax, **options)
 

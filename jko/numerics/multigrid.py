@@ -10,12 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jko.status import Breakdown, Status
 from jko.validation import Array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 #: Up to this many unknowns a sparse factor in two or three dimensions costs less than iterations.
 DIRECT = 3000
@@ -51,7 +54,7 @@ class Balance:
         return self.diagonal.shape
 
     @cached_property
-    def matrix(self) -> Any:
+    def matrix(self) -> csr_array:
         """The sparse matrix (n, n), by diagonals."""
         import scipy.sparse as sp
 
@@ -146,7 +149,7 @@ class Multigrid:
 
     def __init__(self, balance: Balance) -> None:
         self.levels: list[tuple[Balance, Array, tuple[int, ...]]] = []
-        self.coarsest: Any = None
+        self.coarsest: Callable[[Array], Array] | None = None
         while True:
             main = balance.main
             if float((balance.diagonal - WEAK * (main - balance.diagonal)).min()) >= 0:
@@ -168,6 +171,7 @@ class Multigrid:
 
     def _cycle(self, b: Array, level: int) -> Array:
         if level == len(self.levels):
+            assert self.coarsest is not None
             return np.asarray(self.coarsest(b))
         balance, inverse, axes = self.levels[level]
         matrix, inverse = balance.matrix, inverse.ravel()
@@ -226,7 +230,7 @@ def solve(
     return np.asarray(x), count[0]
 
 
-def factor(matrix: Any) -> Callable[[Array], Array]:
+def factor(matrix: csr_array) -> Callable[[Array], Array]:
     """The inverse of a sparse matrix as a function; a `Breakdown` where it has none."""
     import scipy.sparse.linalg as sl
 

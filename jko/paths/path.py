@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path as FilePath
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,6 +20,9 @@ from jko.flows.trajectory import Trajectory
 from jko.measures.base import Measure
 from jko.paths.curves import CURVES, Curve
 from jko.validation import Array, real
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -104,7 +107,7 @@ class Path:
             raise InvalidArgument(f"t = {value:g} lies outside [0, {self.duration:g}]")
         return value
 
-    def plot(self, shots: int = 5) -> Any:
+    def plot(self, shots: int = 5) -> list[Artist]:
         """A figure with the measures at equally spaced times (needs matplotlib)."""
         plot = import_module("jko.plot")
         times = np.linspace(0.0, self.duration, shots)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,6 +19,9 @@ from jko.plot.drawing import density, particles
 from jko.plot.files import writing
 from jko.plot.style import figure, finish, styled
 from jko.validation import Array, instance, positive, positive_int
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: Seconds that a GIF can show a frame for, on average (the last one stays a second more).
 LONGEST = 650
@@ -36,7 +39,7 @@ def animate(
     size: tuple[float, float] = (5.0, 4.0),
     vmax: float | None = None,
     dpi: int = 100,
-    **drawing: Any,
+    **drawing: object,
 ) -> Path:
     """Write a flow as an animated GIF and hand back its path.
 
@@ -79,7 +82,7 @@ def animate(
     digits = max(0, 2 - int(np.floor(np.log10(sol.times[-1] - sol.times[0] or 1.0))))
     fig, axes = figure([["only"]], size)
     fig.set_dpi(dpi)
-    canvas, pictures = FigureCanvasAgg(fig), list[Any]()
+    canvas, pictures = FigureCanvasAgg(fig), list[Image.Image]()
     for k in shots:
         axes["only"].clear()
         prepare(axes["only"], sol.measures[k], not pictures)
@@ -113,7 +116,9 @@ def evenly(times: Array, most: int) -> list[int]:
     return [int(np.abs(times - t).argmin()) for t in ticks]
 
 
-def _scene(shown: Sequence[Any], vmax: float | None, drawing: Any) -> Callable[..., None]:
+def _scene(
+    shown: Sequence[Any], vmax: float | None, drawing: dict[str, Any]
+) -> Callable[..., None]:
     """How to draw one of these measures on axes that suit them all."""
     for mu in shown:
         instance(mu, Discrete, "sol.measures", "animate draws grid densities and particles")
@@ -122,7 +127,7 @@ def _scene(shown: Sequence[Any], vmax: float | None, drawing: Any) -> Callable[.
         low, up = x.min(axis=0), x.max(axis=0)
         pad = 0.05 * (up - low).max() or 1.0
 
-        def swarm(ax: Any, mu: Discrete, _: bool) -> None:
+        def swarm(ax: Axes, mu: Discrete, _: bool) -> None:
             particles(ax, mu, **drawing)
             ax.set(xlim=(low[0] - pad, up[0] + pad), ylim=(low[1] - pad, up[1] + pad))
 
@@ -130,7 +135,7 @@ def _scene(shown: Sequence[Any], vmax: float | None, drawing: Any) -> Callable[.
     largest = max(float(mu.density.max()) for mu in shown)
     top = largest if vmax is None else positive(vmax, "vmax")
 
-    def field(ax: Any, mu: GridDensity, first: bool) -> None:
+    def field(ax: Axes, mu: GridDensity, first: bool) -> None:
         drawn = density(ax, mu, vmax=top, **drawing)
         if mu.dim == 1:
             ax.set_ylim(0, 1.05 * top)

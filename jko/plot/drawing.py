@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,9 +14,12 @@ from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
 from jko.plot.style import COLORS, MUTED, finish, styled
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 @styled
-def points(ax: Any, x: ArrayLike, *, marker: str = "o", label: str | None = None) -> None:
+def points(ax: Axes, x: ArrayLike, *, marker: str = "o", label: str | None = None) -> None:
     """Data (n, 2) as small open markers in the background."""
     x = np.asarray(x)
     ax.scatter(
@@ -27,7 +30,7 @@ def points(ax: Any, x: ArrayLike, *, marker: str = "o", label: str | None = None
 
 @styled
 def particles(
-    ax: Any,
+    ax: Axes,
     mu: Discrete,
     data: Discrete | ArrayLike | None = None,
     *,
@@ -61,7 +64,7 @@ def particles(
 
 @styled
 def density(
-    ax: Any,
+    ax: Axes,
     rho: GridDensity,
     *,
     color: str = COLORS[0],
@@ -94,7 +97,7 @@ def density(
 
 @styled
 def decay(
-    ax: Any,
+    ax: Axes,
     *sols: Trajectory,
     labels: Sequence[str] = (),
     colors: Sequence[str] = COLORS,

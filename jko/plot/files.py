@@ -8,12 +8,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from jko.errors import InvalidArgument
 from jko.plot.style import styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def folder(path: str | os.PathLike[str]) -> Path:
@@ -32,7 +35,7 @@ def folder(path: str | os.PathLike[str]) -> Path:
 
 
 @styled
-def save(fig: Any, path: str | os.PathLike[str], dpi: int = 120) -> Path:
+def save(fig: Figure, path: str | os.PathLike[str], dpi: int = 120) -> Path:
     """Write a figure (the ending of `path` chooses the format) and hand back its path.
 
     A PNG gets a palette of 256 colours: a third of the size, and no difference to see.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.animation import FFMpegWriter, FuncAnimation
@@ -22,11 +22,15 @@ from jko.plot.objects import measure, picture, reach
 from jko.plot.style import COLORS, figure, styled
 from jko.validation import instance, positive, positive_int
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 class FlowAnimation(FuncAnimation):
     """A matplotlib animation of a flow; a notebook shows it as the last value of a cell."""
 
-    def __init__(self, fig: Any, draw: Any, frames: int, seconds: float) -> None:
+    def __init__(self, fig: Figure, draw: Any, frames: int, seconds: float) -> None:
         self._sheet, self._frames, self._seconds, self._draw = fig, frames, seconds, draw
         super().__init__(fig, draw, frames=frames, interval=1000 * seconds / frames, blit=False)
 
@@ -73,7 +77,7 @@ def animation(
     frames: int = 48,
     seconds: float = 5.0,
     size: tuple[float, float] = (5.0, 4.0),
-    fig: Any = None,
+    fig: Figure | None = None,
     **drawing: Any,
 ) -> FlowAnimation:
     """A flow as an animation: every frame on the same axes, in the same colours.
@@ -108,7 +112,8 @@ def animation(
     seen = [picture(sol.measures[k], box) for k in shots]
     fig = figure([["only"]], size)[0] if fig is None else fig
     fig.clear()
-    ax, options = fig.add_subplot(), dict(drawing)
+    ax: Axes = fig.add_subplot()
+    options = dict(drawing)
     top = tallest(seen)
     images = isinstance(seen[0], GridDensity) and seen[0].dim == 2
     if images:
@@ -128,7 +133,8 @@ def animation(
 
     first = draw(0)
     if images:
-        fig.colorbar(first[0], ax=ax, label="density", shrink=0.8)
+        image: Any = first[0]
+        fig.colorbar(image, ax=ax, label="density", shrink=0.8)
     moving = FlowAnimation(fig, draw, len(shots), seconds)
     if path is not None:
         moving.write(path)

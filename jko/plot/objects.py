@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -23,6 +23,10 @@ from jko.plot.style import COLORS, FAINT, MUTED, finish, styled
 from jko.prox.result import StepResult
 from jko.validation import Array, instance, positive_int
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 #: Standard deviations of a Gaussian that its picture reaches to; less than .3 % lie outside.
 REACH = 3.0
 #: Points of the curve, and of each axis of the image, of a Gaussian.
@@ -31,7 +35,7 @@ FINE, COARSE = 400, 160
 SLIM = 4.0
 
 
-def axes_for(ax: Any, size: tuple[float, float] = (5.0, 4.0)) -> Any:
+def axes_for(ax: Axes | None, size: tuple[float, float] = (5.0, 4.0)) -> Any:
     """The axes handed in, or those of a new pyplot figure, which notebooks and `show` display."""
     if ax is None:
         from matplotlib import pyplot
@@ -46,7 +50,12 @@ def axes_for(ax: Any, size: tuple[float, float] = (5.0, 4.0)) -> Any:
 
 @styled
 def measure(
-    mu: Measure, ax: Any = None, *, color: str = COLORS[0], label: str | None = None, **drawing: Any
+    mu: Measure,
+    ax: Axes | None = None,
+    *,
+    color: str = COLORS[0],
+    label: str | None = None,
+    **drawing: Any,
 ) -> list[Artist]:
     """Draw a measure: densities as curve or image, atoms by weight, Gaussians by their density.
 
@@ -118,7 +127,7 @@ def marginal(rho: GridDensity) -> GridDensity:
 
 
 def _field(
-    ax: Any, rho: GridDensity, color: str, label: str | None, bar: bool, drawing: Any
+    ax: Axes, rho: GridDensity, color: str, label: str | None, bar: bool, drawing: dict[str, Any]
 ) -> list[Artist]:
     """A curve or an image; an image on axes of its own gets a colour bar."""
     if rho.dim == 1:
@@ -134,7 +143,9 @@ def _field(
     return [drawn]
 
 
-def _atoms(ax: Any, mu: Discrete, color: str, label: str | None, drawing: Any) -> list[Artist]:
+def _atoms(
+    ax: Any, mu: Discrete, color: str, label: str | None, drawing: dict[str, Any]
+) -> list[Artist]:
     """Stems on the line, markers by weight in the plane."""
     charged = mu.weights > 0
     if mu.dim == 1:
@@ -161,7 +172,7 @@ def _only(drawing: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 @styled
-def result(res: StepResult | SplitResult, ax: Any = None, **drawing: Any) -> list[Artist]:
+def result(res: StepResult | SplitResult, ax: Axes | None = None, **drawing: Any) -> list[Artist]:
     """The new measure of a step; the title says whether it is certified, and the energy.
 
     Parameters
@@ -182,7 +193,12 @@ def result(res: StepResult | SplitResult, ax: Any = None, **drawing: Any) -> lis
 
 @styled
 def trajectory(
-    sol: Trajectory, ax: Any = None, *, figure: Any = None, shots: int | None = None, **drawing: Any
+    sol: Trajectory,
+    ax: Axes | None = None,
+    *,
+    figure: Figure | None = None,
+    shots: int | None = None,
+    **drawing: Any,
 ) -> list[Artist]:
     """A flow: measures along it, and the energy of every step.
 
@@ -211,7 +227,8 @@ def trajectory(
 
         size = (3.2 * len(chosen) + 3.6, 3.4) if images else (9.0, 3.6)
         figure = pyplot.figure(figsize=size, layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)  # inches: labels stay apart
+        layout: Any = figure.get_layout_engine()
+        layout.set(w_pad=0.1, h_pad=0.08)  # inches: labels stay apart
     if not hasattr(figure, "subplots"):
         raise InvalidArgument(f"figure got a {type(figure).__name__}; pass a matplotlib figure")
     panels = np.atleast_1d(figure.subplots(1, len(chosen) + 1 if images else 2))
@@ -234,7 +251,11 @@ def picture(mu: Measure, box: tuple[Array, Array]) -> Discrete:
 
 
 def _overlay(
-    ax: Any, sol: Trajectory, seen: Sequence[Discrete], chosen: Sequence[int], drawing: Any
+    ax: Axes,
+    sol: Trajectory,
+    seen: Sequence[Discrete],
+    chosen: Sequence[int],
+    drawing: dict[str, Any],
 ) -> list[Artist]:
     """Measures over one another, from dark to bright; the colours are explained by a bar."""
     norm = Normalize(float(sol.times[0]), float(sol.times[-1]) or 1.0)
@@ -250,13 +271,17 @@ def _overlay(
         ax.set(xlim=(a, c), ylim=(b, d))
     legend = ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), handlelength=1.0)
     for handle in legend.legend_handles:
-        if hasattr(handle, "set_sizes"):
+        if handle is not None and hasattr(handle, "set_sizes"):
             handle.set_sizes([30.0])
     return drawn
 
 
 def _series(
-    panels: Any, sol: Trajectory, seen: Sequence[Discrete], chosen: Sequence[int], drawing: Any
+    panels: Any,
+    sol: Trajectory,
+    seen: Sequence[Discrete],
+    chosen: Sequence[int],
+    drawing: dict[str, Any],
 ) -> list[Artist]:
     """Images side by side, in the same colours."""
     fields = [seen[k] for k in chosen]
@@ -273,14 +298,14 @@ def _series(
     return drawn
 
 
-def _energies(ax: Any, sol: Trajectory) -> list[Artist]:
+def _energies(ax: Axes, sol: Trajectory) -> list[Artist]:
     """The energy of every step; on a logarithmic scale where it falls by orders towards zero."""
     values = np.array([sol.energies[0], *(s.energy for s in sol.steps)])
     decay(ax, sol, colors=(COLORS[1],))
     if values.min() <= 0 or values.max() < 20 * values.min():
         ax.set_yscale("linear")
     missed = [s for s in sol.steps if not s.success]
-    drawn = list(ax.lines)
+    drawn: list[Artist] = list(ax.lines)
     if missed:
         marks = ax.scatter(
             [s.time for s in missed], [s.energy for s in missed], color=MUTED, marker="x",

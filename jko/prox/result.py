@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jko.html import card
 from jko.later import draw
@@ -13,6 +13,8 @@ from jko.prox.stated import Claim
 from jko.status import Status
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
     from scipy.sparse import sparray
 
 
@@ -93,9 +95,10 @@ class StepResult:
         """
         return resolution(self.gap, self.objective, self.baseline)
 
-    def plot(self, ax: Any = None, **options: Any) -> Any:
+    def plot(self, ax: Axes | None = None, **options: object) -> list[Artist]:
         """Draw the new measure, with the verdict as title; see `jko.plot.result`."""
-        return draw("result", self, ax, **options)
+        drawn: list[Artist] = draw("result", self, ax, **options)
+        return drawn
 
     def _repr_html_(self) -> str:
         names = ("energy", "sqdistance", "gap", "allowed", "bias", "residual", "resolution")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,10 @@ from jko.errors import InvalidArgument, Unsupported
 from jko.validation import Array, one_of
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from jko.sampling.result import SampleResult
 
 #: More coordinates than this are not drawn in pairs; more chains than that not as traces.
@@ -25,9 +30,9 @@ def plot(
     *,
     names: list[str] | None = None,
     chosen: list[int] | None = None,
-    figure: Any = None,
-    axes: Any = None,
-) -> list[Any]:
+    figure: Figure | None = None,
+    axes: Axes | Sequence[Axes] | None = None,
+) -> list[Artist]:
     """Draw a sample: what `SampleResult.plot` says."""
     one_of(kind, ("pair", "trace", "ess"), "kind")
     rows = _coordinates(out, chosen)
@@ -37,7 +42,7 @@ def plot(
     count = len(rows)
     shape = {"pair": (count, count), "trace": (count, 1), "ess": (1, 1)}[kind]
     grid = _axes(figure, axes, shape)
-    drawn: list[Any] = {"pair": _pairs, "trace": _traces, "ess": _ess}[kind](
+    drawn: list[Artist] = {"pair": _pairs, "trace": _traces, "ess": _ess}[kind](
         out, rows, labels[rows], grid
     )
     return drawn
@@ -53,7 +58,7 @@ def _coordinates(out: SampleResult, chosen: list[int] | None) -> list[int]:
     return list(chosen)
 
 
-def _axes(figure: Any, axes: Any, shape: tuple[int, int]) -> Any:
+def _axes(figure: Figure | None, axes: Any, shape: tuple[int, int]) -> Any:
     """An array of axes of a shape: those given, or new ones in a figure given or new."""
     if axes is not None:
         grid = np.asarray(axes, dtype=object).reshape(-1)
@@ -68,11 +73,11 @@ def _axes(figure: Any, axes: Any, shape: tuple[int, int]) -> Any:
     return figure.subplots(*shape, squeeze=False)
 
 
-def _pairs(out: SampleResult, rows: list[int], labels: Array, grid: Any) -> list[Any]:
+def _pairs(out: SampleResult, rows: list[int], labels: Array, grid: Any) -> list[Artist]:
     """Particles in every pair of coordinates, their areas by weight; histograms on the diagonal."""
     x, w = out.measure.points, out.measure.weights / out.measure.mass
     bins = int(np.clip(np.sqrt(out.measure.n), 5, 40))
-    drawn: list[Any] = []
+    drawn: list[Artist] = []
     for a, i in enumerate(rows):
         for b, j in enumerate(rows):
             ax = grid[a, b]
@@ -96,11 +101,11 @@ def _draws(out: SampleResult) -> Array:
     return out.draws
 
 
-def _traces(out: SampleResult, rows: list[int], labels: Array, grid: Any) -> list[Any]:
+def _traces(out: SampleResult, rows: list[int], labels: Array, grid: Any) -> list[Artist]:
     """A few chains over the kept times, one coordinate an axis."""
     draws = _draws(out)
     some = np.linspace(0, len(draws) - 1, min(TRACES, len(draws))).round().astype(int)
-    drawn: list[Any] = []
+    drawn: list[Artist] = []
     for a, j in enumerate(rows):
         drawn += grid[a, 0].plot(draws[some, :, j].T, linewidth=0.8)
         grid[a, 0].set_ylabel(labels[a])
@@ -108,7 +113,7 @@ def _traces(out: SampleResult, rows: list[int], labels: Array, grid: Any) -> lis
     return drawn
 
 
-def _ess(out: SampleResult, rows: list[int], labels: Array, grid: Any) -> list[Any]:
+def _ess(out: SampleResult, rows: list[int], labels: Array, grid: Any) -> list[Artist]:
     """Effective number of draws behind the mean of each coordinate, as bars."""
     if "mcse" not in out.diagnostics:
         _draws(out)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +16,11 @@ from jko.errors import InvalidArgument, Unsupported
 from jko.measures.atoms import Particles
 from jko.sampling.evidence import Evidence
 from jko.validation import Array
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 #: Groups of chains whose quantiles are compared.
 GROUPS = 20
@@ -167,9 +172,9 @@ class SampleResult:
         *,
         names: Sequence[str] | None = None,
         chosen: Sequence[int] | None = None,
-        figure: Any = None,
-        axes: Any = None,
-    ) -> list[Any]:
+        figure: Figure | None = None,
+        axes: Axes | Sequence[Axes] | None = None,
+    ) -> list[Artist]:
         """Draw the sample (needs matplotlib).
 
         Parameters

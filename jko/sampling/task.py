@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jko.adapters.base import default_names
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType
@@ -91,7 +92,9 @@ class SampleProgress:
     evidence: dict[str, Evidence] = field(default_factory=dict)
 
 
-def stated_density(log_density: Any, dim: Any, gradient: Any) -> Density:
+def stated_density(
+    log_density: Any, dim: int | None, gradient: Callable[[Array], Array] | None
+) -> Density:
     """The target from the arguments of `jko.sample`."""
     if isinstance(log_density, (LogDensity, Gaussian, GaussianMixture)):
         if gradient is not None:
@@ -137,14 +140,14 @@ def by_differences(target: Counted, x: Array) -> str | None:
     )
 
 
-def chosen_for(start: Any) -> bool:
+def chosen_for(start: object) -> bool:
     """Whether the user leaves the start to the library."""
     if isinstance(start, str):
         one_of(start, ("auto",), "start")
     return start is None or isinstance(start, str)
 
 
-def start_points(start: Any, target: Density, size: int, rng: np.random.Generator) -> Array:
+def start_points(start: object, target: Density, size: int, rng: np.random.Generator) -> Array:
     """The first ensemble (size, d), inside the support of the target."""
     d = target.dim
     if chosen_for(start):
@@ -152,7 +155,7 @@ def start_points(start: Any, target: Density, size: int, rng: np.random.Generato
     elif isinstance(start, (Gaussian, GaussianMixture)):
         x = start.sample(size, rng)
     else:
-        mu = start if isinstance(start, Particles) else Particles(_rows(start))
+        mu = start if isinstance(start, Particles) else Particles(_rows(cast("ArrayLike", start)))
         x = mu.points[systematic(mu.weights, size, rng)]
     if x.shape[1] != d:
         raise InvalidArgument(f"start has dimension {x.shape[1]}, the density {d}")
@@ -169,7 +172,7 @@ def start_points(start: Any, target: Density, size: int, rng: np.random.Generato
     return _spread_out(x, rng)
 
 
-def _rows(start: Any) -> Array:
+def _rows(start: ArrayLike) -> Array:
     x = finite_array(start, "start", InvalidMeasure)
     return x[None] if x.ndim == 1 else x
 

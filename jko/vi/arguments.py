@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,16 @@ import numpy as np
 from jko.errors import InvalidArgument, InvalidType, Unsupported
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity
-from jko.validation import instance
+from jko.validation import Array, instance
 from jko.vi.minibatch import Minibatch
 
 #: Points at which the gradient is checked.
 CHECKED = 3
 
 
-def stated_target(log_density: Any, dim: int | None, gradient: Any) -> LogDensity:
+def stated_target(
+    log_density: Any, dim: int | None, gradient: Callable[[Array], Array] | None
+) -> LogDensity:
     """The target from what was handed in."""
     if isinstance(log_density, (Gaussian, GaussianMixture)):
         return LogDensity(log_density.log_density_at, log_density.score, log_density.dim)

@@ -17,7 +17,7 @@ from jko.geometries.hellinger import SphericalHellinger
 from jko.measures.gaussian import Gaussian, GaussianMixture, parts_of
 from jko.measures.target import LogDensity
 from jko.status import Breakdown, Status
-from jko.vi.result import Found, TraceRow
+from jko.vi.result import Descended, TraceRow
 
 #: Step lengths beyond this change nothing any more.
 LONGEST = 64.0
@@ -85,7 +85,7 @@ def converge(
     target: LogDensity,
     rules: Rules,
     settings: Descent,
-) -> Found:
+) -> Descended:
     """Descend on few nodes to their noise, then on as many as the accuracy needs to the end."""
     trace: list[TraceRow] = []
     mu, rule = start, rules.first
@@ -124,7 +124,7 @@ def _descend(
     settings: Descent,
     trace: list[TraceRow],
     rough: bool,
-) -> Found:
+) -> Descended:
     tau, tol, scale = settings.tau, settings.tol, _extent(mu)
     clock = trace[-1].time if trace else 0.0
     with np.errstate(invalid="ignore"):
@@ -200,12 +200,12 @@ class Stall:
 
 
 def polish(
-    found: Found,
+    found: Descended,
     target: LogDensity,
     rule: Cubature,
     accuracy: float,
     rng: np.random.Generator,
-) -> Found:
+) -> Descended:
     """Average the converged Gaussian over fresh nodes until its standard error is `accuracy`.
 
     Round k is a natural-gradient step of gain 1/k, a Fisher-Rao step of length log(k/(k-1)), on

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from jko.vi.result import Fit
 
 #: Marginals shown.
 MOST = 6
 
 
-def draw(fit: Fit) -> Any:
+def draw(fit: Fit) -> Figure:
     """The bound after every step beside that of Laplace, and the first marginals."""
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as NewFigure
 
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    figure = NewFigure(figsize=(9, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     if len(fit.trace):
         steps = np.arange(len(fit.trace))

@@ -17,14 +17,14 @@ from jko.geometries.hellinger import SphericalHellinger
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity
-from jko.validation import Seed, instance, one_of, positive, positive_int, rng_of
+from jko.validation import Array, Seed, instance, one_of, positive, positive_int, rng_of
 from jko.vi.arguments import check_minibatch, check_start, check_target, stated_target
 from jko.vi.descent import Descent, Rules, converge, elbo_of, polish
 from jko.vi.evidence import Counts, bound_of, by_other_nodes, counted, fresh_rule
 from jko.vi.inclusive import cover
 from jko.vi.laplace import laplace_or_none
 from jko.vi.minibatch import Minibatch, descend
-from jko.vi.result import Fit, Found
+from jko.vi.result import Descended, Fit
 
 OBJECTIVES, FAMILIES = ("exclusive", "inclusive"), ("gaussian", "mixture")
 #: On the length of the gradient in the Fisher metric, or on the distance from the last moments.
@@ -45,7 +45,7 @@ def fit(
     log_density: Callable[..., object] | LogDensity | Gaussian | GaussianMixture,
     dim: int | None = None,
     *,
-    gradient: Callable[..., object] | None = None,
+    gradient: Callable[[Array], Array] | None = None,
     objective: str = "exclusive",
     geometry: Geometry | GeometrySum | None = None,
     family: str = "gaussian",
@@ -188,7 +188,7 @@ def _cover(
     base: Gaussian | None,
     wish: Wish,
     settings: Descent,
-) -> Found:
+) -> Descended:
     """The inclusive fit."""
     if wish.family == "mixture" or isinstance(wish.start, GaussianMixture):
         raise Unsupported(
@@ -199,7 +199,7 @@ def _cover(
     return cover(target, wish.start, base, settings.geometry, count, settings.tol, settings.rng)
 
 
-def _seek(target: LogDensity, base: Gaussian | None, wish: Wish, settings: Descent) -> Found:
+def _seek(target: LogDensity, base: Gaussian | None, wish: Wish, settings: Descent) -> Descended:
     """The exclusive fit: flow to convergence, then average over nodes if they are noisy."""
     if wish.minibatch is not None:
         mode = base or wish.start
@@ -243,7 +243,7 @@ def _rules(wish: Wish, dim: int, seed: int) -> Rules:
 
 
 def _finish(
-    found: Found,
+    found: Descended,
     target: LogDensity,
     base: Gaussian | None,
     wish: Wish,

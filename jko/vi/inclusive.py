@@ -15,7 +15,7 @@ from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity
 from jko.vi.evidence import FitCheck, of_sample
 from jko.vi.importance import ImportanceSample, importance_sample
-from jko.vi.result import Found, TraceRow
+from jko.vi.result import Descended, TraceRow
 from jko.vi.search import modes_of
 
 #: A step so long that the previous measure leaves no trace.
@@ -39,7 +39,7 @@ def cover(
     samples: int,
     tol: float,
     rng: np.random.Generator,
-) -> Found:
+) -> Descended:
     """The Gaussian of the target's mean and covariance, by proximal steps of the inclusive KL."""
     if not (isinstance(geometry, Divergence) and geometry.p == 0):
         raise InvalidArgument(

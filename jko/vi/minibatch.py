@@ -17,7 +17,7 @@ from jko.measures.log_density import LogDensity, checked_gradients
 from jko.status import Breakdown
 from jko.validation import Array, Index, positive_int
 from jko.vi.descent import residual_of
-from jko.vi.result import Found, TraceRow
+from jko.vi.result import Descended, TraceRow
 
 #: Rounds, at most, and rounds before the error of the average is looked at.
 MOST_ROUNDS, FEWEST_ROUNDS = 400, 10
@@ -86,7 +86,7 @@ def descend(
     batch: Minibatch,
     accuracy: float,
     rng: np.random.Generator,
-) -> Found:
+) -> Descended:
     """Natural-gradient steps of gain 1/k, each on nodes and observations drawn anew.
 
     As in `jko.vi.descent.polish`, natural parameters are averaged; the spread of the rounds says

@@ -36,7 +36,7 @@ class TraceRow(NamedTuple):
     residual: float
 
 
-class Found(TypedDict, total=False):
+class Descended(TypedDict, total=False):
     """What a descent found, before it is judged; some of it is missing on the way."""
 
     measure: Required[Gaussian | GaussianMixture]

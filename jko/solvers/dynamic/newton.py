@@ -14,7 +14,7 @@ needs none. Each step is one sparse symmetric quasi-definite system in (w, phi).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from jko.solvers.dynamic.problem import DynamicProblem
 from jko.solvers.dynamic.projection import graph_laplacian
 from jko.solvers.dynamic.upper import Feasible, feasible, harmonic
 from jko.validation import Array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 #: Cells up to which the factors are worth it: 64 x 64 take .15 s a step, 128 x 128 a second.
 MOST_CELLS = 17_000
@@ -206,7 +209,7 @@ class _Newton:
         slope = (self.phi[self.b] - self.phi[self.a]) * self.inverse
         return theta, slope, 0.5 * (theta / ra) ** 2, 0.5 * (theta / rb) ** 2
 
-    def _blocks(self) -> tuple[Any, Any, Any]:
+    def _blocks(self) -> tuple[csr_array, csr_array, csr_array]:
         """Second derivatives: in w, minus those in phi over tau, and the mixed ones."""
         from scipy.sparse import coo_array, diags_array
 

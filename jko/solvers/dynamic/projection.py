@@ -15,13 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from jko.solvers.dynamic.cells import Cells
 from jko.solvers.dynamic.problem import DynamicProblem
 from jko.validation import Array, Index
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 class Weights(NamedTuple):
@@ -161,7 +164,7 @@ def factors(cells: Cells, shifts: Array, stiffness: float) -> Callable[[Array], 
     return solve
 
 
-def graph_laplacian(i: Index, j: Index, weights: Array, size: int) -> Any:
+def graph_laplacian(i: Index, j: Index, weights: Array, size: int) -> csr_array:
     """sum of w (e_i - e_j)(e_i - e_j)' as a sparse matrix."""
     import scipy.sparse as sp
 
@@ -170,7 +173,7 @@ def graph_laplacian(i: Index, j: Index, weights: Array, size: int) -> Any:
     return sp.coo_array((values, (rows, columns)), shape=(size, size)).tocsr()
 
 
-def factored(matrix: Any) -> Callable[[Array], Array]:
+def factored(matrix: csr_array) -> Callable[[Array], Array]:
     """The inverse of a symmetric positive-definite sparse matrix, as a function."""
     from scipy.sparse.linalg import splu
 

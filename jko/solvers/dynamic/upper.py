@@ -8,7 +8,7 @@ such a flux, which only has to make up for the clipped densities.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from jko.energies.separable import Separable
 from jko.solvers.dynamic.problem import DynamicProblem
 from jko.solvers.dynamic.projection import factored, graph_laplacian
 from jko.validation import Array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 #: Share of a uniform density mixed in, so that no mobility vanishes.
 MIXED = 1e-7
@@ -119,7 +122,7 @@ def best_fluxes(
     return _on_faces(problem, flat), source
 
 
-def grounded(matrix: Any, diagonal: Array, wanted: Array) -> tuple[Array, bool]:
+def grounded(matrix: csr_array, diagonal: Array, wanted: Array) -> tuple[Array, bool]:
     """A diagonal that makes the system definite, and whether the system has a solution at all.
 
     Cells that no mass connects, and that have no source of their own, are determined up to a

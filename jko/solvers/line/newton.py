@@ -32,7 +32,7 @@ class SortedPoint(NamedTuple):
 
 def spread_out(line: Line, tol: float, limit: int) -> tuple[Array, Array | None, int]:
     """Sorted positions, forces between neighbours (with a ceiling) and Newton iterations."""
-    point, total, plain = _apart(line), 0, _Newton(line, 0.0)
+    point, total, plain = _apart(line), 0, _LineNewton(line, 0.0)
 
     def size(at: SortedPoint) -> float:
         return line.magnitude(at.x)
@@ -43,7 +43,7 @@ def spread_out(line: Line, tol: float, limit: int) -> tuple[Array, Array | None,
     n = len(point.x)
     barrier = size(point) / n
     while True:
-        newton = _Newton(line, barrier)
+        newton = _LineNewton(line, barrier)
         point, count = newton.descend(point, _fixed(0.1 * n * barrier), limit - total)
         total, goal = total + count, 0.3 * tol * size(point) / n
         if barrier <= goal or total >= limit:
@@ -66,7 +66,7 @@ def _apart(line: Line) -> SortedPoint:
 
 
 @dataclass(frozen=True, eq=False)
-class _Newton:
+class _LineNewton:
     """The objective plus -barrier sum log(spacing - floor), its slopes and its Newton steps."""
 
     line: Line

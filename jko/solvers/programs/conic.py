@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from types import ModuleType
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from jko.solvers.hellinger.spherical import half_angle_root
 from jko.solvers.refusals import NearMiss, infeasible
 from jko.status import Breakdown, Status
 from jko.validation import Array, one_of, positive_int
+
+if TYPE_CHECKING:
+    from cvxpy import Expression
 
 CLARABEL_TOLERANCES = ("tol_gap_abs", "tol_gap_rel", "tol_feas")
 #: What is promised, on the gap.
@@ -165,7 +169,7 @@ class _Program:
             constraints.append(self.reference @ self.u / unit == self.mass / unit)
         self.program = cp.Problem(cp.Minimize(energy + self.pull * moved), constraints)
 
-    def _distance(self, cp: Any, problem: ProxProblem, previous: Discrete) -> Any:
+    def _distance(self, cp: ModuleType, problem: ProxProblem, previous: Discrete) -> Expression:
         """D^2/2 over the scale, for a unit step."""
         geometry = problem.geometry
         before = previous.weights[self.open]

@@ -98,7 +98,7 @@ def _answer(
     )
 
 
-class _Solved(NamedTuple):
+class _LastSolve(NamedTuple):
     """The last program solved, and what the next one starts from."""
 
     system: System | None = None
@@ -113,7 +113,7 @@ def _spherical(problem: ProxProblem, controls: Controls) -> Answer:
     """The fixed-mass Hellinger step of length tau sinc(SHe/2), a scalar search around it."""
     previous = problem.discrete
     penalty = PhiDivergence(previous, 0.5).restrict(previous)
-    last = _Solved(warm=controls.warm)
+    last = _LastSolve(warm=controls.warm)
 
     def moved(half: float) -> float:
         nonlocal last
@@ -123,7 +123,7 @@ def _spherical(problem: ProxProblem, controls: Controls) -> Answer:
         inner = Controls(1e-2 * controls.tol, controls.max_iter, last.warm, controls.rng)
         weights, lam, run, status = program.solve(inner)
         count = last.iterations + run.iterations
-        last = _Solved(program.system, {"weights": weights}, count, weights, lam, status)
+        last = _LastSolve(program.system, {"weights": weights}, count, weights, lam, status)
         return SphericalHellinger.angle(weights, previous.weights) / 2
 
     # The objective is stationary: an error e in the half angle costs O(e^2).
