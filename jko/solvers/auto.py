@@ -43,8 +43,12 @@ from jko.solvers.weights.simplex_qp import SimplexQP
 from jko.validation import shown
 
 #: Ascent steps after which back-and-forth leaves a front to the scaling (ten times as many where
-#: the energy is flat): where it certifies it needs 2 to 6 (`benchmarks/back_and_forth.py`).
-FRONT_BUDGET = 8
+#: the energy is flat): where it certifies it needs 2 to 6 in steps of formula W5, up to 70 where a
+#: smooth density has still to form its front (`benchmarks/back_and_forth.py`).
+FRONT_BUDGET = 80
+#: Sweeps after which a debiased entropic step has shown whether it converges: smooth energies take
+#: 20 to 400 of them; at fronts of steep powers it still goes on after 3000.
+SWEEPS = 600
 #: Share of the decrease up to which the gap of a step at a front counts as its solution.
 FRONT_RESOLUTION = 0.1
 
@@ -94,6 +98,7 @@ _KNOWN: tuple[Rule, ...] = (
     Rule(UnbalancedProgram()),
     Rule(Dynamic(slices=2), when=bent_with_sources),
     Rule(FiniteVolume()),
+    Rule(Entropic()),
     Rule(TransportProgram()),
     Rule(Conic()),
     Rule(ExactFlow(), last=True),
@@ -148,8 +153,11 @@ def survey(problem: ProxProblem) -> list[tuple[ProxSolver, str | None]]:
     """
     reasons = [(rule.solver, rule.reason(problem)) for rule in RULES]
     takes = {solver for solver, why in reasons if why is None}
-    kept = [(s, why) for s, why in reasons if why is None or s not in takes]
-    return list({solver: (solver, why) for solver, why in reversed(kept)}.values())[::-1]
+    first: dict[ProxSolver, str | None] = {}
+    for solver, why in reasons:
+        if why is None or solver not in takes:
+            first.setdefault(solver, why)
+    return list(first.items())
 
 
 def solvers_for(

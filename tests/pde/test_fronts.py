@@ -32,14 +32,16 @@ def test_steps_at_fronts(m, mean, worst):
 
 
 def test_a_flow_through_three_solvers_is_one_flow():
-    """Long, middling and short steps go to different solvers; the flow does not show it."""
+    """Long steps, short ones and those of a solver asked for: warm starts pass from one to the
+    other, and the flow does not show it."""
     solution, grid = reference.Barenblatt(2, 3.0), jko.Grid([-0.5, -0.5], [0.5, 0.5], [64, 64])
     energy, mu, scale, used = 1e-3 * jko.PorousMedium(3.0), None, solution.start, set()
     mu, warm = solution.on(grid, scale), None
-    for _ in range(16):
-        result = jko.step(mu, energy, jko.Wasserstein(), 0.1, warm=warm)
+    plan = [(0.1, "auto")] * 6 + [(0.1, jko.solvers.Entropic())] * 4 + [(0.01, "auto")] * 6
+    for tau, solver in plan:
+        result = jko.step(mu, energy, jko.Wasserstein(), tau, warm=warm, solver=solver)
         assert energy.value(result.measure) <= energy.value(mu)
-        mu, warm, scale = result.measure, result.warm, solution.jko(scale, 0.1)
+        mu, warm, scale = result.measure, result.warm, solution.jko(scale, tau)
         used.add(result.solver)
     assert used == {"BackAndForth", "Entropic", "FiniteVolume"}
     assert np.abs(mu.weights - solution.on(grid, scale).weights).sum() < 5e-3

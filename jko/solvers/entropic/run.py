@@ -78,7 +78,8 @@ class EntropicRun:
                 [(1, FIRST), (TERMS, UNLIMITED)] if self.linear else [(1, UNLIMITED)]
             )
         ]
-        self.iterations, self.left = 0, controls.max_iter or UNLIMITED
+        asked = controls.max_iter or UNLIMITED
+        self.iterations, self.left = 0, min(asked, controls.budget or UNLIMITED)
 
     @cached_property
     def scale(self) -> float:
