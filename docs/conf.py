@@ -19,14 +19,14 @@ release = version = _metadata["project"]["version"]
 
 
 def _write_solvers():
-    """The table of `jko list` and the solvers' entries of the API page."""
+    """The table of what solves what, and the solvers' entries of the API page."""
     from jko import survey
     from jko.solvers.auto import AUTO
 
     classes = dict.fromkeys(type(solver).__name__ for solver in AUTO)  # one solver, two settings
     entries = [f".. autoclass:: jko.solvers.{name}" for name in classes]
     pages = {
-        "solvers.txt": survey.matrix(survey.table()),
+        "solver_table.md": site_pages.solver_table(survey.table()),
         "solvers.rst.txt": "\n".join(entries),
     }
     folder = Path(__file__).parent / "generated"
@@ -56,6 +56,7 @@ exclude_patterns = [
     "generated/demos",
     "generated/backreferences",
     "**sg_execution_times.rst",
+    "generated/*.md",  # included
     "Thumbs.db",
     ".DS_Store",
 ]
@@ -105,5 +106,6 @@ site_pages.write_demos()
 def setup(app):
     """Hooks: before numpydoc sees a docstring, and when a page is read."""
     app.connect("autodoc-process-docstring", docstrings.plain, priority=100)
+    app.connect("source-read", site_pages.page_figures, priority=50)  # before links shift it
     app.connect("source-read", docstrings.page)
     app.connect("source-read", site_pages.api_page, priority=100)

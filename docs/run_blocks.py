@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 NOISE = 1e-8
 
 
-def run(text: str) -> list[tuple[re.Match[str], str]]:
-    """Each Python block of a page with what it prints."""
+def run(
+    text: str, after: Callable[[re.Match[str]], None] | None = None
+) -> list[tuple[re.Match[str], str]]:
+    """Each Python block of a page with what it prints; `after` is called when one has run."""
     namespace: dict[str, Any] = {"__name__": "__page__"}
     out = []
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
@@ -32,6 +35,8 @@ def run(text: str) -> list[tuple[re.Match[str], str]]:
             printed = io.StringIO()
             with contextlib.redirect_stdout(printed):
                 exec(compile(block["code"], "block", "exec"), namespace)
+            if after is not None:
+                after(block)
             out.append((block, printed.getvalue()))
     return out
 

@@ -1,6 +1,7 @@
 """What the site makes from the sources: a page for every public object, a gallery of the demos."""
 
 import ast
+import hashlib
 import inspect
 import pydoc
 import re
@@ -12,10 +13,12 @@ from typing import Any
 
 import docstrings
 import object_examples
+import run_blocks
 
 HERE = Path(__file__).parent
 OBJECTS = HERE / "generated" / "objects"
 DEMOS = HERE / "generated" / "demos"
+PAGES = HERE / "generated" / "pages"
 FIGURES = Path(tempfile.mkdtemp(prefix="jko-gallery-"))
 
 #: Sizes at which a demo takes seconds; the others run as they are.
@@ -127,6 +130,72 @@ def _summary(name: str) -> str:
     lines = [sentence[1] if sentence else line]
     docstrings.plain(None, "", "", None, None, lines)
     return lines[0]
+
+
+def page_figures(app: Any, name: str, source: list[str]) -> None:
+    """What the blocks of a page draw, below them: pages whose blocks end in a plot are run."""
+    if not re.search(r"^\w+\.plot\(\)$", source[0], re.M) or "/" in name:
+        return
+    import matplotlib.pyplot as plt
+
+    mark = hashlib.md5(source[0].encode()).hexdigest()[:8]
+    PAGES.mkdir(parents=True, exist_ok=True)
+    listed = PAGES / f"{name}-{mark}.txt"
+    drawn: list[str] = []
+
+    def keep(block: re.Match[str]) -> None:
+        for number in plt.get_fignums():
+            picture = PAGES / f"{name}-{mark}-{len(drawn)}.png"
+            plt.figure(number).savefig(picture, dpi=100)
+            drawn.append(f"{block.end()} {picture.name}")
+        plt.close("all")
+
+    if not listed.exists():
+        for old in PAGES.glob(f"{name}-*"):
+            old.unlink()
+        run_blocks.run(source[0], keep)
+        listed.write_text("\n".join(drawn), "utf-8")
+    text = source[0]
+    for line in reversed(listed.read_text("utf-8").splitlines()):
+        end, file = int(line.split()[0]), line.split()[1]
+        image = f"\n```{{image}} generated/pages/{file}\n:alt: What the lines above draw\n```\n"
+        text = text[:end] + image + text[end:]
+    source[0] = text
+
+
+def solver_table(rows: list[Any]) -> str:
+    """What solves what, for each kind of measure: geometries and energies with their solvers."""
+    lines = []
+    for measure in dict.fromkeys(row.measure for row in rows):
+        lines += [f"### On a {_role(measure)}", ""]
+        lines += ["| Geometry | Energy | Solvers |", "| --- | --- | --- |"]
+        chains: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for row in rows:
+            if row.measure == measure and row.solvers:
+                chains.setdefault((row.geometry, tuple(row.solvers)), []).append(row.energy)
+        last = ""
+        for (geometry, chain), energies in chains.items():
+            shown = "" if geometry == last else _role(geometry)
+            cells = (shown, ", ".join(map(_role, energies)), ", ".join(map(_solver, chain)))
+            lines.append(f"| {' | '.join(cells)} |")
+            last = geometry
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _role(name: str) -> str:
+    """A name of the survey with a link, its particulars in brackets beside it."""
+    parts = []
+    for part in name.split(" + "):
+        short, bracket, rest = part.partition("(")
+        parts.append(f"{{py:obj}}`{short} <jko.{short}>`" + (f" ({rest}" if bracket else ""))
+    return " + ".join(parts)
+
+
+def _solver(name: str) -> str:
+    short, bracket, rest = name.partition("(")
+    named = f"{{py:obj}}`{short} <jko.solvers.{short}>`"
+    return named + (f" ({rest.lower()}" if bracket and short != "Conic" else "")
 
 
 def write_demos() -> None:

@@ -129,11 +129,14 @@ class Wasserstein(Geometry):
     def _sqdistance(self, a: Measure, b: Measure) -> float:
         if isinstance(a, Gaussian) and isinstance(b, Gaussian) and self.is_quadratic:
             return a.mass * bures(a, b)
-        value = self._moves(a, b)[3]
+        return self.of_cost(self._moves(a, b)[3]) * self.rate
+
+    def of_cost(self, value: float) -> float:
+        """D^2 for the least cost `value` of transport between two measures."""
         if self.is_quadratic or not self.is_power:
-            return value
-        # sqdistance divides by the rate r; a step of tau is one of r tau: W_p^2 r^{2/p - 2}.
-        return float(max(value, 0.0) ** (2 / self.p) * self.rate ** (2 / self.p - 1))
+            return value / self.rate
+        # A step of tau is one of r tau, r the rate: W_p^2 r^{2/p - 2}.
+        return float(max(value, 0.0) ** (2 / self.p) * self.rate ** (2 / self.p - 2))
 
     def distance(self, a: Measure, b: Measure) -> float:
         if not self.is_power and isinstance(a, Discrete) and isinstance(b, Discrete):

@@ -86,12 +86,7 @@ class TiltedDual:
 
     def log_kernel(self, rows: Mask, columns: Mask) -> Array:
         """log K between two sets of atoms."""
-        x = self.stated.previous.points
-        out = np.zeros((int(rows.sum()), int(columns.sum())))
-        for c in x.T:
-            out -= (c[rows][:, None] - c[columns][None]) ** 2
-        out /= self.stated.eps
-        return out
+        return self.stated.log_block(rows, columns)
 
     def plan(self, p: DualPoint, rows: Mask, columns: Mask, left: Array, right: Array) -> Array:
         """diag(a) K diag(b) divided by exp(left/2) and exp(right/2)."""

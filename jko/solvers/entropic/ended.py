@@ -8,6 +8,7 @@ import numpy as np
 
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer
+from jko.solvers.entropic.costs import CostStep
 from jko.solvers.entropic.excess import NONE, Excess, excess, sharp_sqdistance
 from jko.solvers.entropic.scaling import self_scaling
 from jko.solvers.entropic.stated import EntropicPlan, EntropicStep
@@ -49,7 +50,7 @@ class Ended:
             exhausted=exhausted,
             warm=warm_start(stated, plan.log_b, log_d),
             info={
-                "reg": stated.eps,
+                "reg": stated.reg,
                 "debias": stated.debias,
                 **figures(found),
                 "sweeps": iterations,
@@ -76,6 +77,8 @@ def squared_distance(
     The plain step has no self-potential and solves for one, the half one where a bound is asked
     for, too.
     """
+    if isinstance(stated, CostStep):
+        return stated.sqdistance(plan, None if found is None else found.cost)
     if log_d is None and (found is not None or not stated.half):
         own = self_scaling(stated.kernel, plan.log_w, tol=ROUGH, slot="d")
         estimate = stated.divergence_of(plan, own)

@@ -23,7 +23,6 @@ from typing import Protocol
 
 import numpy as np
 
-from jko.geometries.wasserstein import Wasserstein
 from jko.measures.grid import GridDensity
 from jko.solvers.entropic.gibbs import DenseGibbs
 from jko.solvers.entropic.stated import EntropicPlan, EntropicStep
@@ -126,9 +125,7 @@ class AtomTransport:
         nu, mu = stated.measure(plan), stated.previous
         pairs = int((nu.weights > 0).sum()) * int((mu.weights > 0).sum())
         self.exact = mu.dim == 1 or pairs <= EXACT_PAIRS
-        cost = (
-            Wasserstein().sqdistance(nu, mu) if self.exact else kernel.cost(plan.log_a, plan.log_b)
-        )
+        cost = stated.exact_cost(nu) if self.exact else kernel.cost(plan.log_a, plan.log_b)
         self.unit = 2 * stated.problem.step
         self.cost = cost / self.unit
         self.scaled = kernel.squared / self.unit
@@ -139,13 +136,15 @@ class AtomTransport:
         return float(self.scaled.max())
 
     def transform(self, g: Array) -> Array:
-        """g^c (n,)."""
+        """The potential of the previous measure that answers one of the new (n,)."""
         self.transforms += 1
         return np.asarray((self.scaled - g).min(axis=1))
 
     def judge(self, w: Array, phi: Array, enough: float = 0.0) -> Judged:
         """The bound of weights by a potential of the previous measure."""
-        return fenchel_bound(self.problem, w, phi, self.transform(phi), self.cost)
+        self.transforms += 1
+        psi = np.asarray((self.scaled.T - phi).min(axis=1))
+        return fenchel_bound(self.problem, w, phi, psi, self.cost)
 
 
 def excess(stated: EntropicStep, plan: EntropicPlan, scale: float) -> Excess:
@@ -186,8 +185,7 @@ def excess(stated: EntropicStep, plan: EntropicPlan, scale: float) -> Excess:
 
 def entropic_potential(stated: EntropicStep, plan: EntropicPlan) -> Array:
     """eps log(K e / K b) / (2 step), smooth also where m' is empty (n,)."""
-    smooth = stated.kernel.remembered(stated.previous_scaling, "e")
-    phi = (smooth - stated.kernel.remembered(plan.log_b, "b")) / stated.rate
+    phi = (stated.smooth_previous - stated.kernel.remembered(plan.log_b, "b")) / stated.rate
     known = np.isfinite(phi)
     return np.where(known, phi, phi[known].min(initial=0.0))
 

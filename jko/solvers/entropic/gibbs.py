@@ -216,7 +216,9 @@ class GridGibbs(Gibbs):
 class DenseGibbs(Gibbs):
     """Scattered points: a dense matrix into which potentials are absorbed, one for each slot."""
 
-    def __init__(self, points: Array, eps: float, work: Work | None = None) -> None:
+    def __init__(
+        self, points: Array, eps: float, work: Work | None = None, costs: Array | None = None
+    ) -> None:
         n = points.shape[0]
         super().__init__(eps, f"{n} atoms", n, work)
         if n > DENSE_LIMIT:
@@ -225,10 +227,11 @@ class DenseGibbs(Gibbs):
                 f" {DENSE_LIMIT}); use a jko.GridDensity, or fewer points"
             )
         self.points = points
-        gap = np.zeros((n, n))
-        for x in points.T:
-            gap += (x[:, None] - x[None]) ** 2
-        self._log = gap / -eps
+        if costs is None:
+            costs = np.zeros((n, n))
+            for x in points.T:
+                costs += (x[:, None] - x[None]) ** 2
+        self._log = costs / -eps
         self._slots: dict[str, LogMatrix] = {}
 
     def _log_apply(self, v: Array, slot: str) -> Array:
@@ -244,7 +247,7 @@ class DenseGibbs(Gibbs):
 
     @property
     def squared(self) -> Array:
-        """|x_i - x_j|^2 (n, n)."""
+        """The costs, |x_i - x_j|^2 unless others were given (n, n)."""
         return -self.eps * self._log
 
     @cached_property

@@ -69,19 +69,18 @@ class EntropicNewton:
     def plain(self) -> tuple[DualPoint, TiltedDual]:
         """The plain step, eps annealed."""
         stated = self.stated
-        x = stated.previous.points
-        reach = float(((x.max(axis=0) - x.min(axis=0)) ** 2).sum()) / SPAN
+        reach = stated.span / SPAN
         steep = isinstance(dual_of(stated), ColumnDual)
         ratio, end = (STEEP_RATIO, STEEP_ROUGH) if steep else (RATIO, ROUGH)
         stages = [stated.eps]
         while ratio * stages[-1] <= reach:
             stages.append(ratio * stages[-1])
-        n = x.shape[0]
+        n = stated.previous.n
         log_b = np.where(stated.form.separable.ceiling > 0, 0.0, FLOOR)
         z = stated.previous.weights if stated.form.quadratics else None
         last = 0.0
         for eps in reversed(stages):
-            here = stated if eps == stated.eps else EntropicStep(stated.problem, eps, False)
+            here = stated if eps == stated.eps else stated.at(eps)
             dual = dual_of(here)
             if last == 0.0:
                 p = dual.start(log_b, np.zeros(n), z)

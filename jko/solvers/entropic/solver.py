@@ -16,6 +16,7 @@ from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls, figure
 from jko.solvers.base import ProxSolver
+from jko.solvers.entropic.costs import CostStep, cost_unit, default_reg, other_ground
 from jko.solvers.entropic.gibbs import DENSE_LIMIT
 from jko.solvers.entropic.regularisation import choose_reg
 from jko.solvers.entropic.stated import EntropicStep
@@ -27,6 +28,8 @@ from jko.validation import one_of, positive, positive_int
 PLAIN_REACH, HALF_REACH = 0.5, 0.05
 #: How often a regularisation is lowered for an accuracy.
 LOWERED = 5
+#: How far in all where costs, not cells, say what is fine.
+LOWEST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,14 @@ class Entropic(ProxSolver):
     Solves argmin_w F(w) + S(w, m')/(2 tau), S the Sinkhorn divergence (debias=True), or
     argmin_w F(w) + OT(w, m')/(2 tau) (debias=False), with cost |x-y|^2, regularisation eps = reg
     and counting reference (formulas W1, W2), on the grid or histogram of the previous measure.
+    On histograms plain steps take any cost: OT/(p tau^{p-1}) in W_p (formula Y2).
 
     Parameters
     ----------
     reg : float, optional
-        eps, in units of a squared distance. None: see
-        `jko.solvers.entropic.regularisation.choose_reg`.
+        eps beside the cost, for |x-y|^2 in units of a squared distance. None: see
+        `jko.solvers.entropic.regularisation.choose_reg`; for other costs a tenth of what leaving an
+        atom for the nearest one costs.
     debias : bool or "half"
         True: bias O(eps^2) and the equilibrium kept. False: the step adds diffusion eps/(4 tau).
         "half", on grids: half the entropy is taken away from the cost instead of a self-transport;
@@ -98,6 +103,7 @@ class Entropic(ProxSolver):
         "global minimum of the entropic step, with its duality gap; bias bounds the regularisation"
     )
     default_tol: ClassVar[float] = 1e-8
+    any_cost: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.reg is not None:
@@ -129,6 +135,10 @@ class Entropic(ProxSolver):
             )
         if isinstance(previous, GridDensity) and previous.grid.mask is not None:
             return "its separable kernel goes through obstacles; use jko.solvers.FiniteVolume"
+        if other_ground(problem) is not None and (
+            self.debias is not False or self.backend == "pot"
+        ):
+            return "takes other costs than |x-y|^2 in plain steps alone; pass debias=False"
         if self.debias == "half" and not isinstance(previous, GridDensity):
             return "debias='half' needs the cells of a GridDensity; pass debias=True or False"
         if self.backend == "pot" and previous.n > DENSE_LIMIT:
@@ -157,7 +167,10 @@ class Entropic(ProxSolver):
         return None
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
-        if self.reg is None:
+        if other_ground(problem) is not None:
+            reg = default_reg(problem) if self.reg is None else self.reg
+            eps = reg * cost_unit(problem)
+        elif self.reg is None:
             eps = choose_reg(problem, bool(self.debias))
             self._warn_if_coarse(problem)
         else:
@@ -170,7 +183,8 @@ class Entropic(ProxSolver):
 
     def _at(self, problem: ProxProblem, eps: float, controls: Controls) -> Answer:
         """The step at one regularisation."""
-        stated = EntropicStep(problem, eps, self.debias)
+        kind = EntropicStep if other_ground(problem) is None else CostStep
+        stated = kind(problem, eps, self.debias)
         if self.backend == "pot":
             from jko.solvers.entropic.pot_backend import solve_with_pot
 
@@ -187,7 +201,7 @@ class Entropic(ProxSolver):
         The excess is of second order in eps; below half a squared cell nothing is left to gain.
         """
         solver = replace(self, bound=True)
-        least, answer = 0.5 * _finest(problem) ** 2, solver._at(problem, eps, controls)
+        least, answer = _least(problem, eps), solver._at(problem, eps, controls)
         reached = _error(problem, answer)
         for _ in range(LOWERED):
             error = _error(problem, answer, "bias_reg")
@@ -199,9 +213,11 @@ class Entropic(ProxSolver):
         if reached <= asked:
             return answer
         side = spacing(problem.discrete) * float(np.sqrt(0.5 * asked / reached))
-        why = (
-            f"accuracy = {asked:.3g} asked, {reached:.3g} reached at reg = {eps:.3g}: use cells of"
-            f" at most {side:.2g}" + (", or let the solver choose reg" if self.reg else "")
+        finer = f"use cells of at most {side:.2g}"
+        if other_ground(problem) is not None:
+            finer = "use jko.solvers.TransportProgram(max_atoms=...)"
+        why = f"accuracy = {asked:.3g} asked, {reached:.3g} reached at reg = {eps:.3g}: {finer}" + (
+            ", or let the solver choose reg" if self.reg else ""
         )
         return replace(answer, remark=why, info={**answer.info, "accuracy": reached})
 
@@ -228,6 +244,13 @@ def _error(problem: ProxProblem, answer: Answer, part: str | None = None) -> flo
     paid = answer.sqdistance / (2 * problem.tau)
     decrease = problem.value(problem.previous) - problem.value(answer.measure) - paid
     return error / decrease if decrease > 0 else np.inf
+
+
+def _least(problem: ProxProblem, eps: float) -> float:
+    """The regularisation below which nothing is left to gain."""
+    if other_ground(problem) is not None:
+        return LOWEST * eps
+    return 0.5 * _finest(problem) ** 2
 
 
 def _finest(problem: ProxProblem) -> float:

@@ -23,6 +23,7 @@ import numpy as np
 
 from jko.energies.form import WeightForm
 from jko.energies.separable import Separable
+from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import log_or_minus_inf
 from jko.prox.duality.fenchel import dot, entropic_everywhere, fenchel_gap, kl, tilted
@@ -31,7 +32,7 @@ from jko.solvers.entropic.gibbs import Gibbs, gibbs
 from jko.solvers.entropic.scaling import pair_scaling, self_scaling
 from jko.solvers.entropic.work import Work
 from jko.solvers.grids.levels import CONSISTENT, Problem
-from jko.validation import Array
+from jko.validation import Array, Mask
 
 #: Accuracy of the potential of the previous measure; the objective errs by its square.
 OWN = 1e-6
@@ -144,6 +145,39 @@ class EntropicStep(Neighbour):
         if self.half:
             inner -= 2 * self._local(m, self.log_m)
         return energy + self.eps * inner / (2 * self.problem.step)
+
+    @property
+    def reg(self) -> float:
+        """The regularisation beside the cost of the geometry."""
+        return self.eps
+
+    @property
+    def span(self) -> float:
+        """The largest cost between two atoms."""
+        x = self.previous.points
+        return float(((x.max(axis=0) - x.min(axis=0)) ** 2).sum())
+
+    def at(self, eps: float) -> EntropicStep:
+        """The plain step at another regularisation."""
+        return type(self)(self.problem, eps, False, self.work)
+
+    @property
+    def smooth_previous(self) -> Array:
+        """log K e with e K e = m', smooth also where m' is empty (n,)."""
+        return self.kernel.remembered(self.previous_scaling, "e")
+
+    def log_block(self, rows: Mask, columns: Mask) -> Array:
+        """log K between two sets of atoms."""
+        x = self.previous.points
+        out = np.zeros((int(rows.sum()), int(columns.sum())))
+        for c in x.T:
+            out -= (c[rows][:, None] - c[columns][None]) ** 2
+        out /= self.eps
+        return out
+
+    def exact_cost(self, nu: Discrete) -> float:
+        """The least cost of a plan between scattered atoms."""
+        return Wasserstein().sqdistance(nu, self.previous)
 
     def plan(self, log_b: Array) -> EntropicPlan:
         """The coupling of a second potential; two kernel applications."""
