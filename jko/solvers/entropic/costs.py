@@ -80,7 +80,9 @@ class CostStep(EntropicStep):
     def __post_init__(self) -> None:
         assert isinstance(self.problem, ProxProblem)
         costs = paid_costs(self.problem)
-        object.__setattr__(self, "kernel", CostGibbs(self.previous.points, self.eps, self.work, costs))
+        object.__setattr__(
+            self, "kernel", CostGibbs(self.previous.points, self.eps, self.work, costs)
+        )
 
     @property
     def reg(self) -> float:
