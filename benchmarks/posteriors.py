@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 
 import jko
-from jko.sampling.counted import Counted
-from jko.sampling.ensemble import settle
-from jko.sampling.path import default_spread
-from jko.sampling.search import tempered_path
+from jko.sampling.moves.ensemble import settle
+from jko.sampling.moves.path import default_spread
+from jko.sampling.search.explore import tempered_path
+from jko.sampling.target.counted import Counted
 from jko.sampling.task import SampleProgress, Task, start_points
 
 #: What `python -m benchmarks` passes: sizes fit for a minute.

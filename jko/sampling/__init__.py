@@ -1,8 +1,8 @@
 """Samples of an unnormalised density: weighted particles with diagnostics."""
 
 from jko.sampling.api import sample
-from jko.sampling.comparison import Comparison, compare
-from jko.sampling.gradients import check_gradient
-from jko.sampling.result import SampleResult
+from jko.sampling.report.comparison import Comparison, compare
+from jko.sampling.report.result import SampleResult
+from jko.sampling.target.gradients import check_gradient
 
 __all__ = ["Comparison", "SampleResult", "check_gradient", "compare", "sample"]

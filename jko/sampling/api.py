@@ -13,19 +13,16 @@ from jko.markov.mala import Cloud
 from jko.markov.resampling import effective_size
 from jko.markov.scale import Preconditioner
 from jko.measures.atoms import Particles
-from jko.sampling import evidence
-from jko.sampling.chains import choose
-from jko.sampling.counted import Counted
-from jko.sampling.diagnostics import MOST, stein_discrepancy
 from jko.sampling.flows import svgd, wfr
-from jko.sampling.history import History
 from jko.sampling.methods import langevin, tempered
-from jko.sampling.modes import find_modes
-from jko.sampling.moments import moment_weights
-from jko.sampling.opening import Opening, open_at_fit
-from jko.sampling.path import default_spread
-from jko.sampling.result import SampleResult
-from jko.sampling.second_look import TOLERABLE, second_look
+from jko.sampling.moves.chains import choose
+from jko.sampling.moves.history import History
+from jko.sampling.moves.modes import find_modes
+from jko.sampling.moves.path import default_spread
+from jko.sampling.report.result import SampleResult
+from jko.sampling.search.opening import Opening, open_at_fit
+from jko.sampling.target.counted import Counted
+from jko.sampling.target.watch import Watch
 from jko.sampling.task import (
     SMALLEST,
     SampleProgress,
@@ -37,7 +34,10 @@ from jko.sampling.task import (
     start_points,
     stated_density,
 )
-from jko.sampling.watch import Watch
+from jko.sampling.verdict import evidence
+from jko.sampling.verdict.diagnostics import MOST, stein_discrepancy
+from jko.sampling.verdict.moments import moment_weights
+from jko.sampling.verdict.second_look import TOLERABLE, second_look
 from jko.threads import limited
 from jko.validation import Array, Seed, one_of, positive, positive_int, rng_of
 

@@ -20,9 +20,9 @@ from jko.markov.scale import Preconditioner
 from jko.measures.atoms import Particles
 from jko.measures.target import LogDensity
 from jko.prox.stated import figure
-from jko.sampling.ensemble import settle
 from jko.sampling.methods import compare_with_search
-from jko.sampling.path import wide
+from jko.sampling.moves.ensemble import settle
+from jko.sampling.moves.path import wide
 from jko.sampling.task import SampleProgress, Task
 from jko.solvers import BirthDeath, Kernelised, Langevin
 from jko.validation import Array

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from jko.sampling.chains import Chains
-from jko.sampling.diagnostics import unseen
-from jko.sampling.ensemble import settle
-from jko.sampling.evidence import PRECISION, RHAT, Evidence
-from jko.sampling.history import History
-from jko.sampling.modes import Modes
-from jko.sampling.search import MEETINGS, budget, explore, scouts, tempered_path
+from jko.sampling.moves.chains import Chains
+from jko.sampling.moves.ensemble import settle
+from jko.sampling.moves.history import History
+from jko.sampling.moves.modes import Modes
+from jko.sampling.search.explore import MEETINGS, budget, explore, scouts, tempered_path
 from jko.sampling.task import SampleProgress, Task
+from jko.sampling.verdict.diagnostics import unseen
+from jko.sampling.verdict.evidence import PRECISION, RHAT, Evidence
 from jko.validation import Array
 
 #: Errors beyond this, in standard deviations or relative to them, are worth a note.

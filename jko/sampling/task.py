@@ -17,12 +17,12 @@ from jko.measures.atoms import Particles
 from jko.measures.fused import Columns
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity
-from jko.sampling.chains import Chains
-from jko.sampling.counted import Counted
-from jko.sampling.differences import Differences
-from jko.sampling.evidence import Evidence
-from jko.sampling.gradients import check_gradient
-from jko.sampling.opening import Opening
+from jko.sampling.moves.chains import Chains
+from jko.sampling.search.opening import Opening
+from jko.sampling.target.counted import Counted
+from jko.sampling.target.differences import Differences
+from jko.sampling.target.gradients import check_gradient
+from jko.sampling.verdict.evidence import Evidence
 from jko.validation import Array, finite_array, instance, one_of, positive_int
 
 #: Best points at which a gradient is compared when it disagrees at one of the first three.

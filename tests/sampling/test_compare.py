@@ -7,7 +7,7 @@ import pytest
 
 import jko
 from jko.sampling import SampleResult
-from jko.sampling.columns import error_of_mean, of_chains, of_weighted
+from jko.sampling.report.columns import error_of_mean, of_chains, of_weighted
 
 
 def made(draws, names=(), constrain=None, converged=True):

@@ -5,8 +5,8 @@ import pytest
 from generators.targets import gaussian, two_modes
 
 import jko
-from jko.sampling import differences
-from jko.sampling.differences import Differences
+from jko.sampling.target import differences
+from jko.sampling.target.differences import Differences
 
 
 def exponential(x):

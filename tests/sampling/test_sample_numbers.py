@@ -10,8 +10,8 @@ import pytest
 from generators.targets import gaussian, two_modes
 
 import jko
-from jko.sampling.counted import Counted
 from jko.sampling.methods import compare_with_search
+from jko.sampling.target.counted import Counted
 from jko.sampling.task import SampleProgress, Task
 from jko.solvers import BirthDeath, Kernelised
 

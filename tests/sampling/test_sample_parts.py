@@ -8,11 +8,11 @@ import jko
 from jko.markov.mala import Cloud
 from jko.markov.resampling import effective_size
 from jko.markov.scale import Preconditioner, Tuner
-from jko.sampling.diagnostics import stein_discrepancy, unseen
-from jko.sampling.history import History
-from jko.sampling.modes import find_modes
-from jko.sampling.moments import moment_weights, project
-from jko.sampling.path import TemperedPath, longest_power, wide
+from jko.sampling.moves.history import History
+from jko.sampling.moves.modes import find_modes
+from jko.sampling.moves.path import TemperedPath, longest_power, wide
+from jko.sampling.verdict.diagnostics import stein_discrepancy, unseen
+from jko.sampling.verdict.moments import moment_weights, project
 
 
 def test_moment_weights_are_the_nearest_ones(rng):

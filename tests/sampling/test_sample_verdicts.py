@@ -8,7 +8,7 @@ from generators.exact_targets import at, everything, funnel, mixture, of_gaussia
 from generators.targets import gaussian
 
 import jko
-from jko.sampling.history import History
+from jko.sampling.moves.history import History
 
 
 def sample(exact, **options):

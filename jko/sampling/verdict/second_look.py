@@ -3,19 +3,22 @@ r"""Evidence that needs new evaluations: masses of modes, mass far out, and the 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jko.markov.hamiltonian import Labels
-from jko.sampling.bridge import Masses, masses
-from jko.sampling.chains import Chains
-from jko.sampling.diagnostics import MOST, far_points
-from jko.sampling.evidence import Evidence, Z, tails
-from jko.sampling.history import History
-from jko.sampling.laplace import ascend
-from jko.sampling.scan import Shells
-from jko.sampling.task import Task
+from jko.sampling.moves.chains import Chains
+from jko.sampling.moves.history import History
+from jko.sampling.search.laplace import ascend
+from jko.sampling.search.scan import Shells
+from jko.sampling.verdict.bridge import Masses, masses
+from jko.sampling.verdict.diagnostics import MOST, far_points
+from jko.sampling.verdict.evidence import Evidence, Z, tails
 from jko.validation import Array, Index
+
+if TYPE_CHECKING:
+    from jko.sampling.task import Task
 
 #: Shares of modes by chains and by bridges may differ by this, beyond their errors.
 SHARES = 0.03

@@ -9,18 +9,21 @@ worthless however high its top. The search goes on until what it finds has no ma
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jko.errors import InvalidMeasure
 from jko.markov.resampling import systematic
 from jko.markov.scale import Preconditioner, Tuner
-from jko.sampling.basins import WORTH, Chart, climb, hills
-from jko.sampling.modes import Modes, find_modes
-from jko.sampling.path import KEPT, MOVES, TemperedPath, wide
-from jko.sampling.scan import ON_SIDE, Shells, rises
-from jko.sampling.task import SampleProgress, Task
+from jko.sampling.moves.modes import Modes, find_modes
+from jko.sampling.moves.path import KEPT, MOVES, TemperedPath, wide
+from jko.sampling.search.basins import WORTH, Chart, climb, hills
+from jko.sampling.search.scan import ON_SIDE, Shells, rises
 from jko.validation import Array
+
+if TYPE_CHECKING:
+    from jko.sampling.task import SampleProgress, Task
 
 #: The search may take this share of the gradients that warm-up and first round of chains take.
 SHARE = 0.4

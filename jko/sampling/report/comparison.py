@@ -11,8 +11,8 @@ import numpy as np
 
 from jko.errors import InvalidArgument, Unsupported
 from jko.html import table
-from jko.sampling.columns import Column, columns_of
-from jko.sampling.result import SampleResult
+from jko.sampling.report.columns import Column, columns_of
+from jko.sampling.report.result import SampleResult
 from jko.validation import positive
 
 Word = Literal["agree", "unclear", "differ"]

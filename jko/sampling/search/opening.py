@@ -8,8 +8,8 @@ import numpy as np
 
 from jko.markov.mala import Density
 from jko.markov.resampling import effective_size, systematic
-from jko.sampling.laplace import LaplaceFit, ascend, fit_at
-from jko.sampling.path import longest_power
+from jko.sampling.moves.path import longest_power
+from jko.sampling.search.laplace import LaplaceFit, ascend, fit_at
 from jko.validation import Array
 
 #: Share of the points of a fit that the weights towards the target must leave, to skip settling.

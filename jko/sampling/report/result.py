@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from jko.errors import InvalidArgument, Unsupported
 from jko.measures.atoms import Particles
-from jko.sampling.evidence import Evidence
+from jko.sampling.verdict.evidence import Evidence
 from jko.validation import Array
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class SampleResult:
         list of matplotlib artists
             `.figure` of the first is the figure.
         """
-        from jko.sampling.figure import plot
+        from jko.sampling.report.figure import plot
 
         labels = self.labels(names) if names is not None or self.names else None
         rows = None if chosen is None else list(chosen)
@@ -203,14 +203,14 @@ class SampleResult:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write everything to one .npz file, atomically; `SampleResult.load` reads it."""
-        from jko.sampling.files import save
+        from jko.sampling.report.files import save
 
         save(self, path)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> SampleResult:
         """Read a file that `save` has written; nothing in it is executed."""
-        from jko.sampling.files import load
+        from jko.sampling.report.files import load
 
         return cls(*load(path))
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from jko.errors import InvalidMeasure, JkoError
 from jko.markov.mala import Density
-from jko.sampling.differences import Differences
-from jko.sampling.watch import Watch
+from jko.sampling.target.differences import Differences
+from jko.sampling.target.watch import Watch
 from jko.validation import Array
 
 #: What a function that is evaluated far from its mass may raise: overflow, division by zero, a

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from jko.sampling.result import SampleResult
+    from jko.sampling.report.result import SampleResult
 
 #: More coordinates than this are not drawn in pairs; more chains than that not as traces.
 PAIRS, TRACES = 5, 12

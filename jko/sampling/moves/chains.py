@@ -10,9 +10,9 @@ import numpy as np
 from jko.markov.hamiltonian import Frames
 from jko.markov.mala import Cloud, Density
 from jko.markov.scale import Preconditioner, Tuner
-from jko.sampling.ensemble import sweep
-from jko.sampling.history import BLOCKS, History
-from jko.sampling.modes import Modes, find_modes
+from jko.sampling.moves.ensemble import sweep
+from jko.sampling.moves.history import BLOCKS, History
+from jko.sampling.moves.modes import Modes, find_modes
 from jko.validation import Array, Index
 
 #: Gradients of the warm-up in which scale and step learn, with moves of one leapfrog step.

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from jko.flows.archive import read, storable, write
 from jko.flows.container import Tree
 from jko.measures.atoms import Particles
-from jko.sampling.evidence import Evidence
+from jko.sampling.verdict.evidence import Evidence
 from jko.validation import Array
 
 if TYPE_CHECKING:
-    from jko.sampling.result import SampleResult
+    from jko.sampling.report.result import SampleResult
 
 KIND = "sample"
 #: The fields of a `SampleResult` that a file holds.

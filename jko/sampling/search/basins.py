@@ -9,10 +9,10 @@ import numpy as np
 from jko.markov.mala import Cloud, Density
 from jko.markov.resampling import systematic
 from jko.markov.scale import Preconditioner, Tuner
-from jko.sampling.ensemble import sweep
-from jko.sampling.laplace import LaplaceFit, ascend, fit_at
-from jko.sampling.modes import Modes
-from jko.sampling.path import longest_power
+from jko.sampling.moves.ensemble import sweep
+from jko.sampling.moves.modes import Modes
+from jko.sampling.moves.path import longest_power
+from jko.sampling.search.laplace import LaplaceFit, ascend, fit_at
 from jko.validation import Array
 
 #: Moves of a batch of climbers, and the first of their steps in units of the sample's scale.

@@ -11,7 +11,7 @@ import numpy as np
 from jko.adapters.base import entry_names
 from jko.errors import InvalidArgument, InvalidType
 from jko.measures.atoms import Particles
-from jko.sampling.result import SampleResult
+from jko.sampling.report.result import SampleResult
 from jko.validation import Array
 
 #: From so many independent chains on, errors are read from the scatter of the chains' means.

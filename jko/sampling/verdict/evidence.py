@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jko.sampling.chains import Chains
-from jko.sampling.counted import Counted
-from jko.sampling.history import History
+from jko.sampling.moves.chains import Chains
+from jko.sampling.moves.history import History
+from jko.sampling.target.counted import Counted
 from jko.validation import Array
 
 #: R-hat of groups of chains by where they began.

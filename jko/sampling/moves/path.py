@@ -16,7 +16,7 @@ from jko.markov.mala import Between, Cloud, Density
 from jko.markov.resampling import effective_size, systematic
 from jko.markov.scale import Preconditioner, Tuner
 from jko.measures.gaussian import Gaussian
-from jko.sampling.ensemble import sweep
+from jko.sampling.moves.ensemble import sweep
 from jko.validation import Array
 
 #: Share of the particles that one stage keeps as its effective sample size.

@@ -1,0 +1,1 @@
+"""Chains and tempered paths, and the ensembles that they move."""

@@ -1,0 +1,1 @@
+"""What `jko.sample` returns: the result, its files, figures, tables and comparisons."""

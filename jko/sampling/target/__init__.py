@@ -1,0 +1,1 @@
+"""The density as sampling sees it: counted, differentiated where no gradient is given, watched."""
