@@ -12,7 +12,7 @@ from jko.energies.base import Energy
 from jko.geometries import MMD, Divergence, Hellinger, SphericalHellinger
 from jko.identity import Identity
 from jko.measures.base import Discrete
-from jko.verify import balance, problems, scaling
+from jko.verify import balance, decay, problems, scaling
 from jko.verify.problems import ROUGH, SMOOTH
 
 Check = Callable[[], Identity]
@@ -53,6 +53,8 @@ def flow_checks() -> dict[str, Check]:
         "evi-fails-hellinger-kl": balance.evi_kl_hellinger,
         "evi-fails-transport-mmd": balance.evi_mmd_transport,
         "decay-wasserstein": partial(balance.strong_decay, *problems.gaussians()),
+        "decay-kernel-transport": partial(decay.kernel_transport_decay, *decay.gaussian_pair()),
+        "decay-fails-two-wells": partial(decay.kernel_transport_decay_fails, *decay.two_wells()),
         "decay-fails-hellinger-kl": partial(scaling.no_constant, FREE[0]),
         "decay-fails-hellinger-chi2": partial(scaling.no_constant, FREE[0], p=2.0),
         "inequality-transport": partial(

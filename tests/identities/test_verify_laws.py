@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 import jko
-from jko.verify import balance, law_checks, problems, scaling
+from jko.verify import balance, decay, law_checks, problems, scaling
 from jko.verify.law_checks import EQUAL, FREE, LOSS, SMALL
 from jko.verify.problems import ROUGH, SMOOTH
 
@@ -50,6 +50,15 @@ WRONG = {
     "evi fails, where it is convex": partial(balance.evi_kl_hellinger, 0.5),
     "evi fails, inside the bandwidth": partial(balance.evi_mmd_transport, 0.5),
     "decay, larger constant": partial(balance.strong_decay, *GAUSSIANS, factor=3.0),
+    "decay in W2 + MMD, larger constant": partial(
+        decay.kernel_transport_decay, *decay.gaussian_pair(), constant=2.2
+    ),
+    "decay in W2 + MMD, two wells": partial(
+        decay.kernel_transport_decay, *decay.two_wells(), constant=16.0
+    ),
+    "decay in W2 + MMD fails, where it holds": partial(
+        decay.kernel_transport_decay_fails, *decay.gaussian_pair(), constant=2.0
+    ),
     "decay fails, where it holds": partial(scaling.no_constant, FREE[0], p=0.5),
     "decay fails, reversed": partial(scaling.no_constant, FREE[0], p=0.0),
     "transport inequality": partial(
