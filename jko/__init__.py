@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-from jko import kernels, solvers
+from jko import geometries, kernels, solvers
 from jko.energies import (
     KL,
     BoxConstraint,
@@ -115,6 +115,7 @@ __all__ = [
     "StepFailed",
     "Unsupported",
     "callbacks",
+    "geometries",
     "kernels",
     "solvers",
 ]

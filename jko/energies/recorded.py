@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from jko.energies.base import Energy
-from jko.energies.divergence import KL
+from jko.energies.divergence import KL, PhiDivergence
+from jko.errors import Unsupported
 from jko.measures.atoms import Particles
 from jko.measures.base import Measure
 from jko.measures.target import DENSITIES
@@ -21,6 +22,8 @@ def recorded(energy: Energy, mu: Measure) -> float:
 
 
 def _recorded(term: Energy, mu: Measure) -> float:
+    if isinstance(term, PhiDivergence) and term.p <= 0 and isinstance(mu, Particles):
+        return _covered(term, mu)
     if not isinstance(term, KL) or not isinstance(mu, Particles):
         return term.value(mu)
     target = term.target
@@ -29,6 +32,15 @@ def _recorded(term: Energy, mu: Measure) -> float:
     charged = mu.weights > 0
     log_p = np.asarray(target.log_density_at(mu.points[charged]))
     return -float(mu.weights[charged] @ log_p)
+
+
+def _covered(term: PhiDivergence, mu: Particles) -> float:
+    """The value where the particles charge the target's atoms, else +inf: no step can be taken
+    there but by what needs no value (`jko.geometries.KernelFisherRao`)."""
+    try:
+        return term.value(mu)
+    except Unsupported:
+        return np.inf
 
 
 def density_target(energy: Energy) -> tuple[float, object] | None:

@@ -3,7 +3,7 @@
 from jko.geometries.base import Geometry, GeometrySum
 from jko.geometries.divergence import Divergence
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
-from jko.geometries.mmd import MMD
+from jko.geometries.mmd import MMD, KernelFisherRao
 from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.geometries.wasserstein import Wasserstein
 
@@ -13,6 +13,7 @@ __all__ = [
     "Geometry",
     "GeometrySum",
     "Hellinger",
+    "KernelFisherRao",
     "SphericalHellinger",
     "Wasserstein",
     "WassersteinFisherRao",

@@ -34,7 +34,7 @@ from jko.solvers.successive.solver import ProximalNewton
 from jko.solvers.unbalanced.program import UnbalancedProgram
 from jko.solvers.unbalanced.solver import UnbalancedScaling
 from jko.solvers.weights.mixture import Mixture
-from jko.solvers.weights.newton import WeightNewton
+from jko.solvers.weights.newton import KernelReaction, WeightNewton
 from jko.solvers.weights.simplex_qp import SimplexQP
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "GaussianImplicit",
     "GaussianMirror",
     "HandedBack",
+    "KernelReaction",
     "Kernelised",
     "Lagrangian",
     "Langevin",

@@ -38,7 +38,7 @@ from jko.solvers.successive.solver import ProximalNewton
 from jko.solvers.unbalanced.program import UnbalancedProgram
 from jko.solvers.unbalanced.solver import UnbalancedScaling
 from jko.solvers.weights.mixture import Mixture
-from jko.solvers.weights.newton import WeightNewton
+from jko.solvers.weights.newton import KernelReaction, WeightNewton
 from jko.solvers.weights.simplex_qp import SimplexQP
 from jko.validation import shown
 
@@ -85,6 +85,7 @@ _KNOWN: tuple[Rule, ...] = (
     Rule(Mixture()),
     Rule(SimplexQP()),
     Rule(WeightNewton()),
+    Rule(KernelReaction()),
     Rule(Quantile()),
     Rule(Lagrangian()),
     Rule(LinearTransport()),

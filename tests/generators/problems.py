@@ -315,6 +315,13 @@ def rippled(energy_of, tau, shape=(24,)) -> ProxProblem:
 
 
 CUBIC = jko.LocalEnergy(lambda r: r**3 / 6, lambda r: r**2 / 2, lambda r: r)
+RIDGED = jko.geometries.KernelFisherRao(GAUSS, ridge=0.05)
+PROBLEMS["KernelReaction"] = {
+    "shared": shared(jko.InclusiveKL, RIDGED),
+    "free": shared(
+        jko.InclusiveKL, jko.geometries.KernelFisherRao(GAUSS, 2.0, mass="free"), target_mass=1.5
+    ),
+}
 FIRST, SQUARE = (lambda x: x[:, 0]), (lambda x: (x**2).sum(axis=1))
 
 
