@@ -78,7 +78,7 @@ def one_interval(
     problem: DynamicProblem, tol: float, scale: float, most: int = STEPS
 ) -> Saddle | None:
     """The step to a gap of tol times `scale` (0: the objective's own size); None where it fails."""
-    newton = _Newton(problem)
+    newton = _SaddleNewton(problem)
     if not newton.start():
         return None
     best: Saddle | None = None
@@ -95,7 +95,7 @@ def one_interval(
     return best
 
 
-class _Newton:
+class _SaddleNewton:
     """The iterate (w, phi) with multipliers of the edges, and one step of it."""
 
     def __init__(self, problem: DynamicProblem) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 import jko
 from jko.prox import ProxProblem
-from jko.solvers.dynamic.newton import _Newton, applies, one_interval
+from jko.solvers.dynamic.newton import _SaddleNewton, applies, one_interval
 from jko.solvers.dynamic.run import solve
 from jko.solvers.dynamic.stated import DynamicStep
 
@@ -68,7 +68,7 @@ def test_obstacles_and_axes_that_lead_round():
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_the_system_is_the_derivative_of_the_residuals(geometry):
-    newton = _Newton(stated(ENERGIES["sum"], GEOMETRIES[geometry], n=6).discrete)
+    newton = _SaddleNewton(stated(ENERGIES["sum"], GEOMETRIES[geometry], n=6).discrete)
     assert newton.start()
     rng = np.random.default_rng(0)
     newton.phi = newton.phi + rng.normal(size=newton.n)
