@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from jko.geometries.unbalanced import WassersteinFisherRao
@@ -11,18 +11,8 @@ from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
-from jko.solvers.dynamic.levels import coarser
-from jko.solvers.dynamic.problem import DynamicProblem
-from jko.solvers.dynamic.run import Solution, solve
-from jko.solvers.dynamic.stated import DynamicStep, physical
 from jko.solvers.refusals import Elsewhere, infeasible
-from jko.status import Breakdown, Status
 from jko.validation import positive_int
-
-#: Accuracy to which the grids of the bias are solved, relative.
-BIAS_TOL = 1e-4
-#: Steps spent on each of them at most.
-BIAS_STEPS = 300
 
 
 @dataclass(frozen=True)
@@ -85,55 +75,7 @@ class Dynamic(ProxSolver):
         return infeasible(problem)
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
-        stated = DynamicStep(problem, self.slices)
+        from jko.solvers.dynamic.answer import answer  # the room is loaded where it is used
+
         most = self.max_iter if controls.max_iter is None else controls.max_iter
-        discrete = stated.discrete
-        scale = problem.energy_size(problem.previous).size / discrete.unit
-        found = solved(discrete, controls.tol, most, scale)
-        best = found.best
-        if best is None or found.phi is None:
-            raise Breakdown(Status.BROKEN, "the splitting found no feasible path")
-        measure = problem.discrete.with_weights(physical(found))
-        action = 2 * discrete.unit * best.action * problem.step
-        return Answer(
-            measure,
-            stated,
-            found.iterations,
-            objective=discrete.unit * best.value,
-            sqdistance=action / problem.geometry.rate,
-            energy=problem.value(measure),
-            bias=self._bias(found) if self.bias else None,
-            dual={"phi": found.phi, "share": found.share},
-            baseline=problem.value(problem.previous),
-            exhausted=found.iterations >= most,
-            info={"bias_kind": "estimate: half the cells, twice the slices"},
-        )
-
-    @staticmethod
-    def _bias(found: Solution) -> float | None:
-        """|value on half the cells - value| + |value of twice the slices - value|, physical."""
-        coarse = found.coarse
-        below = coarser(found.problem) if coarse is None else None
-        if below is not None:
-            coarse = solved(below, BIAS_TOL, BIAS_STEPS, 0.0)
-        at = found if coarse is None else coarse
-        finer = replace(at.problem, slices=2 * at.problem.slices)
-        other = solve(finer, BIAS_TOL, BIAS_STEPS)
-        in_time = at.problem.unit * abs(other.upper - at.upper)
-        if coarse is None:
-            return float(in_time)
-        return float(
-            in_time + abs(coarse.problem.unit * coarse.upper - found.problem.unit * found.upper)
-        )
-
-
-def solved(problem: DynamicProblem, tol: float, most: int, scale: float) -> Solution:
-    """By Newton's method where it applies, by the splitting where that does not or misses."""
-    from jko.solvers.dynamic.newton import applies, one_interval
-
-    quick = one_interval(problem, tol, scale, most) if applies(problem) else None
-    if quick is not None:
-        out = Solution(problem, quick.best, quick.lower, quick.phi, quick.share, quick.iterations)
-        if out.upper - out.lower <= tol * (scale or out.size):
-            return out
-    return solve(problem, tol, most, scale=scale)
+        return answer(problem, self.slices, most, controls.tol, self.bias)
