@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jko.distances.marginals import dual_bound, marginal_rows
 from jko.distances.scaling import ScalingOutcome, debiased_barycentre
 from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
 from jko.geometries.base import Geometry, check_masses, check_pair
@@ -23,7 +24,7 @@ from jko.measures.grid import GridDensity
 from jko.validation import Array, finite_array, instance, positive, positive_int
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+    pass
 
 #: Variables of the linear program on fixed supports.
 MOST_VARIABLES = 400_000
@@ -219,7 +220,6 @@ def _program(family: list[Histogram], lam: Array, geometry: Wasserstein) -> Bary
     max sum_k <u_k, m_k>,   u_k + v_k <= lambda_k C_k,   sum_k v_k = 0.
     """
     from scipy.optimize import linprog
-    from scipy.sparse import block_array, csr_array, kron
 
     points = family[0].points
     if not all(mu.same_support(family[0]) for mu in family):
@@ -240,14 +240,7 @@ def _program(family: list[Histogram], lam: Array, geometry: Wasserstein) -> Bary
         for c, mu, r in zip(lam, family, rows, strict=True)
     ]
     mass = [mu.weights[r] / mu.weights.sum() for mu, r in zip(family, rows, strict=True)]
-    count = len(family)
-    eye = csr_array(np.eye(n))
-    blocks: list[list[csr_array | None]] = [[None] * (count + 1) for _ in range(2 * count)]
-    for k, r in enumerate(rows):
-        blocks[2 * k][k] = kron(csr_array(np.eye(r.size)), np.ones((1, n)))
-        blocks[2 * k + 1][k] = kron(np.ones((1, r.size)), eye)
-        blocks[2 * k + 1][count] = -eye
-    system = block_array(blocks, format="csr")
+    system = marginal_rows([r.size for r in rows], n)
     right = np.concatenate([np.concatenate([m, np.zeros(n)]) for m in mass])
     objective = np.concatenate([*(c.ravel() for c in costs), np.zeros(n)])
     found = linprog(objective, A_eq=system, b_eq=right, method="highs")
@@ -256,23 +249,10 @@ def _program(family: list[Histogram], lam: Array, geometry: Wasserstein) -> Bary
     w = np.maximum(found.x[-n:], 0.0)
     mu = ends.with_weights(w * (family[0].mass / w.sum()))
     value = float(sum(c * geometry.sqdistance(nu, mu) for c, nu in zip(lam, family, strict=True)))
-    lower = _lower(found.eqlin.marginals, costs, mass) * family[0].mass
+    lower = dual_bound(found.eqlin.marginals, costs, mass) * family[0].mass
     scale = _rate_factor(geometry)
     gap = value - lower / scale if scale is not None else None
     return Barycentre(mu, value, gap, 0.0, int(found.nit))
-
-
-def _lower(duals: Array, costs: list[Array], mass: list[Array]) -> float:
-    """The dual value of the slopes v_k, made to sum to zero; u_k is their c-transform."""
-    n = costs[0].shape[1]
-    slopes, place = [], 0
-    for m in mass:
-        slopes.append(duals[place + m.size : place + m.size + n])
-        place += m.size + n
-    excess = np.mean(slopes, axis=0)
-    return float(
-        sum(m @ (c - (v - excess)).min(axis=1) for m, c, v in zip(mass, costs, slopes, strict=True))
-    )
 
 
 def _rate_factor(geometry: Wasserstein) -> float | None:

@@ -8,7 +8,8 @@ import numpy as np
 
 from jko.energies.base import Energy, FormEnergy
 from jko.energies.form import WeightForm
-from jko.energies.gaussian_form import Field, GaussianForm
+from jko.energies.gaussian_form import GaussianForm
+from jko.energies.gaussian_moments import Field
 from jko.energies.separable import Separable
 from jko.errors import InvalidMeasure, Unsupported
 from jko.expectations import ExpectationRule

@@ -13,8 +13,7 @@ from jko.energies.checked import CheckedGradient
 from jko.energies.form import Quadratic, WeightForm
 from jko.energies.separable import Separable
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
-from jko.kernels import Kernel
-from jko.kernels.base import Definiteness
+from jko.kernels import Definiteness, Kernel
 from jko.kernels.radial import RadialKernel
 from jko.measures.base import Discrete
 from jko.measures.grid import Grid, GridDensity

@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike
 
 from jko.energies.base import Energy, FormEnergy
 from jko.energies.form import WeightForm
-from jko.energies.gaussian_form import Field, GaussianForm
+from jko.energies.gaussian_form import GaussianForm
+from jko.energies.gaussian_moments import Field
 from jko.energies.potential import Potential
 from jko.energies.separable import Separable
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported

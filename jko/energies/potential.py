@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 from jko.energies.base import FormEnergy
 from jko.energies.checked import CheckedGradient
 from jko.energies.form import WeightForm
-from jko.energies.gaussian_form import Field, GaussianForm
+from jko.energies.gaussian_form import GaussianForm
+from jko.energies.gaussian_moments import Field
 from jko.energies.separable import Separable
 from jko.errors import InvalidMeasure, InvalidType, Unsupported
 from jko.measures.base import Discrete

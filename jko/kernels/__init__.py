@@ -7,9 +7,10 @@
 """
 
 from . import algebra
-from .base import Definiteness, Kernel
+from .base import Kernel
 from .energy_distance import Energy
 from .fast_sums import FastSums
+from .hooks import Definiteness
 from .integral import IntegralOperator
 from .lowrank import LowRank, median_bandwidth, pivoted_cholesky
 from .operators import KernelOperator

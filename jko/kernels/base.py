@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -14,7 +13,7 @@ from jko.errors import Unsupported
 from jko.kernels.hooks import Weighted
 from jko.validation import Array
 
-from .hooks import Algebra, Alone
+from .hooks import Algebra, Alone, Definiteness
 from .pairwise import (
     BLOCK_ENTRIES,
     GramBlock,
@@ -29,14 +28,6 @@ if TYPE_CHECKING:
     from .fast_sums import FastSums
     from .integral import IntegralOperator
     from .operators import KernelOperator
-
-
-class Definiteness(StrEnum):
-    """Which quadratic forms v'Kv are nonnegative: all, those with sum v = 0, or not even those."""
-
-    POSITIVE = "positive"
-    CONDITIONAL = "conditional"
-    INDEFINITE = "indefinite"
 
 
 class Kernel(ABC):

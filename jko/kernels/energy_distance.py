@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 from jko.errors import InvalidArgument
 from jko.validation import Array, positive
 
-from .base import Definiteness, Kernel
+from .base import Kernel
+from .hooks import Definiteness
 from .pairwise import check_points, sqdistances
 from .radial import RadialKernel
 from .stationary import inverse_power, set_parameter

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from jko.validation import Array
 
 if TYPE_CHECKING:
     from .base import Kernel
+
+
+class Definiteness(StrEnum):
+    """Which quadratic forms v'Kv are nonnegative: all, those with sum v = 0, or not even those."""
+
+    POSITIVE = "positive"
+    CONDITIONAL = "conditional"
+    INDEFINITE = "indefinite"
 
 
 class Algebra(Protocol):

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 from jko.errors import InvalidArgument
 from jko.validation import Array
 
-from .base import Definiteness, Kernel
+from .base import Kernel
+from .hooks import Definiteness
 from .pairwise import ApartSlopes, GramBlock, check_points, difference_sums, sqdistances
 
 #: Fewer pairs are not worth the second that numba takes to compile a formula.

@@ -11,7 +11,7 @@ from jko.errors import InvalidArgument
 from jko.validation import Array, positive
 
 from .base import Kernel
-from .embedding import gaussian_convolution, gaussian_convolution_gradient
+from .convolution import gaussian_convolution, gaussian_convolution_gradient
 from .pairwise import PRODUCT_PAIRS, Augmented, GramBlock
 from .radial import RadialKernel
 

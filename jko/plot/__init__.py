@@ -16,8 +16,9 @@ except ImportError as error:
 from jko.plot.animation import animate
 from jko.plot.drawing import decay, density, particles, points
 from jko.plot.files import folder, save
+from jko.plot.flows import trajectory
 from jko.plot.moving import FlowAnimation, animation
-from jko.plot.objects import measure, result, trajectory
+from jko.plot.objects import measure, result
 from jko.plot.style import COLORS, DASHES, FAINT, INK, MUTED, STYLE, figure, finish, styled
 
 __all__ = [

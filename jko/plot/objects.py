@@ -6,26 +6,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.artist import Artist
-from matplotlib.colors import Normalize
 
 from jko.errors import InvalidArgument, Unsupported
 from jko.flows.splitting import SplitResult
-from jko.flows.trajectory import Trajectory
 from jko.measures.atoms import Histogram
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.grid import Grid, GridDensity
-from jko.plot.animation import evenly
-from jko.plot.drawing import decay, density, particles
-from jko.plot.style import COLORS, FAINT, MUTED, finish, styled
+from jko.plot.drawing import density, particles
+from jko.plot.style import COLORS, finish, styled
 from jko.prox.result import StepResult
-from jko.validation import Array, instance, positive_int
+from jko.validation import Array, instance
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 #: Standard deviations of a Gaussian that its picture reaches to; less than .3 % lie outside.
 REACH = 3.0
@@ -191,54 +186,6 @@ def result(res: StepResult | SplitResult, ax: Axes | None = None, **drawing: Any
     return drawn
 
 
-@styled
-def trajectory(
-    sol: Trajectory,
-    ax: Axes | None = None,
-    *,
-    figure: Figure | None = None,
-    shots: int | None = None,
-    **drawing: Any,
-) -> list[Artist]:
-    """A flow: measures along it, and the energy of every step.
-
-    Parameters
-    ----------
-    sol : Trajectory
-    ax : matplotlib axes, optional
-        Draw the measures alone, on these axes, over one another; later ones are brighter.
-    figure : matplotlib figure, optional
-        Where to draw the whole; by default a new one.
-    shots : int, optional
-        How many measures, evenly spread over the time: by default 6 curves or 3 images.
-    drawing
-        As in `jko.plot.measure`.
-    """
-    instance(sol, Trajectory, "sol", "pass the result of jko.flow")
-    seen = [picture(mu, reach(sol.measures)) for mu in sol.measures]
-    images = seen[0].dim >= 2 and isinstance(seen[0], GridDensity)
-    most = positive_int(shots, "shots") if shots is not None else (3 if images else 6)
-    chosen = evenly(sol.times, most) if most > 1 else [len(sol) - 1]
-    if ax is not None:
-        chosen = chosen[-1:] if images else chosen
-        return _overlay(axes_for(ax), sol, seen, chosen, drawing)
-    if figure is None:
-        from matplotlib import pyplot
-
-        size = (3.2 * len(chosen) + 3.6, 3.4) if images else (9.0, 3.6)
-        figure = pyplot.figure(figsize=size, layout="constrained")
-        layout: Any = figure.get_layout_engine()
-        layout.set(w_pad=0.1, h_pad=0.08)  # inches: labels stay apart
-    if not hasattr(figure, "subplots"):
-        raise InvalidArgument(f"figure got a {type(figure).__name__}; pass a matplotlib figure")
-    panels = np.atleast_1d(figure.subplots(1, len(chosen) + 1 if images else 2))
-    if images:
-        drawn = _series(panels[:-1], sol, seen, chosen, drawing)
-    else:
-        drawn = _overlay(panels[0], sol, seen, chosen, drawing)
-    return drawn + _energies(panels[-1], sol)
-
-
 def picture(mu: Measure, box: tuple[Array, Array]) -> Discrete:
     """A measure in the form that is drawn, on one box for all."""
     if isinstance(mu, (Gaussian, GaussianMixture)):
@@ -248,71 +195,3 @@ def picture(mu: Measure, box: tuple[Array, Array]) -> Discrete:
     instance(mu, Discrete, "sol.measures", "plot draws densities, atoms and Gaussians")
     assert isinstance(mu, Discrete)
     return mu
-
-
-def _overlay(
-    ax: Axes,
-    sol: Trajectory,
-    seen: Sequence[Discrete],
-    chosen: Sequence[int],
-    drawing: dict[str, Any],
-) -> list[Artist]:
-    """Measures over one another, from dark to bright; the colours are explained by a bar."""
-    norm = Normalize(float(sol.times[0]), float(sol.times[-1]) or 1.0)
-    colors, drawn = colormaps["viridis"], list[Artist]()
-    for k in chosen:
-        shade = colors(0.9 * norm(sol.times[k]))
-        drawn += measure(seen[k], ax, color=shade, label=f"t = {sol.times[k]:.3g}", **drawing)
-    if isinstance(seen[0], GridDensity) and seen[0].dim == 2:
-        ax.set_title(f"t = {sol.times[chosen[-1]]:.3g}")
-        return drawn
-    if seen[0].dim >= 2:
-        (a, b), (c, d) = reach(sol.measures)
-        ax.set(xlim=(a, c), ylim=(b, d))
-    legend = ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), handlelength=1.0)
-    for handle in legend.legend_handles:
-        if handle is not None and hasattr(handle, "set_sizes"):
-            handle.set_sizes([30.0])
-    return drawn
-
-
-def _series(
-    panels: Any,
-    sol: Trajectory,
-    seen: Sequence[Discrete],
-    chosen: Sequence[int],
-    drawing: dict[str, Any],
-) -> list[Artist]:
-    """Images side by side, in the same colours."""
-    fields = [seen[k] for k in chosen]
-    top = max(float(mu.density.max()) for mu in fields if isinstance(mu, GridDensity))
-    drawn = list[Artist]()
-    for ax, k, mu in zip(panels, chosen, fields, strict=True):
-        drawn += measure(mu, ax, **{"vmax": top, **drawing})
-        ax.set_title(f"t = {sol.times[k]:.3g}")
-        if ax is not panels[0]:
-            ax.set_ylabel("")
-            ax.tick_params(labelleft=False)
-    image = drawn[-1]
-    panels[0].figure.colorbar(image, ax=list(panels), label="density", shrink=0.8)
-    return drawn
-
-
-def _energies(ax: Axes, sol: Trajectory) -> list[Artist]:
-    """The energy of every step; on a logarithmic scale where it falls by orders towards zero."""
-    values = np.array([sol.energies[0], *(s.energy for s in sol.steps)])
-    decay(ax, sol, colors=(COLORS[1],))
-    if values.min() <= 0 or values.max() < 20 * values.min():
-        ax.set_yscale("linear")
-    missed = [s for s in sol.steps if not s.success]
-    drawn: list[Artist] = list(ax.lines)
-    if missed:
-        marks = ax.scatter(
-            [s.time for s in missed], [s.energy for s in missed], color=MUTED, marker="x",
-            label="not certified", zorder=3,
-        )  # fmt: skip
-        ax.legend(loc="best")
-        drawn.append(marks)
-    ax.axvline(float(sol.times[0]), color=FAINT, lw=0.6, zorder=0)
-    ax.set_title("energy")
-    return drawn

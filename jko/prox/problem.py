@@ -71,6 +71,12 @@ class ProxProblem(Stated):
             "geometry",
             "pass a geometry such as jko.Wasserstein() or jko.Hellinger()",
         )
+        remedy = "a step length is a positive number"
+        object.__setattr__(self, "tau", positive(self.tau, "tau", remedy))
+        self._check_agreement()
+
+    def _check_agreement(self) -> None:
+        """Refuse parts that do not fit each other."""
         if self.energy.needs_fixed_mass and not self.geometry.conserves_mass:
             raise Unsupported(
                 f"{self.energy!r} compares measures of equal mass only (its kernel is conditionally"
@@ -84,8 +90,6 @@ class ProxProblem(Stated):
                     f"target lives in dimension {dim}, the measure in dimension"
                     f" {self.previous.dim}; {term!r} needs them to agree"
                 )
-        remedy = "a step length is a positive number"
-        object.__setattr__(self, "tau", positive(self.tau, "tau", remedy))
         if self.step < LEAST_TAU:
             raise InvalidArgument(
                 f"tau = {self.tau:g} (times the rate of the geometry) is below {LEAST_TAU:g}, where"

@@ -220,13 +220,19 @@ def _result(task: Task, progress: SampleProgress, method: str, began: float) -> 
     figures |= {"evaluations": task.target.values, "gradients": task.target.gradients}
     figures["seconds"] = time.perf_counter() - began
     figures |= progress.evidence
-    failed = [e.sentence() for e in progress.evidence.values() if not e.passes]
-    failures = (*progress.failures, *failed)
-    for failure in failures:
-        warnings.warn(f"jko.sample: {failure}", JkoWarning, stacklevel=3)
+    failures = _failures(progress)
     said = (*failures, *progress.notes)
     brought = brought_with(task.target)
     return SampleResult(measure, method, not failures, said, figures, draws, *brought)
+
+
+def _failures(progress: SampleProgress) -> tuple[str, ...]:
+    """What speaks against the sample, each said as a warning too."""
+    failed = [e.sentence() for e in progress.evidence.values() if not e.passes]
+    failures = (*progress.failures, *failed)
+    for failure in failures:
+        warnings.warn(f"jko.sample: {failure}", JkoWarning, stacklevel=4)
+    return failures
 
 
 def _most_even(task: Task, clouds: list[Array], history: History) -> tuple[Array, Array, str]:

@@ -21,7 +21,8 @@ from jko.solvers.finite_volume.worth import short_step
 from jko.solvers.gaussian.bures import Bures
 from jko.solvers.gaussian.fisher_rao import GaussianMirror, MomentMatching, NaturalGradient
 from jko.solvers.gaussian.flow import ExactFlow
-from jko.solvers.gaussian.mixtures import MixtureTransport, MixtureWeights
+from jko.solvers.gaussian.mixture_weights import MixtureWeights
+from jko.solvers.gaussian.mixtures import MixtureTransport
 from jko.solvers.gaussian.transport import GaussianForwardBackward, GaussianImplicit
 from jko.solvers.hellinger.closed_form import ClosedForm
 from jko.solvers.hellinger.dual_root import DualRoot

@@ -127,14 +127,7 @@ def _descend(
 ) -> Descended:
     tau, tol, scale = settings.tau, settings.tol, _extent(mu)
     clock = trace[-1].time if trace else 0.0
-    with np.errstate(invalid="ignore"):
-        value = energy.value(mu)
-    if not np.isfinite(value):
-        raise InvalidMeasure(
-            "the log density is -inf where a Gaussian has mass, so that every exclusive fit is"
-            " infinitely bad; transform bounded variables to the whole line, or use"
-            " objective='inclusive'"
-        )
+    value = _finite_value(mu, energy)
     residual, error = residual_of(mu, energy)
     trace.append(TraceRow(clock, *_elbo_row(value, mu, energy), residual))
     status = "the step limit was reached"
@@ -168,14 +161,22 @@ def _descend(
         if natural and residual > SLOW * before:
             longest = max(longest / 8, HALFWAY)
         tau = min(2 * tau, longest)
-    return {
-        "measure": mu,
-        "residual": residual,
-        "moment_error": error,
-        "status": status,
-        "tau": tau,
-        "tol": tol,
-    }
+    found = Descended(measure=mu, residual=residual, moment_error=error, status=status, tol=tol)
+    found["tau"] = tau
+    return found
+
+
+def _finite_value(mu: Gaussian | GaussianMixture, energy: KL) -> float:
+    """The energy at the start, or a sentence where it is infinite."""
+    with np.errstate(invalid="ignore"):
+        value = energy.value(mu)
+    if not np.isfinite(value):
+        raise InvalidMeasure(
+            "the log density is -inf where a Gaussian has mass, so that every exclusive fit is"
+            " infinitely bad; transform bounded variables to the whole line, or use"
+            " objective='inclusive'"
+        )
+    return value
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jko.energies.gaussian_form import Field
+from jko.energies.gaussian_moments import Field
 from jko.errors import InvalidMeasure, StepFailed, Unsupported
 from jko.measures.gaussian import Gaussian
 from jko.measures.target import LogDensity

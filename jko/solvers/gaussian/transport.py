@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from jko.energies.gaussian_form import Moments
+from jko.energies.gaussian_moments import Moments
 from jko.errors import InvalidMeasure
 from jko.geometries.base import Geometry
 from jko.geometries.wasserstein import Wasserstein, bures, symmetric_sqrt

@@ -8,7 +8,6 @@ from operator import add
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jko.energies.form import WeightForm
 from jko.energies.mmd import MMDEnergy
@@ -25,6 +24,7 @@ from jko.solvers.base import ProxSolver
 from jko.solvers.refusals import ALL_CLOSED
 from jko.solvers.weights.lowrank_step import SHARE, Factored, factored, is_large
 from jko.solvers.weights.mixture import Mixture, union_support
+from jko.solvers.weights.recombined import recombined
 from jko.solvers.weights.stated import QuadraticStep
 from jko.status import Breakdown, Status
 from jko.validation import Array, Mask, one_of, positive_int
@@ -118,7 +118,7 @@ class SimplexQP(ProxSolver):
         if self.support == "fixed":
             return _fixed(problem, controls)
         united = ProxProblem(problem.energy, problem.geometry, union_support(problem), problem.tau)
-        return _recombined(_fixed(united, controls, mix=True), problem, self.budget)
+        return recombined(_fixed(united, controls, mix=True), problem, self.budget)
 
 
 def _other_forms(problem: ProxProblem, support: Discrete) -> list[WeightForm]:
@@ -251,60 +251,3 @@ def _warm_weights(warm: object, open_atoms: Mask) -> Array | None:
         return None
     kept = np.asarray(weights[open_atoms], dtype=float)
     return kept if np.isfinite(kept).all() and (kept >= 0).all() else None
-
-
-def _recombined(answer: Answer, problem: ProxProblem, budget: int | None) -> Answer:
-    """Report the copied mass and, with a budget, keep that many atoms of the united support."""
-    full, stated = answer.measure, answer.problem
-    assert isinstance(full, Discrete)
-    assert isinstance(stated, QuadraticStep)
-    info = {**answer.info, "recombination_mmd": 0.0, "copied_mass": _copied_mass(full, problem)}
-    if budget is None or full.n <= budget:
-        return replace(answer, warm=None, info=info)
-    charged = np.flatnonzero(full.weights)
-    weights = full.weights[charged]
-    kept, share = _recombine(problem, full.points[charged], weights, budget)
-    final = type(full)(full.points[charged[kept]], share)  # type: ignore[call-arg]
-    spread = np.zeros(full.n)
-    spread[charged[kept]] = share
-    fewer, moved = full.with_weights(spread), spread - full.weights
-    info["recombination_mmd"] = float(np.sqrt(max(float(moved @ stated.metric.matvec(moved)), 0.0)))
-    info["copied_mass"] = _copied_mass(final, problem)
-    return replace(
-        answer,
-        measure=final,
-        objective=stated.objective(full),
-        energy=stated.energy(fewer),
-        sqdistance=stated.sqdistance(fewer),
-        bias=stated.objective(fewer) - stated.objective(full),
-        certified=full,
-        warm=None,
-        info=info,
-    )
-
-
-def _recombine(
-    problem: ProxProblem, points: Array, weights: Array, budget: int
-) -> tuple[NDArray[np.intp], Array]:
-    """Indices of at most `budget` atoms and their weights, all of them when they are so few."""
-    from jko.numerics.recombination import kernel_features, recombine
-
-    if weights.size <= budget:
-        return np.arange(weights.size), weights
-    kernel = problem.metric_kernel
-    factor = pivoted_cholesky(kernel, points, 1e-14, max_rank=4 * budget).factor
-    kept = recombine(weights, kernel_features(factor, weights, budget - 1), budget)
-    return kept.indices, kept.weights
-
-
-def _copied_mass(measure: Discrete, problem: ProxProblem) -> float:
-    """Fraction of the mass that sits exactly on atoms of an MMD target."""
-    targets = {
-        row.tobytes()
-        for _, term in problem.energy.terms
-        if isinstance(term, MMDEnergy) and isinstance(term.target, Discrete)
-        for row in np.ascontiguousarray(term.target.points[term.target.weights > 0] + 0.0)
-    }
-    rows = np.ascontiguousarray(measure.points + 0.0)
-    on_target = np.array([row.tobytes() in targets for row in rows])
-    return float(measure.weights[on_target].sum()) / measure.mass

@@ -1,0 +1,172 @@
+"""Reaction of the weights of a mixture, its components fixed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from jko.geometries.divergence import Divergence
+from jko.geometries.hellinger import Hellinger, SphericalHellinger
+from jko.measures.base import Measure
+from jko.measures.gaussian import GaussianMixture, parts_of
+from jko.numerics.elementary import EPS, log_or_minus_inf
+from jko.prox.problem import ProxProblem
+from jko.prox.stated import Answer, Certificate, Controls, Scale, Stated, of_kind
+from jko.solvers.base import ProxSolver
+from jko.solvers.gaussian.mixtures import mixture_refusal
+from jko.solvers.gaussian.stated import ROUNDINGS, relative
+from jko.validation import Array
+
+#: and of a reaction step in a Hellinger geometry.
+EXPONENTIAL = "implicit exponential step of the Fisher-Rao flow of the weights, of first order"
+
+
+@dataclass(frozen=True, eq=False)
+class _Reaction(Stated):
+    """F(w) + KL(w|w')/step in the weights of fixed components; convex."""
+
+    potential: Array
+    logs: Array
+    nodes: Array
+    entropy: float
+    before: Array
+    step: float
+    constant: float
+
+    @classmethod
+    def of(cls, problem: ProxProblem, mu: GaussianMixture) -> _Reaction:
+        form, parts = problem.energy.gaussian_form(), parts_of(mu)
+        along = form.along(mu)
+        fixed = [form.moments(g).value for g in parts]
+        rule = along.fields[-1].rule_in(mu.dim) if form.entropy else None
+        nodes = None if rule is None else rule.nodes(mu.dim)
+        if nodes is None:
+            logs, weights = np.zeros((len(parts), 1, len(parts))), np.ones(1)
+        else:
+            points = [g.mean + nodes.z @ np.linalg.cholesky(g.cov).T for g in parts]
+            logs = np.array([[g.log_density_at(x) for g in parts] for x in points])
+            logs, weights = logs.transpose(0, 2, 1), nodes.weights
+        constant = form.linear * mu.mass + form.constant
+        before = mu.components[0]
+        return cls(np.array(fixed), logs, weights, form.entropy, before, problem.step, constant)
+
+    def variation(self, w: Array) -> Array:
+        """f_k = E_k (V + c log mu), (k,)."""
+        log_mu = np.logaddexp.reduce(self.logs + log_or_minus_inf(w), axis=2)
+        return np.asarray(self.potential + self.entropy * (log_mu @ self.nodes))
+
+    def value(self, w: Array) -> float:
+        """F(w) + KL(w|w')/step."""
+        alive = w > 0
+        ratio = np.log(w[alive] / self.before[alive])
+        return float(w @ self.variation(w)) + self.constant + float(w[alive] @ ratio) / self.step
+
+    def objective(self, nu: Measure) -> float:
+        """The same, of a mixture with these components."""
+        assert isinstance(nu, GaussianMixture)
+        return self.value(nu.components[0])
+
+    def magnitude(self, w: Array) -> float:
+        """The size of the terms that a change of the weights can change."""
+        f, log_ratio = self._centred(w)
+        alive = w > 0
+        spread = float(w[alive] @ np.abs(f)) + float(w[alive] @ np.abs(log_ratio)) / self.step
+        return self.entropy * float(w.sum()) + spread
+
+    def _centred(self, w: Array) -> tuple[Array, Array]:
+        """f and log(w/w') on the charged components, less their means."""
+        alive = w > 0
+        share = w[alive] / w.sum()
+        f, log_ratio = self.variation(w)[alive], np.log(w[alive] / self.before[alive])
+        return f - float(share @ f), log_ratio - float(share @ log_ratio)
+
+    def excess(self, w: Array) -> tuple[float, float]:
+        """Gap and residual: with v the gradient, F convex, gap <= max over KL balls of -<v, .>.
+
+        The residual is |v| relative to |f - mean f| + |log(w/w') - mean|/step, 0 where that is
+        rounding.
+        """
+        share = w[w > 0] / w.sum()
+        f, log_ratio = self._centred(w)
+        v = f + log_ratio / self.step
+        tilt = float(np.logaddexp.reduce(np.log(share) - self.step * v))
+        gap = float(w.sum()) * max(tilt, 0.0) / self.step
+        norms = [float(np.sqrt(share @ u**2)) for u in (v, f, log_ratio / self.step)]
+        size = float(np.abs(self.variation(w)).max()) + self.entropy + 1 / self.step
+        return gap, relative(norms[0], norms[1] + norms[2], ROUNDINGS * EPS * size)
+
+    def certificate(self, answer: Answer) -> Certificate:
+        """The gap of the convex problem in the weights."""
+        return Certificate(*self.excess(of_kind(answer.measure, GaussianMixture).components[0]))
+
+    def size(self, answer: Answer) -> Scale:
+        """The size of the terms that a change of the weights can change."""
+        size = self.magnitude(of_kind(answer.measure, GaussianMixture).components[0])
+        return Scale(size, size + abs(self.objective(answer.measure)))
+
+
+@dataclass(frozen=True)
+class MixtureWeights(ProxSolver):
+    r"""Reaction of the weights of a mixture, components fixed.
+
+    Solves w = w' exp(-tau (f - mean f)), f_k = E_k (V + c log mu) at the answer: the minimiser of
+    F + KL(w|w')/tau, a proximal step in `Divergence(p=1)`, and in `SphericalHellinger()` an
+    implicit exponential step of the Fisher-Rao flow, as its result says. By iterations that are
+    monotone because c int mu log mu is c-smooth relative to the entropy of the weights.
+
+    References
+    ----------
+    Mielke and Zhu (2025) for the reaction; Lambert et al. (2022) for mixtures.
+    """
+
+    kinds: ClassVar[tuple[type[Measure], ...]] = (GaussianMixture,)
+    guarantee: ClassVar[str] = "gap: the problem is convex in the weights of the components"
+    default_tol: ClassVar[float] = 1e-9
+
+    def accepts(self, problem: ProxProblem) -> str | None:
+        geometry = problem.geometry
+        entropic = isinstance(geometry, Divergence) and geometry.p == 1
+        if not (entropic or isinstance(geometry, (Hellinger, SphericalHellinger))):
+            return f"it reacts in jko.SphericalHellinger() or Divergence(p=1), not in {geometry!r}"
+        why = mixture_refusal(problem)
+        if why is None and not geometry.conserves_mass:
+            return "it keeps the mass; use mass='fixed' or jko.SphericalHellinger()"
+        return why
+
+    def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
+        previous = problem.previous
+        assert isinstance(previous, GaussianMixture)
+        stated = _Reaction.of(problem, previous)
+        w, before, c = stated.before, stated.before, stated.entropy
+        limit, count = controls.max_iter or 5000, 0
+        total, inverse = c + 1 / stated.step, 1 / stated.step
+        while stated.excess(w)[0] > 0.3 * controls.tol * stated.magnitude(w) and count < limit:
+            count += 1
+            mix = c * log_or_minus_inf(w) + inverse * log_or_minus_inf(before)
+            logs = (mix - stated.variation(w)) / total
+            w = np.exp(logs - np.logaddexp.reduce(logs)) * before.sum()
+        nu = GaussianMixture(previous.means, previous.covs, w)
+        return Answer(
+            nu,
+            stated,
+            count,
+            sqdistance=_square(problem, w, before),
+            baseline=stated.value(before),
+            exhausted=count == limit,
+            info={} if isinstance(problem.geometry, Divergence) else {"kind": EXPONENTIAL},
+        )
+
+
+def _square(problem: ProxProblem, w: Array, before: Array) -> float:
+    """D^2 between the weights, divided by the rate."""
+    geometry = problem.geometry
+    if isinstance(geometry, SphericalHellinger):
+        square = float(before.sum()) * geometry.angle(w, before) ** 2
+    elif isinstance(geometry, Hellinger):
+        square = float(4 * ((np.sqrt(w) - np.sqrt(before)) ** 2).sum())
+    else:
+        alive = w > 0
+        square = 2 * float(w[alive] @ np.log(w[alive] / before[alive]))
+    return square / geometry.rate
