@@ -225,6 +225,7 @@ LARGER = {
     "solve_particles": "the arguments of worst_case, handed on",
     "geometries/wasserstein.py": "to be split",
     "solvers/entropic/dual.py": "to be split",
+    "solvers/entropic/stated.py": "to be split",
     "newton": "in it",
     "solvers/programs/transport.py": "to be split",
     "solvers/unbalanced/stated.py": "to be split",
