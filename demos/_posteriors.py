@@ -96,6 +96,48 @@ def logistic(table: np.ndarray, signs: np.ndarray) -> jko.LogDensity:
     return jko.LogDensity(log_density, gradient, table.shape[1])
 
 
+def diabetes(df: float = 4.0) -> jko.LogDensity:
+    """Progression of diabetes of 442 patients on ten measurements, with Student t errors.
+
+    Coordinates: intercept and ten coefficients of standardised columns, N(0, 200^2), then the log
+    of the scale of the errors, N(0, 5^2).
+    """
+    try:
+        from sklearn.datasets import load_diabetes
+    except ImportError:
+        raise jko.InvalidArgument(
+            "the diabetes data come with scikit-learn; run pip install 'jko[demo]'"
+        ) from None
+    data = load_diabetes(scaled=False)
+    columns = (data.data - data.data.mean(axis=0)) / data.data.std(axis=0)
+    table, y = np.column_stack([np.ones(len(columns)), columns]), data.target
+    dim = table.shape[1]
+
+    def parts(x):
+        z = (y - x[:, :dim] @ table.T) * np.exp(-x[:, dim:])
+        return z, 0.5 * (df + 1) / (1 + z**2 / df)
+
+    def log_density(x):
+        z, _ = parts(x)
+        fit = -0.5 * (df + 1) * np.log1p(z**2 / df).sum(axis=1) - len(y) * x[:, dim]
+        return fit - 0.5 * (x[:, :dim] ** 2).sum(axis=1) / 200**2 - 0.5 * (x[:, dim] / 5) ** 2
+
+    def gradient(x):
+        z, weight = parts(x)
+        pull = 2 * weight * z / df
+        out = np.empty_like(x)
+        out[:, :dim] = np.exp(-x[:, dim:]) * (pull @ table) - x[:, :dim] / 200**2
+        out[:, dim] = (pull * z).sum(axis=1) - len(y) - x[:, dim] / 25
+        return out
+
+    return jko.LogDensity(
+        log_density,
+        gradient,
+        dim + 1,
+        names=["intercept", *map(str, data.feature_names), "log scale"],
+    )
+
+
 @dataclass(frozen=True)
 class Regression:
     """Data of a logistic regression, and the posterior given all of it."""

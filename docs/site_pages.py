@@ -24,6 +24,7 @@ FIGURES = Path(tempfile.mkdtemp(prefix="jko-gallery-"))
 #: Sizes at which a demo takes seconds; the others run as they are.
 SMALL = {
     "aggregation": ["--particles", "150", "--steps", "80"],
+    "beside_nuts": ["--particles", "400", "--draws", "300"],
     "digits": ["--train", "200", "--particles", "50", "--steps", "50"],
     "fokker_planck": ["--cells", "120", "--steps", "40"],
     "heat_image": ["--shrink", "4"],

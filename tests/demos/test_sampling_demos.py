@@ -1,9 +1,16 @@
 """The sampling demos run, and what they print is right."""
 
+import importlib
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+import jko
+from jko.sampling.columns import of_chains
+
+DEMOS = Path(__file__).parents[2] / "demos"
 
 
 def test_eight_schools(demo):
@@ -36,3 +43,31 @@ def test_multimodal(demo):
     assert found["tempered"][1] == "yes"
     assert abs(found["tempered"][0] - 0.5) < 0.04
     assert "misses a mode" in printed
+
+
+def test_beside_nuts(demo):
+    """Two samplers that share no code agree on three posteriors; jko's costs less on each."""
+    pytest.importorskip("sklearn")
+    printed = demo("beside_nuts", "--particles", "400", "--draws", "200")
+    lines = [line for line in printed.splitlines() if "per" not in line and "NUTS" in line]
+    assert len(lines) == 3
+    for line in lines:
+        found = re.search(r"(\w+)   jko ([\d.]+), NUTS ([\d.]+); converged", line)
+        assert found.group(1) in ("agree", "unclear")  # 800 draws are few; none may differ
+        assert float(found.group(2)) > 3 * float(found.group(3))
+
+
+def test_nuts_of_the_demo_is_right(monkeypatch):
+    """On a narrow Gaussian: means and spreads within their own errors, and none diverges."""
+    monkeypatch.syspath_prepend(str(DEMOS))
+    nuts = importlib.import_module("_nuts").nuts
+    cov = np.array([[1.0, 9.5], [9.5, 100.0]])
+    target = jko.Gaussian([1.0, -2.0], cov)
+    draws, gradients, diverged = nuts(target, np.random.default_rng(0), 4, 400, 500)
+    assert diverged == 0
+    assert gradients > 4 * 900
+    for j in range(2):
+        found = of_chains(draws[:, :, j])
+        assert abs(found.mean - target.mean[j]) < 4 * found.mean_error
+        assert abs(found.std / np.sqrt(cov[j, j]) - 1) < 4 * found.std_error
+        assert found.ess > 500

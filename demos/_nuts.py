@@ -1,0 +1,182 @@
+"""The No-U-Turn sampler in NumPy: what `beside_nuts` holds `jko.sample` against.
+
+Multinomial trajectories (Betancourt 2017) doubled until they turn (Hoffman and Gelman 2014); step
+by dual averaging to an acceptance of .8; a dense metric from windows of the warm-up that double.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+#: Doublings at most; an error of the energy beyond this is a divergence.
+DEEPEST, DIVERGENT = 10, 1000.0
+#: Warm-up: iterations before the first window and after the last one, and the first window.
+FIRST, LAST, WINDOW = 75, 50, 25
+WANTED = 0.8
+
+
+@dataclass
+class Point:
+    """Position and velocity (d,), log density, and its gradient in whitened coordinates."""
+
+    x: np.ndarray
+    v: np.ndarray
+    log_p: float
+    slope: np.ndarray
+
+    @property
+    def energy(self):
+        return 0.5 * self.v @ self.v - self.log_p
+
+
+@dataclass
+class Tree:
+    """A piece of a trajectory: its ends, a draw from it, the log of its weight, its velocities."""
+
+    left: Point
+    right: Point
+    draw: Point
+    log_weight: float
+    velocity: np.ndarray
+    going: bool = True
+    accepted: float = 0.0
+    count: int = 0
+    diverging: bool = False
+
+    @property
+    def turned(self):
+        """Whether one end moves back towards the other."""
+        return self.velocity @ self.left.v <= 0 or self.velocity @ self.right.v <= 0
+
+
+@dataclass
+class Nuts:
+    """One chain on a density with `log_density_at` and `score`; `gradients` counts."""
+
+    target: object
+    rng: np.random.Generator
+    root: np.ndarray = field(default_factory=lambda: np.eye(1))
+    h: float = 0.1
+    gradients: int = 0
+
+    def at(self, x, v):
+        self.gradients += 1
+        with np.errstate(all="ignore"):
+            log_p = float(self.target.log_density_at(x[None])[0])
+            slope = self.target.score(x[None])[0] @ self.root
+        return Point(x, v, log_p, slope)
+
+    def leap(self, p, h):
+        v = p.v + 0.5 * h * p.slope
+        new = self.at(p.x + h * self.root @ v, v)
+        new.v = v + 0.5 * h * new.slope
+        return new
+
+    def grown(self, p, sign, depth, start):
+        """A tree of 2^depth steps from p to one side; it stops where it turns or diverges."""
+        if depth == 0:
+            new = self.leap(p, sign * self.h)
+            error = start - new.energy
+            fine = bool(np.isfinite(error) and error > -DIVERGENT)
+            weight = error if np.isfinite(error) else -np.inf
+            accepted = float(np.exp(min(0.0, weight)))
+            return Tree(new, new, new, weight, new.v, fine, accepted, 1, not fine)
+        tree = self.grown(p, sign, depth - 1, start)
+        if not tree.going:
+            return tree
+        end = tree.right if sign > 0 else tree.left
+        return self.joined(tree, self.grown(end, sign, depth - 1, start), sign)
+
+    def joined(self, old, new, sign, biased=False):
+        """Two neighbouring trees as one; `biased` prefers the draw of the newer half."""
+        weight = np.logaddexp(old.log_weight, new.log_weight)
+        chance = new.log_weight - (old.log_weight if biased else weight)
+        take = new.going and -self.rng.standard_exponential() < chance
+        left, right = (old.left, new.right) if sign > 0 else (new.left, old.right)
+        tree = Tree(
+            left, right, new.draw if take else old.draw, weight, old.velocity + new.velocity
+        )
+        tree.accepted, tree.count = old.accepted + new.accepted, old.count + new.count
+        tree.diverging = old.diverging or new.diverging
+        tree.going = new.going and not tree.turned
+        return tree
+
+    def step(self, x):
+        """One iteration from x: the next position, mean acceptance, and whether it diverged."""
+        start = self.at(x, self.rng.standard_normal(len(x)))
+        tree = Tree(start, start, start, 0.0, start.v)
+        for depth in range(DEEPEST):
+            sign = 1 if self.rng.random() < 0.5 else -1
+            end = tree.right if sign > 0 else tree.left
+            tree = self.joined(tree, self.grown(end, sign, depth, start.energy), sign, biased=True)
+            if not tree.going:
+                break
+        return tree.draw.x, tree.accepted / max(1, tree.count), tree.diverging
+
+    def warm_up(self, x, count):
+        """Learn step and metric; returns the last position."""
+        self.root = np.eye(len(x))
+        ends, end = [], FIRST
+        size = WINDOW
+        while end < count - LAST:
+            end = end + size if end + 3 * size <= count - LAST else count - LAST
+            ends.append(end)
+            size *= 2
+        averaging, seen = Averaging(self.h), []
+        for i in range(count):
+            x, accepted, _ = self.step(x)
+            self.h = averaging.learn(accepted)
+            if FIRST <= i < count - LAST:
+                seen.append(x)
+            if i + 1 in ends:
+                n = len(seen)
+                cov = np.cov(np.array(seen).T).reshape(len(x), len(x))
+                cov = n / (n + 5) * cov + 1e-3 * 5 / (n + 5) * np.eye(len(x))
+                self.root, seen = np.linalg.cholesky(cov), []
+                averaging = Averaging(self.h)
+        self.h = averaging.mean
+        return x
+
+    def run(self, x, warm_up, count):
+        """Draws (count, d) and the number that diverged."""
+        x = self.warm_up(x, warm_up)
+        out, diverged = np.empty((count, len(x))), 0
+        for i in range(count):
+            x, _, bad = self.step(x)
+            out[i] = x
+            diverged += bad
+        return out, diverged
+
+
+class Averaging:
+    """Dual averaging of the log step (Hoffman and Gelman 2014, section 3.2)."""
+
+    def __init__(self, h):
+        self.centre, self.error, self.log_mean, self.t = np.log(10 * h), 0.0, 0.0, 0
+
+    def learn(self, accepted):
+        self.t += 1
+        rate = 1 / (self.t + 10)
+        self.error = (1 - rate) * self.error + rate * (WANTED - accepted)
+        log_h = self.centre - np.sqrt(self.t) / 0.05 * self.error
+        weight = self.t**-0.75
+        self.log_mean = weight * log_h + (1 - weight) * self.log_mean
+        return float(np.exp(log_h))
+
+    @property
+    def mean(self):
+        return float(np.exp(self.log_mean))
+
+
+def nuts(target, rng, chains=4, warm_up=1000, count=1000):
+    """Draws (chains, count, d), gradients in all, and divergent iterations."""
+    draws, gradients, diverged = [], 0, 0
+    for _ in range(chains):
+        sampler = Nuts(target, rng)
+        x, bad = sampler.run(rng.uniform(-2, 2, target.dim), warm_up, count)
+        draws.append(x)
+        gradients += sampler.gradients
+        diverged += bad
+    return np.stack(draws), gradients, diverged
