@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jko
-from jko.sampling.columns import of_chains
+from jko.sampling.report.columns import of_chains
 
 DEMOS = Path(__file__).parents[2] / "demos"
 
