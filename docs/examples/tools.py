@@ -290,3 +290,9 @@ with warnings.catch_warnings(record=True) as caught:
     solver = jko.solvers.Entropic(debias=False)
     jko.step(rho, jko.Entropy(), jko.Wasserstein(), tau=1e-3, solver=solver)
 print(caught[0].category.__name__, "-", caught[0].message)
+
+#: jko.plot.worst_case
+sample = jko.Particles(np.random.default_rng(0).normal(size=(60, 2)))
+loss = jko.dro.Linear([0.6, -0.8])
+found = jko.dro.worst_case(loss, sample, jko.Wasserstein(), radius=0.5, support="particles")
+artists = found.plot()

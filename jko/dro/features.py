@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,7 +25,14 @@ from jko.dro.predictions import SQUARED, PredictionLoss, evaluate
 from jko.dro.scenarios import Scenario
 from jko.dro.training import INNER_TOL, Attack
 from jko.errors import Unsupported
+from jko.later import draw
+from jko.measures.atoms import Particles
+from jko.measures.base import Discrete
 from jko.validation import Array, Index
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
 
 #: Places where a sample's problem is tried before the best is bracketed, and halvings after.
 PLACES, HALVINGS = 33, 50
@@ -54,6 +63,8 @@ class MovedSamples:
     weights : (m,) array
     index : (m,) array
         The sample each came from.
+    given : Discrete or None
+        The samples.
     """
 
     value: float
@@ -63,6 +74,12 @@ class MovedSamples:
     points: Array
     weights: Array
     index: Index
+    given: Discrete | None = None
+
+    def plot(self, ax: Axes | None = None) -> list[Artist]:
+        """Draw where the samples went; see `jko.plot.worst_case`."""
+        drawn: list[Artist] = draw("worst_case", self, ax)
+        return drawn
 
 
 @dataclass(eq=False)
@@ -102,8 +119,13 @@ class FeatureAdversary:
         scenario = linear_scenario(self.loss, points, self.y[index], weights, self.intercept, paid)
         value = scenario.value(theta)
         gap = max(upper - value, 0.0)
-        report = MovedSamples(value, gamma, gap, spent**0.5, points, weights, index)
+        report = MovedSamples(value, gamma, gap, spent**0.5, points, weights, index, self._samples)
         return Attack(value, scenario.gradient(theta), scenario, gap, report)
+
+    @cached_property
+    def _samples(self) -> Particles:
+        """The samples, for pictures."""
+        return Particles(self.x, self.weights)
 
     def _moved(self, z: Array, size: float) -> tuple[Split, float, float]:
         """Displacements along theta, the multiplier and an upper bound of the supremum."""

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from jko.later import draw
 from jko.measures.base import Discrete
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
 
 
 class WorstCaseStatus(Enum):
@@ -55,6 +60,8 @@ class WorstCase:
     seconds, tol : float
     dual : object or None
         MMD: the `jko.dro.DualFunction` that certifies the value (formula R2).
+    given : Discrete or None
+        The measure that it was sought around.
     """
 
     value: float
@@ -71,6 +78,7 @@ class WorstCase:
     seconds: float
     tol: float
     dual: Any = None
+    given: Discrete | None = None
 
     @property
     def success(self) -> bool:
@@ -81,6 +89,11 @@ class WorstCase:
     def bound(self) -> float | None:
         """Upper bound of the supremum, value + gap."""
         return None if self.gap is None else self.value + self.gap
+
+    def plot(self, ax: Axes | None = None) -> list[Artist]:
+        """Draw the worst case over the given measure; see `jko.plot.worst_case`."""
+        drawn: list[Artist] = draw("worst_case", self, ax)
+        return drawn
 
     def __repr__(self) -> str:
         if self.gap is not None:

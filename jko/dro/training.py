@@ -9,22 +9,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.dro.ambiguity import Ambiguity, ambiguity, check_size
 from jko.dro.finite import in_kind, solve_finite
+from jko.dro.result import WorstCase
 from jko.dro.scenarios import Scenario, scenario_bound, smooth_minimum
 from jko.errors import InvalidArgument, StepFailed
 from jko.geometries.base import Geometry
 from jko.geometries.mmd import MMD
+from jko.later import draw
 from jko.measures.base import Discrete
 from jko.measures.grid import Grid
 from jko.threads import limited
 from jko.validation import Array, finite_array, positive, positive_int, real
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
 
 #: Relative accuracy of the worst cases inside the training; their gaps vanish quadratically, so
 #: that values and gradients are far better. MMD steps cost the most, and get the larger one.
@@ -80,6 +86,11 @@ class RobustFit:
     iterations: int
     seconds: float
     tol: float
+
+    def plot(self, ax: Axes | None = None) -> list[Artist]:
+        """Draw the worst case at theta over the given measure; see `jko.plot.worst_case`."""
+        drawn: list[Artist] = draw("robust_fit", self.worst, ax)
+        return drawn
 
     def __repr__(self) -> str:
         state = "certified" if self.success else "inaccurate"
@@ -145,6 +156,8 @@ def minimise(
     adversary = FiniteAdversary(first, loss, gradient, size, step, measure)
     ridge = np.full(theta.size, _nonnegative(penalty, "penalty"))
     fit = train(adversary, theta, ridge, positive(tol, "tol"), positive_int(max_iter, "max_iter"))
+    if isinstance(fit.worst, WorstCase):
+        fit = replace(fit, worst=replace(fit.worst, given=measure))
     if throw and not fit.success:
         raise StepFailed(fit.message, fit)
     return fit

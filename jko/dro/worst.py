@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from numpy.typing import ArrayLike
 
@@ -121,6 +122,7 @@ def worst_case(
         stated = ambiguity(loss, measure, geometry, support, points)
         accuracy = DEFAULT_TOL if tol is None else positive(tol, "tol")
         found = in_kind(measure, solve_finite(stated, size, step, tol=accuracy, max_iter=limit))
+    found = replace(found, given=measure)
     if throw and not found.success:
         raise StepFailed(found.message, found)
     return found

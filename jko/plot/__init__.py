@@ -19,6 +19,8 @@ from jko.plot.files import folder, save
 from jko.plot.flows import trajectory
 from jko.plot.moving import FlowAnimation, animation
 from jko.plot.objects import measure, result
+from jko.plot.robust import robust_fit as robust_fit
+from jko.plot.robust import worst_case
 from jko.plot.style import COLORS, DASHES, FAINT, INK, MUTED, STYLE, figure, finish, styled
 
 __all__ = [
@@ -43,4 +45,5 @@ __all__ = [
     "measure",
     "result",
     "trajectory",
+    "worst_case",
 ]
