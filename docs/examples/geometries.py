@@ -52,3 +52,12 @@ print(result.measure.weights, 1 / (1 + np.exp(-1.0)))
 wave = 2.0 * jko.Wasserstein() + 0.5 * jko.Hellinger()
 print(wave)
 print(jko.Wasserstein().conserves_mass, jko.Hellinger().conserves_mass)
+
+#: jko.geometries.KernelFisherRao jko.solvers.KernelReaction
+#: \partial_t\mu = -\mu\,K_\mu(K_\mu + \lambda)^{-1} f
+rng = np.random.default_rng(0)
+target = jko.Particles(rng.normal(size=(100, 1)) + 0.5)
+cloud = jko.Particles(rng.normal(size=(80, 1)))
+geometry = jko.geometries.KernelFisherRao(jko.kernels.Gaussian(1.0), ridge=0.01)
+result = jko.step(cloud, jko.InclusiveKL(target), geometry, tau=0.5)
+print(result.solver, result.success, cloud.mean.round(2), result.measure.mean.round(2))
