@@ -78,6 +78,12 @@ class Separable:
         bounded = bool((np.isfinite(self.ceiling) & (self.ceiling > 0)).any())
         return all(p > 1 for p in self.powers) and (bounded or bool(self.powers))
 
+    @property
+    def charging(self) -> dict[float, Array]:
+        """Powers with a coefficient at an open atom, and their coefficients."""
+        opened = self.ceiling > 0
+        return {p: c for p, c in self.powers.items() if (c[opened] > 0).any()}
+
     def __add__(self, other: Separable) -> Separable:
         powers = dict(self.powers)
         for p, c in other.powers.items():

@@ -11,13 +11,11 @@ from jko.measures.base import Measure
 from jko.measures.grid import GridDensity, not_straight
 from jko.prox.problem import ProxProblem
 from jko.solvers.back_and_forth.solver import BackAndForth
-from jko.solvers.back_and_forth.worth import moving_front
 from jko.solvers.base import ProxSolver
 from jko.solvers.constrained.solver import Constrained
 from jko.solvers.dynamic.solver import Dynamic
 from jko.solvers.entropic.solver import Entropic
 from jko.solvers.finite_volume.solver import FiniteVolume
-from jko.solvers.finite_volume.worth import short_step
 from jko.solvers.gaussian.bures import Bures
 from jko.solvers.gaussian.fisher_rao import GaussianMirror, MomentMatching, NaturalGradient
 from jko.solvers.gaussian.flow import ExactFlow
@@ -41,6 +39,7 @@ from jko.solvers.unbalanced.solver import UnbalancedScaling
 from jko.solvers.weights.mixture import Mixture
 from jko.solvers.weights.newton import KernelReaction, WeightNewton
 from jko.solvers.weights.simplex_qp import SimplexQP
+from jko.solvers.worth import moving_front, short_step
 from jko.validation import shown
 
 #: Ascent steps after which back-and-forth leaves a front to the scaling (ten times as many where

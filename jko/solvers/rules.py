@@ -49,6 +49,16 @@ class Rule:
     resolves: float | None = None
     last: bool = False
 
+    def applies(self, problem: ProxProblem) -> bool:
+        """Whether there is no reason against it; the cheapest are asked first."""
+        try:
+            if other_cost(problem, self.solver) is not None:
+                return False
+            worth = self.when is None or self.when(problem) is None
+            return worth and self.solver.accepts(problem) is None
+        except Unsupported:
+            return False
+
     def reason(self, problem: ProxProblem) -> str | None:
         """Why the rule does not apply, None where it does; a missing capability is a reason too."""
         try:
@@ -79,7 +89,7 @@ def applying(problem: ProxProblem, rules: Sequence[Rule]) -> Iterator[Rule]:
     for rule in rules:
         if several and ((rule.last and tried) or not rule.solver.fits(problem)):
             continue
-        if rule.reason(problem) is not None:
+        if not rule.applies(problem):
             continue
         tried = True
         yield rule

@@ -56,8 +56,7 @@ class CellScheme:
     @cached_property
     def powers(self) -> dict[float, Array]:
         """Powers that charge an open cell, and their coefficients."""
-        everything = self.form.separable.powers.items()
-        return {p: c for p, c in everything if (c[self.opened] > 0).any()}
+        return self.form.separable.charging
 
     def uniform(self, p: float) -> bool:
         """Whether the coefficient of a power is the same in all open cells."""
