@@ -78,7 +78,7 @@ def separate(case, parts, u, tilt=0.0):
         terms += [((y - lam) * v).sum(), lam * (mass or 0)]
         sizes = [abs(value), np.abs(slope * u).sum(), np.abs((y - lam) * v).sum(), abs(terms[-1])]
         sizes += [np.abs(c * _terms(t, v)).sum() for c, t in separable]
-        found = sum(terms) - ROUNDING * sum(sizes)
+        found = sum(terms) - ROUNDING * sum(sizes) - ROUNDING**1.5 * case.mass / LONG(case.tau)
     return found if np.isfinite(found) else -np.inf
 
 

@@ -6,10 +6,17 @@ import numpy as np
 
 from _fuzz import crowds, densities, gaussians, lines, spacings, transport, weights
 
-FAMILIES = (weights, lines, crowds, spacings, gaussians, transport, densities)
+#: (draw, share) of every family.
+FAMILIES = (
+    *(
+        (f.draw, f.SHARE)
+        for f in (weights, lines, crowds, spacings, gaussians, transport, densities)
+    ),
+    (transport.draw_sources, transport.SOURCES),
+)
 
 
 def draw(rng):
     """A random problem of a random family."""
-    shares = np.array([family.SHARE for family in FAMILIES])
-    return FAMILIES[rng.choice(len(FAMILIES), p=shares / shares.sum())].draw(rng)
+    shares = np.array([share for _, share in FAMILIES])
+    return FAMILIES[rng.choice(len(FAMILIES), p=shares / shares.sum())][0](rng)

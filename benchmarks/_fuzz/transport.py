@@ -11,6 +11,8 @@ from _fuzz import terms as energies
 from _fuzz.weights import WeightCase, before_of, line, plane
 
 SHARE = 0.06
+#: Of transport with sources.
+SOURCES = 0.03
 
 
 @dataclass

@@ -10,6 +10,7 @@ import jko
 from _fuzz import penalties
 from _fuzz import terms as energies
 from _fuzz.penalties import Penalty
+from _fuzz.separable import minimise
 from _fuzz.terms import HOME, LONG, Space
 
 SHARE = 0.62
@@ -153,7 +154,13 @@ class WeightCase:
         open_ = np.isinf(top)
         if (open_ & (slope < -1e-12 * size)).any():
             return "unbounded"
-        return None if (open_ & (slope <= 1e-12 * size)).any() else "solvable"
+        if (open_ & (slope <= 1e-12 * size)).any():
+            return None
+        return "unbounded" if self.closed_form and self._overflows() else "solvable"
+
+    def _overflows(self):
+        """Whether the minimiser is larger than any double."""
+        return not minimise(self.slope, self.ceiling)[0].max() < self.mass * 1e280
 
     def _empty(self):
         """ "empty" where no mass is best, None where doubles cannot tell, else False."""
