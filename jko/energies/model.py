@@ -1,4 +1,4 @@
-"""A separable model of an energy at a measure, in the logarithm of the weights."""
+"""A model of an energy at a measure: separable in the logarithm of the weights, and quadratic."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from jko.energies.base import Energy, FormEnergy
-from jko.energies.form import WeightForm
+from jko.energies.form import Quadratic, WeightForm
+from jko.energies.nonlocal_part import FarPart, FeatureKernel
 from jko.energies.separable import Separable
 from jko.measures.base import Discrete
 from jko.validation import Array
@@ -19,8 +20,10 @@ LEAST = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class LogModel(FormEnergy):
-    """The energy whose first variation is f + c (log w - log w0): exact at w0, to first order in
-    log w where F is local.
+    """The energy whose first variation is f + c (log w - log w0) + Q (w - w0).
+
+    Exact at w0; to first order in log w where F is local (Q = 0), to first order in w where Q holds
+    what the first variation at an atom owes to the weights of others.
 
     Attributes
     ----------
@@ -30,28 +33,43 @@ class LogModel(FormEnergy):
         c.
     log_centre : (n,) array
         log w0.
+    far : FeatureKernel or None
+        Q, positive semidefinite, on the atoms.
     """
 
     variation: Array
     curvature: Array
     log_centre: Array
+    far: FeatureKernel | None = None
 
     @classmethod
-    def of(cls, energy: Energy, mu: Discrete, boost: float = 1.0) -> LogModel:
-        """The model at `mu`, its curvature `boost` times that of the energy."""
+    def of(
+        cls, energy: Energy, mu: Discrete, boost: float = 1.0, far: FarPart | None = None
+    ) -> LogModel:
+        """The model at `mu`, its curvatures `boost` times those of the energy."""
         full = mu.with_weights(np.maximum(mu.weights, LEAST * mu.mass / mu.n))
-        curvature = boost * np.abs(energy.log_slope(full))
-        return cls(energy.first_variation(full), curvature, np.log(full.weights))
+        slope = energy.log_slope(full)
+        # What Q holds of the change along w0 itself is not counted twice.
+        own = np.abs(slope) if far is None else np.maximum(slope - far.along(full.weights), 0.0)
+        if far is not None and far.quadratic:
+            own = np.zeros(mu.n)
+        kernel = None if far is None else far.kernel.scaled(boost)
+        return cls(energy.first_variation(full), boost * own, np.log(full.weights), kernel)
 
     def restrict(self, mu: Discrete) -> WeightForm:
         linear = self.variation - self.curvature * self.log_centre
-        return WeightForm(Separable(linear, {1.0: self.curvature}))
+        if self.far is None:
+            return WeightForm(Separable(linear, {1.0: self.curvature}))
+        linear = linear - self.far.product(np.exp(self.log_centre))
+        quadratic = Quadratic(self.far, self.far.operator(mu))
+        return WeightForm(Separable(linear, {1.0: self.curvature}), (quadratic,))
 
     def slope(self, w: Array) -> Array:
         """The first variation at weights (n,); that of w0 where an atom is empty."""
         with np.errstate(divide="ignore"):
             moved = np.where(w > 0, np.log(w) - self.log_centre, 0.0)
-        return self.variation + self.curvature * moved
+        out = self.variation + self.curvature * moved
+        return out if self.far is None else out + self.far.product(w - np.exp(self.log_centre))
 
     def __repr__(self) -> str:
         return "LogModel()"

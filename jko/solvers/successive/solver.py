@@ -9,6 +9,7 @@ import numpy as np
 
 from jko.energies.checked import check_weighted
 from jko.energies.model import LogModel
+from jko.energies.nonlocal_part import FarPart, far_part
 from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
@@ -26,6 +27,10 @@ STIFFER = 4.0
 STIFFEST = 4.0**12
 #: Share of the tolerance at which the models end.
 MARGIN = 0.5
+#: A model is slow where the disagreement falls by less than this; patience with nonlocal ones.
+FASTER, PATIENCE = 0.3, 3
+#: Weights below this share of the mean count as so much where the nonlocal part is looked at.
+FULL = 1e-6
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,11 @@ class ProximalNewton(ProxSolver):
 
     At the latest measure w0 the energy is replaced by the separable one with the first variation
     f(w0) + c (log w - log w0), c = df/d log w (`Energy.log_slope`): for a local energy this is
-    Newton's method in log w, for a kernel of one sign a majorant. The step of the model, with the
-    same previous measure, is taken by the solvers of such energies; where the objective rose the
-    curvature c is increased. The fixed point is a stationary point of the step.
+    Newton's method in log w, for a kernel of one sign a majorant. Where that is slow the model gets
+    a positive quadratic form besides, what the first variation at an atom owes to the weights of
+    others, seen by differences (`jko.energies.nonlocal_part`: Newton's method again). The step of
+    the model, with the same previous measure, is taken by the solvers of such energies; where the
+    objective rose the curvatures are increased. The fixed point is a stationary point of the step.
 
     Parameters
     ----------
@@ -78,35 +85,15 @@ class ProximalNewton(ProxSolver):
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         check_weighted(problem.energy, problem.discrete, problem.geometry.conserves_mass)
-        current, boost, warm = problem.discrete, 1.0, controls.warm
-        before = problem.energy.value(current)
-        best, best_value = None, before
         limit = self.max_iter if controls.max_iter is None else controls.max_iter
-        inner_controls = Asked(None, None, controls.accuracy, None, controls.rng)
-        for count in range(1, limit + 1):
-            model = LogModel.of(problem.energy, current, boost)
-            asked = replace(inner_controls, warm=warm)
-            result = walk(replace(problem, energy=model), self.inner, asked)
-            stated = ModelledStep(problem, model, result)
-            assert isinstance(result.measure, Discrete)
-            value = stated.objective(result.measure)
-            if not result.success:
-                break
-            if count == 1 and value >= before and stated.reaches(current):
-                return self._answer(problem, stated, count, limit, stays=True)
-            off = stated.disagreement(result.measure)
-            rose = value > best_value + _slack(result, value)
-            if rose and off > controls.tol and boost < STIFFEST:
-                boost *= STIFFER
-                continue
-            best, best_value = (stated, value, off, count), min(value, best_value)
-            current, warm, boost = result.measure, result.warm, max(1.0, boost / STIFFER)
-            if off <= MARGIN * controls.tol:
-                break
-        if best is None:
-            said = f"no model of the energy led to a lower objective: {result.message}"
-            raise Breakdown(Status.INACCURATE, said)
-        return self._answer(problem, best[0], count, limit)
+        run = _Run(self, problem, controls, limit)
+        while run.count < limit and not run.ended:
+            run.advance()
+        if run.best is None:
+            raise Breakdown(
+                Status.INACCURATE, f"no model of the energy led to a lower objective: {run.said}"
+            )
+        return self._answer(problem, run.best, run.count, limit, stays=run.stays)
 
     def _answer(
         self,
@@ -132,6 +119,84 @@ class ProximalNewton(ProxSolver):
             warm=found.warm,
             info={"models": count, "inner_solver": found.solver},
         )
+
+
+@dataclass(eq=False)
+class _Run:
+    """The models made so far, and the best step of them."""
+
+    solver: ProximalNewton
+    problem: ProxProblem
+    controls: Controls
+    limit: int
+
+    def __post_init__(self) -> None:
+        self.current: Discrete = self.problem.discrete
+        self.before = self.best_value = self.problem.energy.value(self.current)
+        self.best: ModelledStep | None = None
+        self.far: FarPart | None = None
+        self.boost, self.warm, self.count = 1.0, self.controls.warm, 0
+        self.ended = self.stays = self.asked = False
+        self.off, self.said, self.slow = np.inf, "", 0
+
+    def advance(self) -> None:
+        """One model and its step; where the objective rose, a stiffer one comes next."""
+        self.count += 1
+        result, stated = self._step()
+        self.said = result.message
+        if not result.success:
+            self._give_up()
+            return
+        assert isinstance(result.measure, Discrete)
+        value = stated.objective(result.measure)
+        if self.count == 1 and value >= self.before and stated.reaches(self.current):
+            self.best, self.ended, self.stays = stated, True, True
+            return
+        off = stated.disagreement(result.measure)
+        rose = value > self.best_value + _slack(result, value)
+        if rose and off > self.controls.tol and self.boost < STIFFEST:
+            self.boost *= STIFFER
+            self._look_far()
+            return
+        self.slow = self.slow + 1 if off > FASTER * self.off else 0
+        self.best, self.off, self.best_value = stated, off, min(value, self.best_value)
+        self.current, self.warm = result.measure, result.warm
+        self.boost = max(1.0, self.boost / STIFFER)
+        self.ended = off <= MARGIN * self.controls.tol
+        if not self.ended:
+            self._look_far()
+
+    def _step(self) -> tuple[StepResult, ModelledStep]:
+        """The step of the model at the latest measure."""
+        problem = self.problem
+        model = LogModel.of(problem.energy, self.current, self.boost, self.far)
+        asked = Asked(None, None, self.controls.accuracy, self.warm, self.controls.rng)
+        result = walk(replace(problem, energy=model), self.solver.inner, asked)
+        return result, ModelledStep(problem, model, result)
+
+    def _give_up(self) -> None:
+        """After a model whose step failed: without its nonlocal part, or not at all."""
+        self.ended = self.far is None
+        self.far, self.slow = None, 0
+
+    def _look_far(self) -> None:
+        """Ask for the nonlocal part, once local models prove slow, and again when it is stale."""
+        stale = self.slow >= PATIENCE if self.asked else self.slow or self.boost > 1
+        if not stale or (self.asked and self.far is None):
+            return
+        self.asked, self.slow, mu = True, 0, self.current
+        full = mu.with_weights(np.maximum(mu.weights, FULL * mu.mass / mu.n))
+        problem = self.problem
+        part = far_part(problem.energy, full, problem.geometry.conserves_mass)
+        if part is not None and self._takes(part):
+            self.far, self.boost = part, 1.0
+
+    def _takes(self, part: FarPart) -> bool:
+        """Whether the inner solvers take models with a nonlocal part."""
+        n = self.current.n
+        model = LogModel(np.zeros(n), np.ones(n), np.zeros(n), part.kernel)
+        problem = replace(self.problem, energy=model)
+        return any(rule.reason(problem) is None for rule in self.solver.inner)
 
 
 def _slack(result: StepResult, value: float) -> float:
