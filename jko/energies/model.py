@@ -61,7 +61,7 @@ class LogModel(FormEnergy):
         if self.far is None:
             return WeightForm(Separable(linear, {1.0: self.curvature}))
         linear = linear - self.far.product(np.exp(self.log_centre))
-        quadratic = Quadratic(self.far, self.far.operator(mu))
+        quadratic = Quadratic(self.far, self.far.factored(mu.points))
         return WeightForm(Separable(linear, {1.0: self.curvature}), (quadratic,))
 
     def slope(self, w: Array) -> Array:

@@ -8,10 +8,9 @@ curvature is left to the logarithm (`jko.energies.model`). The part is made posi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jko.energies.base import Energy
 from jko.errors import Unsupported
@@ -55,17 +54,13 @@ class FeatureKernel(Kernel):
         """Positive: a sum of squares."""
         return Definiteness.POSITIVE
 
-    @cached_property
-    def _tree(self) -> Any:
-        from scipy.spatial import cKDTree
-
-        return cKDTree(self.points)
-
     def _features(self, x: Array) -> Array:
         """L at the atoms nearest to points (m, d): (r, m)."""
+        from scipy.spatial import cKDTree
+
         if x.shape == self.points.shape and np.array_equal(x, self.points):
             return self.rows
-        return np.asarray(self.rows[:, self._tree.query(x)[1]])
+        return np.asarray(self.rows[:, cKDTree(self.points).query(x)[1]])
 
     def _gram(self, x: Array, y: Array) -> Array:
         return np.asarray(self._features(x).T @ self._features(y))
@@ -73,7 +68,7 @@ class FeatureKernel(Kernel):
     def _gradient(self, x: Array, y: Array) -> Array:
         raise Unsupported("a kernel on atoms has no gradient")
 
-    def diagonal(self, x: Any) -> Array:
+    def diagonal(self, x: ArrayLike) -> Array:
         """k(x_i, x_i) (n,)."""
         features = self._features(np.asarray(x, dtype=float))
         return np.asarray(np.einsum("ij,ij->j", features, features))
@@ -82,9 +77,8 @@ class FeatureKernel(Kernel):
         """Q w on the atoms."""
         return np.asarray((self.rows @ w) @ self.rows)
 
-    def operator(self, support: Any) -> LowRankOperator:
-        """Q on a support."""
-        points = np.asarray(getattr(support, "points", support), dtype=float)
+    def factored(self, points: Array) -> LowRankOperator:
+        """Q on points (m, d)."""
         return LowRankOperator(self, points, np.ascontiguousarray(self._features(points)))
 
     def scaled(self, factor: float) -> FeatureKernel:

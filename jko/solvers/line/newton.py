@@ -17,6 +17,8 @@ KEEP = 0.02
 BARRIER_FALL = 0.05
 #: Sufficient decrease; trial points of a line search; conjugate gradients for smooth kernels.
 DECREASE, TRIALS, MAX_CG = 1e-4, 60, 50
+#: What a diagonal of ones is raised by until the system is positive.
+LIFTS = (0.0, 1e-15, 1e-13, 1e-10)
 
 
 class SortedPoint(NamedTuple):
@@ -199,7 +201,21 @@ class _LineNewton:
 
 
 def _solve(bands: Array, b: Array) -> Array:
-    """The solution of a tridiagonal positive system (LAPACK has none of one unknown)."""
+    """The solution of a tridiagonal positive system (LAPACK has none of one unknown).
+
+    Scaled to a diagonal of ones; where stiff spacings leave rounding alone of the least eigenvalue,
+    the diagonal is raised by as much as makes it positive again.
+    """
     from scipy.linalg import solveh_banded
 
-    return b / bands[1] if b.size == 1 else np.asarray(solveh_banded(bands, b))
+    if b.size == 1:
+        return np.asarray(b / bands[1])
+    root = np.sqrt(bands[1])
+    scaled = np.stack([np.append(0.0, bands[0, 1:] / (root[1:] * root[:-1])), np.ones_like(root)])
+    for lift in LIFTS:
+        scaled[1] = 1.0 + lift
+        try:
+            return np.asarray(solveh_banded(scaled, b / root) / root)
+        except (np.linalg.LinAlgError, ValueError):
+            continue
+    return np.asarray(b / bands[1])
