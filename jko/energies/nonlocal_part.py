@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from jko.energies.base import Energy
 from jko.errors import Unsupported
 from jko.kernels import Kernel
-from jko.kernels.base import Definiteness
+from jko.kernels.hooks import Definiteness
 from jko.kernels.lowrank_operator import LowRankOperator
 from jko.measures.base import Discrete
 from jko.numerics.gradients import is_single
