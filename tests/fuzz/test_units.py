@@ -64,7 +64,7 @@ def test_a_wrong_verdict_is_noticed(fuzz, monkeypatch):
     found = checks.run(range(4), seed=7)
     assert all(r.violated and r.outcome == "raised" for r in found)
     monkeypatch.setattr(checks, "take", lambda case, u: "Unsupported: not today")
-    found = checks.run(range(8), seed=7)
+    found = checks.run(range(12), seed=7)
     kinds = [kind for r in found for kind, _ in r.faults]
     assert kinds.count("refused") >= 6
 
