@@ -50,7 +50,7 @@ def excess(stated: UnbalancedStep, plan: ConePlan) -> UnbalancedExcess:
     potentials = [plan.psi]
     if exact:
         # The potential of the exact plan is sharp for w; the regularised one may be so for F.
-        solved = unbalanced_plan(w[alive], stated.m, stated.cost[alive])
+        solved = unbalanced_plan(w[alive], stated.m, cone.cost[alive])
         upper = solved.upper
         potentials.append(solved.h)
     else:

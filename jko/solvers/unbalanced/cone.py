@@ -21,7 +21,9 @@ from jko.energies.separable import Separable
 from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.geometries.unbalanced_transport import relative_entropy
 from jko.measures.base import Discrete, Measure
+from jko.measures.grid import GridDensity
 from jko.numerics.elementary import EPS
+from jko.numerics.radial import RadialCosts
 from jko.prox.duality.fenchel import tilted
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Certificate, Neighbour, on_atoms
@@ -31,8 +33,12 @@ from jko.validation import Array, Index
 TANGENTS = (0.0, 1e-8, 1e-6)
 #: Weights, in units of w, at whose slope an energy that flattens is held.
 BEYOND = 1e4
-#: A potential that lets no mass go anywhere.
-FARTHEST = -700.0
+#: A potential this low lets no mass go anywhere, a cost this high carries none.
+FARTHEST = 700.0
+#: Cells of a grid up to which costs are kept in matrices.
+SMALL = 1024
+#: Cells as far as which a transform on a large grid looks for partners.
+FAR_CELLS = 25.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,11 +131,45 @@ class ConeStep(Neighbour):
         gap = energy + bend + self.lam * max(paid - value, 0.0)
         return gap if np.isfinite(gap) else np.inf
 
+    def away(self, distance: Array) -> Array:
+        """c of distances, of any shape."""
+        origin = np.zeros((1, 1))
+        return self.geometry.cost(distance.reshape(-1, 1), origin).reshape(distance.shape)
+
     def transform(self, psi: Array) -> Array:
-        """min_j c_ij - psi_j (n,)."""
+        """min_j c_ij - psi_j (n,), or below it on large grids."""
+        if self.radial:
+            whole = np.full(self.previous.n, -np.inf)
+            whole[self.charged] = psi
+            return self._least(whole)
         near = np.isfinite(self.cost)
         gains = np.where(near, np.where(near, self.cost, 0.0) - psi, np.inf)
         return np.asarray(gains.min(axis=1, initial=np.inf))
+
+    @cached_property
+    def radial(self) -> bool:
+        """Whether c is applied as a function of the distance, on grids with one or two axes."""
+        mu = self.previous
+        return isinstance(mu, GridDensity) and mu.n > SMALL and mu.dim <= 2
+
+    def _least(self, values: Array) -> Array:
+        """min over all cells of c - values, values (n,) -inf where nothing is; or below it."""
+        mu = self.previous
+        assert isinstance(mu, GridDensity)
+        known = values[np.isfinite(values)]
+        spacing = tuple(float(h) for h in mu.grid.spacing)
+        farthest = float(self.away(np.array([FAR_CELLS * min(spacing)]))[0])
+        most = min(max(float(known.max() - known.min()), 1e-300), farthest, FARTHEST)
+        costs = RadialCosts(mu.grid.shape, spacing, self.away, most)
+        return costs.transform(values.reshape(mu.grid.shape)).ravel()
+
+    def _partners(self, wanting: Index, room: Array) -> Array:
+        """min over the wanting atoms i of c_ij + room_i (m,)."""
+        if self.radial:
+            values = np.full(self.previous.n, -np.inf)
+            values[wanting] = -room
+            return self._least(values)[self.charged]
+        return np.asarray((self.cost[wanting] + room[:, None]).min(axis=0, initial=np.inf))
 
     def _feasible(self, lower: Separable, psi: Array, w: Array) -> Array:
         """The potential lowered until F* is finite at y, where F grows no faster than linearly.
@@ -145,5 +185,5 @@ class ConeStep(Neighbour):
         with np.errstate(divide="ignore", invalid="ignore"):
             room = np.log1p(np.maximum(slope / self.lam, -1.0))
         room -= 4 * EPS * (np.abs(room) + np.abs(slope / self.lam))
-        most = np.asarray((self.cost[wanting] + room[:, None]).min(axis=0, initial=np.inf))
-        return np.minimum(psi, np.where(most > -np.inf, most, FARTHEST))
+        most = self._partners(wanting, np.maximum(room, -FARTHEST))
+        return np.minimum(psi, np.maximum(most, -FARTHEST))

@@ -41,11 +41,11 @@ from jko.energies.separable import Separable
 from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import log_or_minus_inf
-from jko.numerics.log_matrix import LogMatrix
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Certificate, Claim, Neighbour, on_atoms
 from jko.solvers.entropic.scaling import Sweep, anderson
 from jko.solvers.unbalanced.cone import ConeStep
+from jko.solvers.unbalanced.kernels import ConeKernel, cone_kernel
 from jko.validation import Array, Index
 
 
@@ -126,31 +126,20 @@ class UnbalancedStep(Neighbour):
         """Weights of the atoms of m'."""
         return self.cone.m
 
-    @property
-    def cost(self) -> Array:
-        """c between the support and the atoms of m' (n, m)."""
-        return self.cone.cost
-
     @cached_property
-    def forward(self) -> LogMatrix:
-        """v (m,) -> log K e^v (n,)."""
-        return LogMatrix(self.cost / -self.eps)
-
-    @cached_property
-    def backward(self) -> LogMatrix:
-        """u (n,) -> log K'e^u (m,)."""
-        return LogMatrix(np.ascontiguousarray(self.forward.log_entries.T))
+    def kernel(self) -> ConeKernel:
+        """K = exp(-c/eps) between the support and the atoms of m'."""
+        return cone_kernel(self.cone, self.eps)
 
     @cached_property
     def log_e(self) -> Array:
         """log e with e K e = m' (m,)."""
-        product = LogMatrix(self.forward.log_entries[self.charged])
         log_m = np.log(self.m)
 
         def step(x: Array) -> Sweep:
-            return Sweep(0.5 * (x + log_m - product(x)), self.m)
+            return Sweep(0.5 * (x + log_m - self.kernel.among(x)), self.m)
 
-        start = 0.5 * (log_m - product(np.zeros_like(log_m)))
+        start = 0.5 * (log_m - self.kernel.among(np.zeros_like(log_m)))
         return anderson(step, start, done=lambda _, r: r <= 1e-12, max_iter=300).x
 
     @cached_property
@@ -160,14 +149,12 @@ class UnbalancedStep(Neighbour):
         out[self.charged] = self.log_e - 0.5 * np.log(self.m)
         empty = np.flatnonzero(self.previous.weights == 0)
         if empty.size:
-            x = self.previous.points
-            every = LogMatrix(self.geometry.cost(x[empty], x) / -self.eps)
-            out[empty] = -0.5 * every(np.zeros(len(x)))
+            out[empty] = -0.5 * self.kernel.ones()[empty]
         return out
 
     def smooth(self, psi: Array) -> Array:
         """log A (n,) for a potential of m'."""
-        return self.log_t + self.forward(self.log_e + psi / self.eps)
+        return self.log_t + self.kernel.forward(self.log_e + psi / self.eps)
 
     def reduced(self, log_smooth: Array, h: Separable | None = None) -> Separable:
         """The energy plus what is left of the transport terms when the plan is minimised out."""
@@ -182,12 +169,18 @@ class UnbalancedStep(Neighbour):
         alive = np.isfinite(log_w) & np.isfinite(log_smooth)
         phi = np.zeros_like(log_w)
         phi[alive] = -self.q * (log_smooth[alive] - 0.5 * log_w[alive])
-        log_a = np.full_like(log_w, -np.inf)
-        log_a[alive] = 0.5 * log_w[alive] + self.log_t[alive] + phi[alive] / self.eps
-        log_g2 = self.log_e + psi / self.eps + self.backward(log_a)
+        log_a = self.scaling(log_w, phi)
+        log_a[~alive] = -np.inf
+        log_g2 = self.log_e + psi / self.eps + self.kernel.backward(log_a)
         # Born without transport: g1 = 0, which is phi = +inf.
         phi[np.isfinite(log_w) & ~np.isfinite(log_smooth)] = np.inf
         return ConePlan(log_w, log_smooth, phi, psi, log_g2)
+
+    def scaling(self, log_w: Array, phi: Array) -> Array:
+        """log a (n,) of g = diag(a) K diag(b)."""
+        with np.errstate(invalid="ignore"):
+            log_a = 0.5 * log_w + self.log_t + phi / self.eps
+        return np.where(np.isfinite(log_w) & np.isfinite(phi), log_a, -np.inf)
 
     def update(self, plan: ConePlan) -> Array:
         """The next potential of m': exact minimisation over the second marginal."""
@@ -209,14 +202,8 @@ class UnbalancedStep(Neighbour):
 
     def unregularised(self, plan: ConePlan) -> float:
         """KL(g1 | w) + KL(g2 | m') + <c, g> of a plan g, without regularisation."""
-        alive = np.isfinite(plan.log_w) & np.isfinite(plan.log_smooth)
-        log_a = 0.5 * plan.log_w[alive] + self.log_t[alive] + plan.phi[alive] / self.eps
         log_b = self.log_e + plan.psi / self.eps
-        cost = self.cost[alive]
-        near = np.isfinite(cost)
-        with np.errstate(under="ignore", over="ignore"):
-            shares = np.exp(log_a[:, None] - cost / self.eps + log_b)
-        paid = float((np.where(near, cost, 0.0) * shares).sum())
+        paid = self.kernel.paid(self.scaling(plan.log_w, plan.phi), log_b)
         w = np.exp(plan.log_w)
         lost = -np.expm1(-plan.phi)
         first = float(np.where(w > 0, _kl_of(w, plan.phi, lost), 0.0).sum())
@@ -227,44 +214,10 @@ class UnbalancedStep(Neighbour):
         return self.problem.form.value(np.exp(plan.log_w)) + self.penalty(plan)
 
     def settle(self, w: Array, psi: Array | None = None, tol: float = 1e-12) -> ConePlan:
-        """The optimal plan of fixed weights, to `tol` in transport: Newton's method in psi."""
-        log_w = log_or_minus_inf(w)
-        psi = np.zeros_like(self.m) if psi is None else psi
-        for _ in range(200):
-            log_smooth = self.smooth(psi)
-            plan = self.plan(log_w, psi, log_smooth)
-            if self.mismatch(plan) <= tol * self.weight * float(self.m.sum()):
-                break
-            move = self._newton(plan)
-            # e^{psi/eps} is read through logarithms of sums: several eps at a time are safe.
-            size = float(np.abs(move).max())
-            psi = self._ascend(log_w, psi, move * min(1.0, max(20 * self.eps, 0.1) / size))
-        return plan
+        """The optimal plan of fixed weights, to `tol` in transport."""
+        from jko.solvers.unbalanced.settled import settle
 
-    def _newton(self, plan: ConePlan) -> Array:
-        """Newton direction of the concave dual in psi, for fixed weights."""
-        alive = np.isfinite(plan.log_w) & np.isfinite(plan.phi)
-        g1 = np.exp(plan.log_w[alive] - plan.phi[alive])
-        shares = self.forward.log_entries[alive] + self.log_e + plan.psi / self.eps
-        shares = np.exp(shares + (self.log_t[alive] - plan.log_smooth[alive])[:, None])
-        wanted, found = self.m * np.exp(-plan.psi), np.exp(plan.log_g2)
-        matrix = np.asarray((shares.T * g1) @ shares * ((self.q - 1) / self.eps))
-        matrix[np.diag_indices_from(matrix)] += wanted + found / self.eps
-        return np.asarray(np.linalg.solve(matrix, wanted - found))
-
-    def _ascend(self, log_w: Array, psi: Array, move: Array) -> Array:
-        """psi + t move, t halved until the dual rises."""
-        alive = np.isfinite(log_w)
-
-        def dual(x: Array) -> float:
-            g1 = np.exp(self.q * self.smooth(x)[alive] + (1 - self.q / 2) * log_w[alive])
-            return -float(self.m @ np.expm1(-x)) - (1 + self.eps) * float(g1.sum())
-
-        with np.errstate(over="ignore", invalid="ignore"):
-            best, t = dual(psi), 1.0
-            while t > 1e-4 and not dual(psi + t * move) >= best - 1e-14 * abs(best):
-                t /= 2
-        return psi + t * move
+        return settle(self, w, np.zeros_like(self.m) if psi is None else psi, tol)
 
     def objective(self, nu: Measure) -> float:
         """Objective of any weights on the support: solves for the plan."""
