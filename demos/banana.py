@@ -68,6 +68,7 @@ def main(argv: list[str] | None = None) -> int:
             ax[name].plot([], [], style, color=color, label=kind)
         ax[name].axis(VIEW[name])
         ax[name].legend(loc="upper right", labelcolor="w", frameon=False)
+        ax[name].set(xlabel="$x_1$", ylabel="$x_2$")
         for fit in found.values():
             if fit.importance is not None:
                 off = np.abs(fit.measure.cov - exact.cov) / fit.importance.cov_error

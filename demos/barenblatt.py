@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     for name, rho, when in (("start", start, "t = 0"), ("end", sol.final, f"t = {END:g}")):
         image = plot.density(ax[name], rho, label=f"density at {when}")
         fig.colorbar(image, ax=ax[name], shrink=0.75)
-        ax[name].set(xticks=[-0.5, 0, 0.5], yticks=[-0.5, 0, 0.5])
+        ax[name].set(xticks=[-0.5, 0, 0.5], yticks=[-0.5, 0, 0.5], xlabel="x", ylabel="y")
     x, middle = grid.axes[0], chosen.cells // 2
     for part, color in zip((0.1, 0.4, 1), plot.COLORS, strict=False):
         k = max(1, round(part * chosen.steps))

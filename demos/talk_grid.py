@@ -56,11 +56,13 @@ def main(argv: list[str] | None = None) -> int:
     top = max(m.density.max() for m in (sol.final, target))
     for name, rho in (("start", start), ("end", sol.final), ("target", target)):
         label = "start (its own colour scale)" if name == "start" else name
-        plot.density(ax[name], rho, label=label, vmax=None if name == "start" else top)
-        ax[name].set(xticks=[-2, 0, 2], yticks=[-2, 0, 2])
+        image = plot.density(ax[name], rho, label=label, vmax=None if name == "start" else top)
+        image.set_interpolation("bicubic")  # few cells: what they stand for is smooth
+        ax[name].set(xticks=[-2, 0, 2], yticks=[-2, 0, 2], xlabel="x")
+    ax["start"].set_ylabel("y")
     plot.decay(ax["decay"], sol, labels=["split scheme"], of=lambda f: np.sqrt(2 * f))
     rate = mmd[0] / (1 + ETA) ** np.arange(len(mmd))
-    ax["decay"].plot(sol.times, rate, "--", color=plot.INK, lw=1.2, label="(1 + eta)^-k")
+    ax["decay"].plot(sol.times, rate, "--", color=plot.INK, lw=1.2, label=r"$(1+\eta)^{-k}$")
     plot.finish(ax["decay"], xlabel="time t", ylabel="MMD to the target", legend="lower left")
     print(f"Figure: {plot.save(fig, plot.folder(chosen.out) / 'talk_grid.png')}")
     return 0

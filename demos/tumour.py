@@ -77,6 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     ):
         image = plot.density(ax[name], mu, label=f"{label}, t = {END:g}")
         fig.colorbar(image, ax=ax[name], shrink=0.75)
+        ax[name].set(xlabel="x", ylabel="y")
     middle, x = chosen.cells // 2, grid.axes[0]
     for part, color in zip((0.0, 0.3, 0.6, 1), (plot.FAINT, *plot.COLORS), strict=False):
         k = round(part * chosen.steps)
@@ -86,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
         shown = np.where(points > 1e-6, points, np.nan)
         label = f"t = {sol.times[k]:.3g}"
         ax["cut"].plot(x[middle:], shown, "o", color=color, ms=3, label=label)
-    ax["cut"].set_xlim(0, SIDE)
+    ax["cut"].set(xlim=(0, SIDE), xticks=[0, 0.5, 1, 1.5])
     plot.finish(ax["cut"], xlabel="distance from the centre", title="density", legend="upper right")
     print(f"Figure: {plot.save(fig, plot.folder(chosen.out) / 'tumour.png')}")
     animate(chosen, "tumour", sol, size=(4.6, 4.0))

@@ -32,7 +32,7 @@ SMALL = {
     "logistic_vi": ["--chain", "1500"],
     "multimodal": ["--particles", "400"],
     "robust_least_squares": ["--seeds", "2"],
-    "talk_grid": ["--cells", "8", "--steps", "10"],
+    "talk_grid": ["--cells", "10", "--steps", "10"],
     "wfr": ["--cells", "120", "--steps", "20"],
 }
 
