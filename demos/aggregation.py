@@ -68,7 +68,8 @@ def main(argv: list[str] | None = None) -> int:
         plot.particles(ax[name], mu, area=8 * n)
         side = 1.5 if radius else 2.6
         ax[name].set(xlim=(-side, side), ylim=(-side, side))
-        plot.finish(ax[name], xlabel="x", ylabel="y", title=title, legend="upper right" if radius else None)
+        legend = "upper right" if radius else None
+        plot.finish(ax[name], xlabel="x", ylabel="y", title=title, legend=legend)
     ax["moment"].plot(filled.times, moments, color=plot.COLORS[0], label="to the disc")
     ax["moment"].plot(filled.times, exact, "--", color=plot.INK, lw=1.2, label="exact")
     plot.finish(ax["moment"], xlabel="time t", title="second moment", legend="upper right")
