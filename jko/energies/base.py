@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from jko.energies.form import WeightForm
 from jko.energies.gaussian_form import GaussianForm
 from jko.energies.returned import guard
 from jko.errors import Unsupported
+from jko.forms.form import WeightForm
 from jko.geometries.base import Geometry
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Discrete, Measure

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jko.energies.separable import Separable, psi, psi_prime
+from jko.forms.separable import Separable, psi, psi_prime
 from jko.numerics.elementary import EPS
 from jko.validation import Array, Index, Mask
 

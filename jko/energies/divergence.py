@@ -7,12 +7,12 @@ from functools import cached_property
 import numpy as np
 
 from jko.energies.base import Energy, FormEnergy
-from jko.energies.form import WeightForm
 from jko.energies.gaussian_form import GaussianForm
 from jko.energies.gaussian_moments import Field
-from jko.energies.separable import Separable
-from jko.errors import InvalidMeasure, Unsupported
+from jko.errors import Unsupported
 from jko.expectations import ExpectationRule
+from jko.forms.form import WeightForm
+from jko.forms.penalties import divergence_form
 from jko.geometries.gaussian import gaussian_kl
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
@@ -58,7 +58,7 @@ class PhiDivergence(FormEnergy):
                 f"target has mass {target.missing:.6g} on points the measure cannot charge, where"
                 f" {self!r} is infinite; put the target on the measure's support (or its union)"
             )
-        return WeightForm(_normal_form(p, target.log_weights, target.missing))
+        return WeightForm(divergence_form(p, target.log_weights, target.missing))
 
     def __repr__(self) -> str:
         return f"PhiDivergence({self.target!r}, p={self.p:g})"
@@ -154,37 +154,6 @@ class InclusiveKL(PhiDivergence):
 
     def __repr__(self) -> str:
         return f"InclusiveKL({self.target!r})"
-
-
-def _normal_form(p: float, log_pi: Array, missing: float) -> Separable:
-    """D_p(w|pi) = pi^{1-p} psi_p(w) + w/(1-p) + pi/p, and its limits at p = 0 and p = 1."""
-    with np.errstate(over="ignore"):
-        pi = np.exp(log_pi)
-        total = float(pi.sum()) + missing
-    # KL reads the logarithm alone, so a posterior of log density -1e4 is as good as any other.
-    if total == np.inf or (total == 0 and p != 1):
-        raise InvalidMeasure(
-            f"target has log weights up to {log_pi.max():.6g}, beyond double precision;"
-            " add a constant to the log density so that its maximum is near 0"
-        )
-    charged = log_pi > -np.inf
-    safe_log = np.where(charged, log_pi, 0.0)
-    if p == 1:
-        linear, coefficient, constant = -safe_log, np.ones_like(pi), total
-    elif p == 0:
-        linear, coefficient = np.ones_like(pi), pi
-        constant = float((pi * safe_log - pi).sum())
-    else:
-        with np.errstate(over="ignore"):
-            coefficient = np.where(charged, np.exp((1 - p) * safe_log), 0.0)
-        linear, constant = np.full_like(pi, 1 / (1 - p)), total / p
-    if p < 1:
-        return Separable(linear, {p: np.where(charged, coefficient, 0.0)}, None, constant)
-    # p >= 1: mass is forbidden where the target has none (or where 1/pi overflows).
-    allowed = charged & np.isfinite(coefficient)
-    upper = None if allowed.all() else np.where(allowed, np.inf, 0.0)
-    coefficient = np.where(allowed, coefficient, 0.0)
-    return Separable(np.where(allowed, linear, 0.0), {p: coefficient}, upper, constant)
 
 
 def gaussian_kl_sum(energy: Energy) -> tuple[float, Gaussian] | None:

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 
 from jko.energies.base import FormEnergy
 from jko.energies.checked import CheckedGradient
-from jko.energies.form import Quadratic, WeightForm
-from jko.energies.separable import Separable
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
+from jko.forms.form import Quadratic, WeightForm
+from jko.forms.separable import Separable
 from jko.kernels import Definiteness, Kernel
 from jko.kernels.radial import RadialKernel
 from jko.measures.base import Discrete

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.energies.base import FormEnergy
-from jko.energies.form import WeightForm
 from jko.energies.gaussian_form import GaussianForm
-from jko.energies.separable import Separable
 from jko.energies.spacings import spacing_gradient, spacing_value
 from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
+from jko.forms.form import WeightForm
+from jko.forms.separable import Separable
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import xlogy

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from jko.energies.base import FormEnergy
-from jko.energies.form import Quadratic, WeightForm
-from jko.energies.separable import Separable
 from jko.errors import Unsupported
+from jko.forms.form import WeightForm
+from jko.forms.penalties import mmd_form
 from jko.kernels import Kernel
 from jko.kernels.fast_sums import FastSums, SpectralMMD
 from jko.measures.base import Discrete, Measure
@@ -82,18 +82,8 @@ class MMDEnergy(FormEnergy):
 
     def restrict(self, mu: Discrete) -> WeightForm:
         self.check_restriction(mu)
-        # A conditionally positive kernel (energy distance) only compares equal masses; there its
-        # positive twin k(x,y) + |x| + |y| gives the same energy and a convex form.
-        kernel = self.kernel.positive()
-        operator = kernel.operator(mu)
         target = balanced(self.target, mu) if self.needs_fixed_mass else self.target
-        if isinstance(target, Discrete) and mu.same_support(target):
-            against = operator.matvec(target.weights)
-            constant = 0.5 * float(target.weights @ against)
-        else:
-            against = kernel.embed(target, mu.points)
-            constant = 0.5 * kernel.inner(target, target)
-        return WeightForm(Separable(-against, {}, None, constant), (Quadratic(kernel, operator),))
+        return mmd_form(self.kernel, target, mu)
 
     @property
     def needs_fixed_mass(self) -> bool:

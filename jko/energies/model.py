@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from jko.energies.base import Energy, FormEnergy
-from jko.energies.form import Quadratic, WeightForm
 from jko.energies.nonlocal_part import FarPart, FeatureKernel
-from jko.energies.separable import Separable
+from jko.forms.form import Quadratic, WeightForm
+from jko.forms.separable import Separable
 from jko.measures.base import Discrete
 from jko.validation import Array
 

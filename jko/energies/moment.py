@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.energies.base import Energy, FormEnergy
-from jko.energies.form import WeightForm
 from jko.energies.gaussian_form import GaussianForm
 from jko.energies.gaussian_moments import Field
 from jko.energies.potential import Potential
-from jko.energies.separable import Separable
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
+from jko.forms.form import WeightForm
+from jko.forms.separable import Separable
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.validation import Array, instance, positive, real, shown

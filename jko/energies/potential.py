@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike
 
 from jko.energies.base import FormEnergy
 from jko.energies.checked import CheckedGradient
-from jko.energies.form import WeightForm
 from jko.energies.gaussian_form import GaussianForm
 from jko.energies.gaussian_moments import Field
-from jko.energies.separable import Separable
 from jko.errors import InvalidMeasure, InvalidType, Unsupported
+from jko.forms.form import WeightForm
+from jko.forms.separable import Separable
 from jko.measures.base import Discrete
 from jko.validation import Array, float_array, real
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
+from jko.forms.form import WeightForm
 from jko.measures.base import Discrete, Measure
 from jko.measures.masses import balanced, same_mass
 from jko.measures.support import merged, on_one_list
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from cvxpy import Constraint, Expression
 
     from jko.prox.problem import ProxProblem
-
-if TYPE_CHECKING:  # energies stand above geometries; only a signature names their form
-    from jko.energies.form import WeightForm
 
 
 @dataclass(frozen=True)
@@ -93,10 +91,16 @@ class Geometry(ABC):
     def penalty_form(self, previous: Discrete) -> WeightForm | None:
         """D^2(., previous)/2 at rate 1 as an energy of the weights, or None where it is none.
 
-        A geometry of one's own that has it steps on fixed supports: `jko.solvers.WeightNewton`
-        minimises energy and penalty as one convex form, and the dual of that form certifies.
+        A geometry that has it, yours like those of the library, steps on fixed supports:
+        `jko.solvers.WeightNewton` minimises energy and penalty as one convex form, and the dual of
+        that form certifies.
         """
         return None
+
+    @property
+    def has_penalty_form(self) -> bool:
+        """Whether it says so; asking computes nothing."""
+        return type(self).penalty_form is not Geometry.penalty_form
 
     def certify(
         self, problem: ProxProblem, nu: Measure

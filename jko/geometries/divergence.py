@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from jko.errors import Unsupported
+from jko.forms.form import WeightForm
+from jko.forms.penalties import divergence_form
 from jko.geometries.base import Geometry, common_weights, show
 from jko.geometries.gaussian import gaussian_kl, hellinger_square
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
-from jko.numerics.elementary import xlogy
+from jko.numerics.elementary import log_or_minus_inf, xlogy
 from jko.validation import Array, one_of, real
 
 
@@ -60,6 +62,10 @@ class Divergence(Geometry):
             f"{self!r} between Gaussians has no formula here; use p = 0, 1/2 or 1,"
             " or discretise on a jko.GridDensity"
         )
+
+    def penalty_form(self, previous: Discrete) -> WeightForm:
+        """D_p(. | previous)."""
+        return WeightForm(divergence_form(self.p, log_or_minus_inf(previous.weights), 0.0))
 
     def potential(self, a: Discrete, b: Discrete) -> Array:
         """phi_p'(da/db), the first variation of D_p(. | b)."""

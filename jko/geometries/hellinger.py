@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jko.errors import Unsupported
+from jko.forms.form import WeightForm
+from jko.forms.penalties import divergence_form
 from jko.geometries.base import (
     Geometry,
     check_masses,
@@ -20,6 +22,7 @@ from jko.geometries.base import (
 from jko.geometries.gaussian import hellinger_angle, hellinger_square
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
+from jko.numerics.elementary import log_or_minus_inf
 from jko.validation import Array, one_of
 
 if TYPE_CHECKING:
@@ -108,6 +111,10 @@ class Hellinger(Geometry):
         if (root < 0).any():
             raise leaves_cone("Hellinger")
         return a.with_weights(root**2)
+
+    def penalty_form(self, previous: Discrete) -> WeightForm:
+        """D_{1/2}(. | previous) = He^2/2."""
+        return WeightForm(divergence_form(0.5, log_or_minus_inf(previous.weights), 0.0))
 
     def conic(self, w: Expression, previous: Discrete) -> tuple[Expression, list[Constraint]]:
         """4 (sum w + mass' - 2 sum sqrt(w m')), with mass fixed where the geometry says so."""

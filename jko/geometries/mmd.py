@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import Unsupported
+from jko.forms.form import WeightForm
+from jko.forms.penalties import mmd_form
 from jko.geometries.base import (
     Geometry,
     check_masses,
@@ -133,6 +135,10 @@ class MMD(Geometry):
         if (weights < 0).any():
             raise leaves_cone("MMD")
         return a.with_weights(weights)
+
+    def penalty_form(self, previous: Discrete) -> WeightForm:
+        """MMD^2(., previous)/2."""
+        return mmd_form(self.kernel, previous, previous)
 
     def conic(self, w: Expression, previous: Discrete) -> tuple[Expression, list[Constraint]]:
         """|R (w - m')|^2 with R'R = K (the positive version on fixed mass)."""

@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 
 from jko.energies.base import Energy
-from jko.energies.separable import Separable
 from jko.errors import InvalidArgument, InvalidMeasure, JkoWarning, Unsupported
+from jko.forms.separable import Separable
 from jko.geometries.base import Geometry
 from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.geometries.wasserstein import Wasserstein

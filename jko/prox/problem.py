@@ -8,14 +8,10 @@ from functools import cached_property
 import numpy as np
 
 from jko.energies.base import Energy
-from jko.energies.divergence import PhiDivergence
-from jko.energies.form import WeightForm
-from jko.energies.mmd import MMDEnergy
-from jko.energies.separable import Separable
 from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
+from jko.forms.form import WeightForm
+from jko.forms.separable import Separable
 from jko.geometries.base import Geometry, GeometrySum
-from jko.geometries.divergence import Divergence
-from jko.geometries.hellinger import Hellinger
 from jko.geometries.mmd import MMD
 from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.geometries.wasserstein import Wasserstein
@@ -152,7 +148,15 @@ class ProxProblem(Stated):
         MMD: 1/2 MMD^2(., previous); Hellinger: D_{1/2}(. | previous) = He^2/2; Divergence(p):
         D_p(. | previous); each divided by the step.
         """
-        return self.form + _penalty(self.geometry, self.discrete).scaled(1 / self.step)
+        return self.form + self.penalty.scaled(1 / self.step)
+
+    @cached_property
+    def penalty(self) -> WeightForm:
+        """D^2/2 to the previous measure as an energy in normal form: the geometry's own."""
+        found = self.geometry.penalty_form(self.discrete)
+        if found is None:
+            raise Unsupported(f"the penalty of {self.geometry!r} is no energy of the weights")
+        return found
 
     def value(self, nu: Measure) -> float:
         """F(nu), through the cached normal form when the support is the old one."""
@@ -222,7 +226,7 @@ class ProxProblem(Stated):
             paid = geometry.step_cost(self.discrete, self.tau, charged, ends)
             return mu.mass * float(paid.max(initial=0.0))
         if isinstance(geometry, MMD) and isinstance(mu, Discrete):
-            return _penalty(geometry, mu).sizes(mu.weights, False)[1] / self.step
+            return self.penalty.sizes(mu.weights, False)[1] / self.step
         if isinstance(geometry, WassersteinFisherRao):
             return 4 * mu.mass / (geometry.beta * self.step)
         if isinstance(mu, Discrete) and isinstance(geometry, Wasserstein):
@@ -246,17 +250,3 @@ class ProxProblem(Stated):
         """Gap and residual of an answer, from the measure it certifies alone."""
         nu = answer.judged
         return certify(self, nu)
-
-
-def _penalty(geometry: Geometry, previous: Discrete) -> WeightForm:
-    """D^2/2 to the previous measure, as an energy in normal form."""
-    own = geometry.penalty_form(previous)
-    if own is not None:
-        return own
-    if isinstance(geometry, MMD):
-        return MMDEnergy(previous, geometry.kernel).restrict(previous)
-    if isinstance(geometry, Hellinger):
-        return PhiDivergence(previous, 0.5).restrict(previous)
-    if isinstance(geometry, Divergence):
-        return PhiDivergence(previous, geometry.p).restrict(previous)
-    raise Unsupported(f"the penalty of {geometry!r} is no energy of the weights")

@@ -6,7 +6,7 @@ from math import ceil
 
 import numpy as np
 
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.geometries.divergence import Divergence
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Histogram

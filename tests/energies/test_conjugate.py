@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jko.energies.conjugate import brackets, bregman, response
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 
 POWERS = {
     "plain": {},

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jko.energies.divergence import PhiDivergence, gaussian_kl_sum
+from jko.energies.divergence import gaussian_kl_sum
 from jko.energies.rounding import force_rounding, mean_size, position_rounding
 from jko.errors import Unsupported
-from jko.geometries.divergence import Divergence
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
-from jko.geometries.mmd import MMD
 from jko.geometries.wasserstein import Wasserstein, bures_map, symmetric_sqrt
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
@@ -62,8 +60,7 @@ def _certify(problem: ProxProblem, nu: Measure) -> Certificate:
         # The rounding of `step` turns the tangent by as many units of the penalty.
         penalty = geometry.penalty(nu, previous, problem.tau)
         return Certificate(found.gap + 16 * EPS * (penalty + abs(found.gap)), found.residual)
-    own_form = geometry.penalty_form(previous) is not None
-    if own_form or isinstance(geometry, (MMD, Divergence)):
+    if geometry.has_penalty_form:
         mass = previous.mass if geometry.conserves_mass else None
         return weight_certificate(problem.total_form, nu.weights, mass)
     return Certificate(None, None)
@@ -78,7 +75,7 @@ def _hellinger(problem: ProxProblem, nu: Discrete, step: float, fixed_mass: bool
     first = hellinger_certificate(form, nu.weights, previous.weights, step, fixed_mass)
     if not form.quadratics:
         return first
-    total = form + PhiDivergence(previous, 0.5).restrict(previous).scaled(1 / step)
+    total = form + Hellinger().penalty_form(previous).scaled(1 / step)
     second = weight_certificate(total, nu.weights, previous.mass if fixed_mass else None)
     gaps = [c.gap for c in (first, second) if c.gap is not None]
     return Certificate(min(gaps) if gaps else None, first.residual)

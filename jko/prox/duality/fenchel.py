@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from jko.energies.form import WeightForm
-from jko.energies.separable import Separable
+from jko.forms.form import WeightForm
+from jko.forms.separable import Separable
 from jko.numerics.elementary import log_or_minus_inf
 from jko.prox.duality.weights import ROUNDING, fixed_gap, median_multiplier
 from jko.validation import Array

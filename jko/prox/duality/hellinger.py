@@ -18,8 +18,8 @@ from functools import cached_property
 import numpy as np
 
 from jko.energies.conjugate import brackets, charged_by
-from jko.energies.form import WeightForm
-from jko.energies.separable import Separable
+from jko.forms.form import WeightForm
+from jko.forms.separable import Separable
 from jko.numerics.elementary import EPS
 from jko.prox.duality.mass import MassSearch
 from jko.prox.duality.weights import product_noise

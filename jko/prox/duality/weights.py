@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from jko.energies.conjugate import brackets, charged_by, response
-from jko.energies.form import WeightForm
-from jko.energies.separable import Separable
+from jko.forms.form import WeightForm
+from jko.forms.separable import Separable
 from jko.kernels.operators import DenseOperator
 from jko.numerics.elementary import EPS
 from jko.prox.duality.mass import MassSearch

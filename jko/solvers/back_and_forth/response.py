@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.validation import Array
 
 

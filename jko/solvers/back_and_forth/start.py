@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.solvers.back_and_forth.ascent import approach
 from jko.solvers.back_and_forth.response import Response
 from jko.solvers.back_and_forth.stated import CellStep

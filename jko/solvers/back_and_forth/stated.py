@@ -28,7 +28,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.measures.base import Measure
 from jko.measures.grid import GridDensity
 from jko.numerics.c_transform import CTransform, c_transform

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.measures.grid import Grid
 from jko.solvers.dynamic.cells import Cells
 from jko.solvers.dynamic.problem import DynamicProblem

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jko.energies.conjugate import brackets
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.prox.duality.mass import MassSearch
 from jko.solvers.dynamic.problem import DynamicProblem
 from jko.validation import Array

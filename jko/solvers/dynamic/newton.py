@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.solvers.dynamic.lower import lower_bound
 from jko.solvers.dynamic.problem import DynamicProblem
 from jko.solvers.dynamic.projection import graph_laplacian

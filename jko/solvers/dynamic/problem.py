@@ -21,7 +21,7 @@ from functools import cached_property
 
 import numpy as np
 
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.solvers.dynamic.cells import Cells
 from jko.validation import Array
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.numerics.elementary import log_or_minus_inf
 from jko.validation import Array
 

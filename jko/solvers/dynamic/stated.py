@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.measures.base import Measure
 from jko.measures.grid import Grid, GridDensity

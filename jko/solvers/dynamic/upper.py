@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.solvers.dynamic.problem import DynamicProblem
 from jko.solvers.dynamic.projection import factored, graph_laplacian
 from jko.validation import Array

@@ -6,8 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from jko.energies.form import WeightForm
-from jko.energies.separable import Separable
+from jko.forms.form import WeightForm
+from jko.forms.separable import Separable
 from jko.numerics.elementary import log_or_minus_inf
 from jko.validation import Array
 

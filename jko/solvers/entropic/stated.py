@@ -21,8 +21,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from jko.energies.form import WeightForm
-from jko.energies.separable import Separable
+from jko.forms.form import WeightForm
+from jko.forms.separable import Separable
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import log_or_minus_inf

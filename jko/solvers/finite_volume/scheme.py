@@ -17,7 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
-from jko.energies.form import WeightForm
+from jko.forms.form import WeightForm
 from jko.measures.grid import Grid
 from jko.numerics.multigrid import Balance
 from jko.solvers.finite_volume.faces import LEAST_SLOPE, Faces, Flux

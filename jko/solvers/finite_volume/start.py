@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from jko.energies.form import WeightForm
-from jko.energies.separable import Separable
+from jko.forms.form import WeightForm
+from jko.forms.separable import Separable
 from jko.measures.grid import Grid
 from jko.numerics.multigrid import joined
 from jko.solvers.finite_volume.length import displacement

@@ -19,7 +19,7 @@ from functools import cached_property
 
 import numpy as np
 
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.numerics.c_transform import c_transform
 from jko.numerics.elementary import EPS
 from jko.prox.duality.fenchel import entropic_everywhere, fenchel_gap

@@ -13,8 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
-from jko.energies.form import Quadratic, WeightForm
-from jko.energies.separable import Separable
+from jko.forms.form import Quadratic, WeightForm
+from jko.forms.separable import Separable
 from jko.measures.base import Discrete, Measure
 from jko.measures.grid import Grid, GridDensity
 from jko.prox.stated import Answer, Scale

@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.prox.problem import ProxProblem
 from jko.status import Breakdown, Status
 from jko.validation import Array, Index, Mask

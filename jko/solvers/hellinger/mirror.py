@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.geometries.base import Geometry
 from jko.geometries.divergence import Divergence
 from jko.measures.base import Discrete, Measure

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.geometries.base import Geometry
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.geometries.mmd import MMD

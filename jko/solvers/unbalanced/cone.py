@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from jko.energies.conjugate import brackets, charged_by, response
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.geometries.unbalanced_transport import relative_entropy
 from jko.measures.base import Discrete, Measure

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.validation import Array, Mask
 
 #: Share of the way to the boundary that a step may take.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from jko.energies.form import WeightForm
-from jko.energies.separable import Separable
+from jko.forms.form import WeightForm
+from jko.forms.separable import Separable
 from jko.validation import Array
 
 #: Newton steps, and the accuracy of the linear solves inside them.

@@ -37,7 +37,7 @@ from typing import ClassVar
 import numpy as np
 
 from jko.energies.conjugate import brackets, response
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import log_or_minus_inf

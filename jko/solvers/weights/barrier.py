@@ -20,7 +20,7 @@ from enum import Enum
 
 import numpy as np
 
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.solvers.weights.systems import Solve, System
 from jko.validation import Array
 

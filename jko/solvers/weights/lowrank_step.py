@@ -20,9 +20,9 @@ from operator import add
 import numpy as np
 
 from jko.energies.base import Energy
-from jko.energies.form import Quadratic, WeightForm
 from jko.energies.mmd import MMDEnergy
-from jko.energies.separable import Separable
+from jko.forms.form import Quadratic, WeightForm
+from jko.forms.separable import Separable
 from jko.geometries.mmd import MMD
 from jko.kernels import pivoted_cholesky
 from jko.kernels.lowrank_operator import LowRankOperator

@@ -8,10 +8,10 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from jko.energies.conjugate import charged_by
-from jko.energies.divergence import InclusiveKL, PhiDivergence
-from jko.energies.form import WeightForm
+from jko.energies.divergence import InclusiveKL
 from jko.energies.mmd import MMDEnergy
 from jko.energies.recorded import recorded
+from jko.forms.form import WeightForm
 from jko.geometries.base import Geometry
 from jko.geometries.divergence import Divergence
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
@@ -30,6 +30,10 @@ from jko.validation import Array, instance
 
 #: Remedy for targets known by their density alone.
 SAMPLES = "pass samples of the target, such as jko.Particles(points)"
+
+
+#: Geometries whose steps of separable energies other solvers take, atom by atom.
+SEPARABLE = (Hellinger, SphericalHellinger, Divergence)
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,7 @@ class WeightNewton(ProxSolver):
         geometry, previous = problem.geometry, problem.previous
         if not isinstance(previous, Discrete):
             return f"a {type(previous).__name__} has no weights on a fixed support"
-        own = geometry.penalty_form(previous) is not None
-        if not own and not isinstance(geometry, (MMD, Hellinger, SphericalHellinger, Divergence)):
+        if not geometry.has_penalty_form and not isinstance(geometry, SphericalHellinger):
             return Elsewhere(
                 "WeightNewton takes MMD, Hellinger, divergence or geometries with a penalty form"
             )
@@ -72,7 +75,7 @@ class WeightNewton(ProxSolver):
             bounded = (form.separable.ceiling > 0) & np.isfinite(form.separable.ceiling)
             if not bounded.any() and not charged_by(form.separable).any():
                 return "the step is a quadratic program; SimplexQP takes it"
-        elif not own and not form.quadratics:
+        elif isinstance(geometry, SEPARABLE) and not form.quadratics:
             return "the energy is separable; the step has no kernel part"
         limit = GRID_LIMIT if isinstance(previous, GridDensity) else SCATTERED_LIMIT
         if previous.n > limit:
@@ -119,7 +122,7 @@ class _LastSolve(NamedTuple):
 def _spherical(problem: ProxProblem, controls: Controls) -> Answer:
     """The fixed-mass Hellinger step of length tau sinc(SHe/2), a scalar search around it."""
     previous = problem.discrete
-    penalty = PhiDivergence(previous, 0.5).restrict(previous)
+    penalty = Hellinger().penalty_form(previous)
     last = _LastSolve(warm=controls.warm)
 
     def moved(half: float) -> float:
@@ -145,7 +148,7 @@ class _RidgedMMD(KernelFisherRao):
 
     def penalty_form(self, previous: Discrete) -> WeightForm:
         own = MMDEnergy(previous, self.kernel).restrict(previous)
-        return own + PhiDivergence(previous, 0.5).restrict(previous).scaled(self.ridge)
+        return own + Hellinger().penalty_form(previous).scaled(self.ridge)
 
 
 @dataclass(frozen=True)

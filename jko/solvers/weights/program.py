@@ -9,8 +9,8 @@ from operator import add
 import numpy as np
 
 from jko.energies.conjugate import brackets, charged_by, response
-from jko.energies.form import WeightForm
-from jko.energies.separable import Separable
+from jko.forms.form import WeightForm
+from jko.forms.separable import Separable
 from jko.kernels.operators import STORED_LIMIT, DenseOperator
 from jko.measures.base import Discrete
 from jko.prox.duality.weights import fixed_gap

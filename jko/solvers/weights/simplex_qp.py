@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from jko.energies.form import WeightForm
 from jko.energies.mmd import MMDEnergy
-from jko.energies.separable import Separable
 from jko.errors import InvalidArgument, InvalidMeasure
+from jko.forms.form import WeightForm
+from jko.forms.separable import Separable
 from jko.geometries.base import Geometry
 from jko.geometries.mmd import MMD
 from jko.kernels import pivoted_cholesky

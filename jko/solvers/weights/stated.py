@@ -17,10 +17,10 @@ from functools import cached_property
 
 import numpy as np
 
-from jko.energies.form import Quadratic, WeightForm
 from jko.energies.mmd import MMDEnergy
-from jko.energies.separable import Separable
 from jko.errors import Unsupported
+from jko.forms.form import Quadratic, WeightForm
+from jko.forms.separable import Separable
 from jko.geometries.mmd import MMD
 from jko.kernels.operators import KernelOperator
 from jko.measures.base import Discrete, Measure

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jko
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.solvers.dynamic.cells import Cells
 from jko.solvers.dynamic.lower import conjugate, lower_bound, shares
 from jko.solvers.dynamic.problem import DynamicProblem, Metric, in_units

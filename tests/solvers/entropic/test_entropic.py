@@ -5,7 +5,7 @@ import pytest
 
 import jko
 from jko import ProxProblem
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.solvers import Controls, Entropic
 from jko.solvers.entropic.prox import KLProx, log_prox_separable
 from jko.solvers.entropic.stated import EntropicStep

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import jko
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.numerics.elementary import log_or_minus_inf
 from jko.prox.duality.fenchel import fenchel_gap
 from jko.prox.problem import ProxProblem

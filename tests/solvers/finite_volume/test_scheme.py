@@ -5,7 +5,7 @@ import pytest
 from generators import measures
 
 import jko
-from jko.energies.separable import psi_prime
+from jko.forms.separable import psi_prime
 from jko.numerics.multigrid import DIRECT, solve
 from jko.solvers.finite_volume.flux import _Internal
 from jko.solvers.finite_volume.means import bernoulli, power, secant

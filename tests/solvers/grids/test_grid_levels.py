@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import jko
-from jko.energies.separable import Separable
+from jko.forms.separable import Separable
 from jko.prox.duality.fenchel import kl
 from jko.prox.problem import ProxProblem
 from jko.solvers.grids.levels import coarsened, gathered, refined

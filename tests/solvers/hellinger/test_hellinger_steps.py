@@ -6,8 +6,8 @@ from generators import measures
 
 import jko
 from jko.energies.base import FormEnergy
-from jko.energies.form import WeightForm
-from jko.energies.separable import Separable
+from jko.forms.form import WeightForm
+from jko.forms.separable import Separable
 from jko.solvers import ClosedForm, DualRoot
 
 FREE, FIXED = jko.Hellinger(), jko.Hellinger(mass="fixed")

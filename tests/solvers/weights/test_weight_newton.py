@@ -6,8 +6,8 @@ from generators import measures
 
 import jko
 from jko.energies.conjugate import brackets, bregman, response
-from jko.energies.form import Quadratic, WeightForm
-from jko.energies.separable import Separable
+from jko.forms.form import Quadratic, WeightForm
+from jko.forms.separable import Separable
 from jko.prox.duality.certify import certify
 from jko.prox.duality.weights import fixed_gap, weight_certificate
 from jko.prox.stated import Controls

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jko.energies.separable import Separable
 from jko.errors import Unsupported
+from jko.forms.separable import Separable
 from jko.kernels import Kernel
 from jko.kernels.operators import KernelOperator
 from jko.numerics.elementary import gram_root
