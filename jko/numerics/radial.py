@@ -138,7 +138,7 @@ class RadialFactors(RadialCosts):
         return out, (out <= LOST * bound) | (out <= SAFE * LIFT)
 
 
-class RadialKernel:
+class RadialProducts:
     """exp(-cost(|x - y|)) on the cells of a grid, with cost(hypot(a, b)) >= cost(a) + cost(b).
 
     Few terms do up to the cost NEAR; results so small that farther cells may matter are taken from

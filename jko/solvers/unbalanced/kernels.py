@@ -13,7 +13,7 @@ import numpy as np
 
 from jko.measures.grid import GridDensity
 from jko.numerics.log_matrix import LogMatrix
-from jko.numerics.radial import RadialKernel
+from jko.numerics.radial import RadialProducts
 from jko.solvers.unbalanced.cone import ConeStep
 from jko.validation import Array
 
@@ -104,7 +104,7 @@ class GridCone(ConeKernel):
         grid = cone.previous.grid
         self.charged, self.size, self.eps = cone.charged, grid.size, eps
         spacing = tuple(float(h) for h in grid.spacing)
-        self.kernel = RadialKernel(grid.shape, spacing, lambda x: cone.away(x) / eps)
+        self.kernel = RadialProducts(grid.shape, spacing, lambda x: cone.away(x) / eps)
 
     @property
     def _shape(self) -> tuple[int, ...]:

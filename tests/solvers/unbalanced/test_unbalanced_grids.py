@@ -6,7 +6,7 @@ from scipy.special import logsumexp
 
 import jko
 from jko.numerics import bands, normal
-from jko.numerics.radial import FAR, RadialCosts, RadialKernel
+from jko.numerics.radial import FAR, RadialCosts, RadialProducts
 from jko.solvers import UnbalancedScaling
 from jko.solvers.unbalanced import cone
 
@@ -40,7 +40,7 @@ def between(shape, spacing, cost):
 def test_products_are_those_of_the_definition(shape, eps, slope):
     """Cells without mass, tails of any depth; the kernel ends where it is below e^-670."""
     rng, spacing = np.random.default_rng(0), tuple(6 / n for n in shape)
-    kernel = RadialKernel(shape, spacing, costs(eps))
+    kernel = RadialProducts(shape, spacing, costs(eps))
     x, full = between(shape, spacing, costs(eps))
     v = -slope * ((x - 2) ** 2).sum(1) + rng.normal(size=len(x))
     v[rng.random(len(x)) < 0.1] = -np.inf
@@ -55,7 +55,7 @@ def test_products_are_those_of_the_definition(shape, eps, slope):
 
 def test_costs_and_transforms_are_those_of_the_definition():
     rng, shape, spacing = np.random.default_rng(1), (18, 15), (0.3, 0.4)
-    kernel = RadialKernel(shape, spacing, costs(0.1))
+    kernel = RadialProducts(shape, spacing, costs(0.1))
     _, full = between(shape, spacing, costs(0.1))
     a, b, psi = rng.normal(size=(3, full.shape[0]))
     moved = np.where(np.isfinite(full), full, 0.0) * np.exp(a[:, None] - full + b)
@@ -81,7 +81,7 @@ def test_no_denormal_enters_a_product(monkeypatch):
     x, _ = between(shape, spacing, costs(1.0))
     for slope in (1.0, 20.0, 80.0):
         v = -slope * ((x - 2) ** 2).sum(1)
-        RadialKernel(shape, spacing, costs(0.02)).log_apply(v.reshape(shape))
+        RadialProducts(shape, spacing, costs(0.02)).log_apply(v.reshape(shape))
     assert seen
 
 
