@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from jko.numerics.elementary import log_or_minus_inf
 from jko.solvers.entropic.scaling import Sweep, anderson
 from jko.solvers.unbalanced.kernels import DenseCone
-from jko.solvers.unbalanced.stated import ConePlan, UnbalancedStep
 from jko.validation import Array
+
+if TYPE_CHECKING:
+    from jko.solvers.unbalanced.stated import ConePlan, UnbalancedStep
 
 #: Newton steps, and sweeps where there is no matrix.
 STEPS, SWEEPS = 200, 500
@@ -44,7 +48,7 @@ def _swept(stated: UnbalancedStep, log_w: Array, psi: Array, enough: float) -> C
         return stated.mismatch(sweep.record) <= enough
 
     plan = anderson(step, psi, done=done, max_iter=SWEEPS).record
-    return plan if isinstance(plan, ConePlan) else stated.plan(log_w, psi, stated.smooth(psi))
+    return stated.plan(log_w, psi, stated.smooth(psi)) if plan is None else plan
 
 
 def _newton(stated: UnbalancedStep, kernel: DenseCone, plan: ConePlan) -> Array:
