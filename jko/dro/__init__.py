@@ -14,6 +14,7 @@ from jko.dro.dual import DualFunction
 from jko.dro.losses import Linear, Quadratic
 from jko.dro.predictions import PredictionLoss
 from jko.dro.result import WorstCase, WorstCaseStatus
+from jko.dro.sets import CVaR, Sinkhorn, TotalVariation
 from jko.dro.training import RobustFit, minimise
 from jko.dro.worst import worst_case
 
@@ -21,8 +22,11 @@ __all__ = [
     "worst_case",
     "WorstCase",
     "WorstCaseStatus",
+    "CVaR",
     "Linear",
     "Quadratic",
+    "Sinkhorn",
+    "TotalVariation",
     "kernel_worst_case",
     "BoxWorstCase",
     "DualFunction",

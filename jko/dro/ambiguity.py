@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jko.dro.sets import CVaR, Neighbourhood, TotalVariation
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
 from jko.geometries.base import Geometry, GeometrySum
 from jko.geometries.divergence import Divergence
@@ -29,6 +30,8 @@ from jko.validation import (
     shown,
 )
 
+#: What a set of measures may be given by.
+Set = Geometry | Neighbourhood | CVaR
 SUPPORTS = ("sample", "union", "grid", "particles")
 
 
@@ -43,21 +46,32 @@ class Ambiguity:
     loss : (n,) array
     opened : (n,) mask
         Atoms the worst case may charge; the sample is closed under support="grid".
-    geometry : Geometry
+    geometry : Geometry, Neighbourhood or CVaR
         With fixed mass.
     """
 
     nominal: Histogram
     loss: Array
     opened: Mask
-    geometry: Geometry
+    geometry: Set
 
     @property
     def reachable(self) -> Mask:
         """Atoms with a finite divergence from the nominal measure."""
-        if isinstance(self.geometry, Divergence) and self.geometry.p >= 1:
+        reweighted = isinstance(self.geometry, Divergence) and self.geometry.p >= 1
+        if reweighted or isinstance(self.geometry, CVaR):
             return self.opened & (self.nominal.weights > 0)
         return self.opened
+
+    @property
+    def power(self) -> float:
+        """The budget of a ball is radius^power."""
+        geometry = self.geometry
+        if isinstance(geometry, Neighbourhood):
+            return geometry.power
+        if isinstance(geometry, Wasserstein):
+            return geometry.p if geometry.is_power else 2.0
+        return 1.0 if isinstance(geometry, Divergence) else 2.0
 
     def with_loss(self, loss: Array) -> Ambiguity:
         """The same set, another loss (n,)."""
@@ -69,15 +83,17 @@ class Ambiguity:
         return float(self.nominal.weights @ self.loss)
 
 
-def check_geometry(geometry: Geometry) -> Geometry:
+def check_geometry(geometry: object) -> Set:
     """A geometry of sets of probability measures: Hellinger, MMD and divergences at fixed mass."""
+    if isinstance(geometry, (Neighbourhood, CVaR)):
+        return geometry
     if isinstance(geometry, (GeometrySum, SphericalHellinger)) or not isinstance(
         geometry, (Divergence, Hellinger, Wasserstein, MMD)
     ):
         if not isinstance(geometry, (Geometry, GeometrySum)):
             raise InvalidType(
                 f"geometry got {shown(geometry)}; pass jko.Divergence(p), jko.Hellinger(),"
-                " jko.Wasserstein() or jko.MMD(kernel)"
+                " jko.Wasserstein(), jko.MMD(kernel) or a set of jko.dro"
             )
         remedy = "use jko.Divergence(p), jko.Hellinger(), jko.Wasserstein() or jko.MMD(kernel)"
         if isinstance(geometry, SphericalHellinger):
@@ -85,11 +101,6 @@ def check_geometry(geometry: Geometry) -> Geometry:
                 "its ball of radius r is that of jko.Hellinger() of radius 4 sin(r/4), at mass 1"
             )
         raise Unsupported(f"geometry = {geometry!r} has no worst cases of its own; {remedy}")
-    if isinstance(geometry, Wasserstein) and not geometry.is_quadratic:
-        raise Unsupported(
-            f"geometry = {geometry!r}: worst cases know the cost |x-y|^2 alone; use"
-            " jko.Wasserstein()"
-        )
     if isinstance(geometry, (Divergence, Hellinger, MMD)) and geometry.mass != "fixed":
         return replace(geometry, mass="fixed")
     return geometry
@@ -106,8 +117,16 @@ def check_measure(measure: Measure) -> Discrete:
     return measure
 
 
-def check_size(radius: object, tau: object) -> tuple[float | None, float | None]:
-    """Exactly one of radius >= 0 and tau > 0."""
+def check_size(
+    radius: object, tau: object, geometry: object = None
+) -> tuple[float | None, float | None]:
+    """Exactly one of radius >= 0 and tau > 0; neither of them where the set has a size."""
+    if isinstance(geometry, CVaR):
+        if radius is not None or tau is not None:
+            raise InvalidArgument(
+                f"{geometry!r} has its size in its level; leave radius and tau out"
+            )
+        return None, None
     if (radius is None) == (tau is None):
         given = "neither" if radius is None else "both"
         raise InvalidArgument(
@@ -166,7 +185,7 @@ def certification_points(
 def ambiguity(
     loss: Callable[[Array], ArrayLike] | ArrayLike,
     measure: Measure,
-    geometry: Geometry,
+    geometry: Set,
     support: str = "sample",
     points: ArrayLike | Grid | Discrete | None = None,
 ) -> Ambiguity:
@@ -189,21 +208,21 @@ def ambiguity(
     return stated
 
 
-def _check_added(geometry: Geometry, support: str) -> None:
+def _check_added(geometry: Set, support: str) -> None:
     """Divergences compare weights atom by atom: what they can do with further points."""
-    if isinstance(geometry, Divergence) and geometry.p >= 1:
+    if isinstance(geometry, CVaR) or (isinstance(geometry, Divergence) and geometry.p >= 1):
         raise Unsupported(
             f"support = {support!r}: every measure at a finite {geometry!r} is a reweighting of the"
             " sample; use support='sample', or jko.Wasserstein() or jko.MMD(kernel)"
         )
-    if support == "grid" and isinstance(geometry, (Divergence, Hellinger)):
+    if support == "grid" and isinstance(geometry, (Divergence, Hellinger, TotalVariation)):
         raise Unsupported(
             f"support = 'grid': {geometry!r} compares weights atom by atom and sees a grid as far"
             " from every sample; use support='union', or jko.Wasserstein() or jko.MMD(kernel)"
         )
 
 
-def _check_variety(nominal: Histogram, geometry: Geometry) -> None:
+def _check_variety(nominal: Histogram, geometry: Set) -> None:
     """At least two atoms, and two places where the geometry measures distances."""
     remedy = "pass more samples, or support='union' with points"
     if isinstance(geometry, Wasserstein):

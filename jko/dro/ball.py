@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jko.prox.duality.mass import MassSearch
 from jko.validation import Array
 
 #: Multipliers, in units of the spread of the loss per unit of cost, beyond which a ball is empty.
@@ -59,7 +60,8 @@ class EmptyBall(Exception):
 class BallAnswer:
     """Feasible weights, their expectation, the multiplier and an upper bound of the supremum.
 
-    `penalised` are the weights of the penalised problem at the multiplier, which gave the bound.
+    `penalised` are the weights of the penalised problem at the multiplier, which gave the bound;
+    `cost` is what the weights cost at most, nan where that is not known.
     """
 
     weights: Array
@@ -68,6 +70,7 @@ class BallAnswer:
     upper: float
     iterations: int
     penalised: Array | None = None
+    cost: float = np.nan
 
 
 def solve_ball(
@@ -94,15 +97,16 @@ def solve_ball(
     EmptyBall
     """
     search = _RadiusSearch(respond, budget, kinked)
-    gamma = start
+    prices = MassSearch(start, 0.0, reach=start)
     while search.count < max_iter:
+        gamma = prices.x
         search.evaluate(gamma)
         if search.upper - search.lower <= tol or search.stalled():
             break
-        following = search.propose()
-        if following == gamma:
+        outside = search.lo is not None and search.lo[0] == gamma
+        prices.reach = gamma
+        if not prices.advance(outside, search.propose() - gamma):
             break
-        gamma = following
     if search.weights is None:
         search.evaluate(LARGEST)
     if search.weights is None:
@@ -115,6 +119,7 @@ def solve_ball(
         search.upper,
         search.count,
         search.penalised,
+        search.cost,
     )
 
 
@@ -132,6 +137,7 @@ class _RadiusSearch:
     multiplier: float = np.inf
     weights: Array | None = None
     penalised: Array | None = None
+    cost: float = np.nan
     count: int = 0
     sides: list[int] = field(default_factory=list)
     gaps: list[float] = field(default_factory=list)
@@ -148,7 +154,7 @@ class _RadiusSearch:
             self.lo = (gamma, found)
         else:
             self.hi = (gamma, found)
-            self.improve(found.weights, found.expectation)
+            self.improve(found.weights, found.expectation, found.cost)
         self.remember(1 if found.cost > self.budget else -1)
         if self.lo is not None and self.hi is not None:
             outside, inside = self.lo[1], self.hi[1]
@@ -156,6 +162,7 @@ class _RadiusSearch:
             self.improve(
                 t * outside.weights + (1 - t) * inside.weights,
                 t * outside.expectation + (1 - t) * inside.expectation,
+                self.budget,
             )
 
     def stalled(self) -> bool:
@@ -163,9 +170,10 @@ class _RadiusSearch:
         self.gaps.append(self.upper - self.lower if self.lo is not None else np.inf)
         return len(self.gaps) > PATIENCE and self.gaps[-1] > 0.5 * self.gaps[-1 - PATIENCE]
 
-    def improve(self, weights: Array, expectation: float) -> None:
+    def improve(self, weights: Array, expectation: float, cost: float) -> None:
+        """Keep the better feasible weights."""
         if expectation > self.lower:
-            self.weights, self.lower = weights, expectation
+            self.weights, self.lower, self.cost = weights, expectation, cost
 
     def remember(self, side: int) -> None:
         """Illinois: an end that stays twice counts half."""
@@ -189,10 +197,8 @@ class _RadiusSearch:
             guess = float(np.exp((np.log(b) * f - np.log(a) * g) / (f - g)))
         else:
             guess = float(np.sqrt(a * b))
-        if not a < guess < b:
-            guess = tangents
-        # Rounding can turn the tangents around when the ball is tiny.
-        return guess if a < guess < b else float(np.sqrt(a * b))
+        # Rounding can turn the tangents around when the ball is tiny: the bracket sees to that.
+        return guess if a < guess < b else tangents
 
     def widen(self) -> float:
         """One end is missing: go on by what a quadratic would say, and then some."""

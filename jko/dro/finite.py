@@ -12,6 +12,7 @@ from jko.dro.ball import BallAnswer, EmptyBall, solve_ball
 from jko.dro.dual import dual_function
 from jko.dro.responses import respond_to
 from jko.dro.result import WorstCase, WorstCaseStatus
+from jko.dro.sets import CVaR, Neighbourhood
 from jko.errors import InvalidArgument
 from jko.geometries.divergence import Divergence, phi_divergence
 from jko.geometries.hellinger import Hellinger
@@ -37,7 +38,7 @@ def solve_finite(
     answer, distance = _answer(stated, radius, tau, tol, max_iter, guess)
     loss, nominal = stated.loss, stated.nominal
     expectation, average = float(answer.weights @ loss), stated.average
-    paid = 0.0 if tau is None else answer.multiplier * _cost(stated, distance)
+    paid = 0.0 if tau is None else answer.multiplier * distance**stated.power
     value, upper, dual = expectation - paid, answer.upper, None
     if isinstance(stated.geometry, MMD) and radius is not None and answer.penalised is not None:
         dual = dual_function(stated, answer.penalised, answer.multiplier)
@@ -75,35 +76,40 @@ def _answer(
     guess: float | None,
 ) -> tuple[BallAnswer, float]:
     """Weights, multiplier and upper bound in the units of the loss; the distance."""
-    w, spread = stated.nominal.weights, _spread(stated)
+    w, spread, geometry = stated.nominal.weights, _spread(stated), stated.geometry
+    if isinstance(geometry, CVaR):
+        weights, threshold, upper = geometry.worst(stated.loss, w)
+        value = float(weights @ stated.loss)
+        steepest = float((weights[w > 0] / w[w > 0]).max())
+        return BallAnswer(weights, value, threshold, upper, 0), steepest
     sample = bool(stated.opened[w > 0].all())
     if sample and (radius == 0 or spread == 0):
         gamma = _price(stated, tau) if tau is not None else (np.inf if radius == 0 else 0.0)
         return BallAnswer(w, stated.average, gamma, stated.average, 0), 0.0
     if radius is None:
         return _penalised(stated, tau)
-    extreme = _extreme(stated)
-    distance = distance_of(stated, extreme)
+    extreme, distance = _extreme(stated)
     if distance <= radius:
         value = float(extreme @ stated.loss)
         return BallAnswer(extreme, value, 0.0, value, 0), distance
     units = Units.of(stated)
-    budget = max(_cost(stated, radius) / units.cost, 1e-300)
+    budget = max(radius**stated.power / units.cost, 1e-300)
     start = _first_price(units.scaled, budget) if guess is None else guess / units.price
     # Relative to the range of the loss, and where the value is smaller than that to the value.
     target = 0.1 * tol * float(np.clip(abs(units.shift) / units.scale, 0.01, 1.0))
-    kinked = isinstance(stated.geometry, Wasserstein)
+    kinked = isinstance(geometry, Wasserstein) or getattr(geometry, "kinked", False)
     respond = respond_to(units.scaled)
     try:
         found = solve_ball(respond, budget, target, max_iter, start=start, kinked=kinked)
     except EmptyBall as empty:
-        least = empty.cost * units.cost
-        least = least if isinstance(stated.geometry, Divergence) else least**0.5
+        least = max(empty.cost * units.cost, 0.0) ** (1 / stated.power)
         raise InvalidArgument(
             f"radius = {radius:.6g} is below {least:.6g}, the distance of the measure from the"
             " points; raise it, or let the sample in with support='union'"
         ) from None
     answer = units.restored(found)
+    if isinstance(geometry, Neighbourhood):
+        return answer, float(max(answer.cost, 0.0) ** (1 / stated.power))
     return answer, distance_of(stated, answer.weights)
 
 
@@ -149,6 +155,7 @@ class Units:
             self.mass * (self.shift + self.scale * found.upper),
             found.iterations,
             penalised,
+            self.cost * found.cost,
         )
 
 
@@ -160,18 +167,19 @@ def _penalised(stated: Ambiguity, tau: float | None) -> tuple[BallAnswer, float]
     answer = units.restored(
         BallAnswer(found.weights, found.expectation, price, upper, 1, found.weights)
     )
-    power = 1.0 if isinstance(stated.geometry, Divergence) else 0.5
-    return replace(answer, multiplier=gamma), (found.cost * units.cost) ** power
+    spent = max(found.cost * units.cost, 0.0)
+    return replace(answer, multiplier=gamma), float(spent ** (1 / stated.power))
 
 
 def _price(stated: Ambiguity, tau: float | None) -> float:
+    """gamma: 1/(p tau^{p-1}) for W_p, 1/tau for divergences and sets, else 1/(2 tau)."""
     assert tau is not None
-    return 1 / tau if isinstance(stated.geometry, Divergence) else 1 / (2 * tau)
-
-
-def _cost(stated: Ambiguity, distance: float) -> float:
-    """D^2, or D_p."""
-    return distance if isinstance(stated.geometry, Divergence) else distance**2
+    geometry = stated.geometry
+    if isinstance(geometry, (Divergence, Neighbourhood)):
+        return 1 / tau
+    if isinstance(geometry, Wasserstein) and geometry.is_power:
+        return 1 / (geometry.p * tau ** (geometry.p - 1))
+    return 1 / (2 * tau)
 
 
 def _spread(stated: Ambiguity) -> float:
@@ -187,20 +195,25 @@ def _first_price(scaled: Ambiguity, budget: float) -> float:
     return float(np.sqrt(max(variance, 1e-4) / (2 * budget)))
 
 
-def _extreme(stated: Ambiguity) -> Array:
-    """A nearest measure that puts all mass on the atoms of largest loss.
+def _extreme(stated: Ambiguity) -> tuple[Array, float]:
+    """A nearest measure that puts all mass on the atoms of largest loss, and its distance.
 
     Exact for transport and divergences; for MMD and several such atoms only a candidate (the ball
     is then solved as any other).
     """
-    w, reachable = stated.nominal.weights, stated.reachable
+    w, reachable, geometry = stated.nominal.weights, stated.reachable, stated.geometry
+    if isinstance(geometry, Neighbourhood):
+        found = geometry.extreme(stated)
+        return found.weights, float(max(found.cost, 0.0) ** (1 / stated.power))
     top = reachable & (stated.loss >= stated.loss[reachable].max())
-    if isinstance(stated.geometry, Wasserstein):
-        return respond_to(stated.with_loss(np.where(top, 0.0, -1e300)))(0.0).weights
+    if isinstance(geometry, Wasserstein):
+        at = respond_to(stated.with_loss(np.where(top, 0.0, -1e300)))(0.0).weights
+        return at, distance_of(stated, at)
     share = np.where(top, w, 0.0)
     if not share.sum() > 0:
         share = top.astype(float)
-    return np.asarray(share * (stated.nominal.mass / share.sum()))
+    at = np.asarray(share * (stated.nominal.mass / share.sum()))
+    return at, distance_of(stated, at)
 
 
 def distance_of(stated: Ambiguity, weights: Array) -> float:
@@ -208,6 +221,9 @@ def distance_of(stated: Ambiguity, weights: Array) -> float:
     geometry, nominal = stated.geometry, stated.nominal
     if isinstance(geometry, Divergence):
         return phi_divergence(geometry.p, weights, nominal.weights) / geometry.rate
+    if isinstance(geometry, Wasserstein) and not geometry.is_power:
+        moved = geometry.sqdistance(nominal, nominal.with_weights(weights))
+        return float(max(moved, 0.0) ** 0.5)
     if isinstance(geometry, (Hellinger, MMD, Wasserstein)):
         return geometry.distance(nominal.with_weights(weights), nominal)
     raise AssertionError(geometry)

@@ -6,11 +6,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from jko.dro.ambiguity import Ambiguity, check_geometry, check_size
-from jko.dro.features import FeatureAdversary, linear_model
+from jko.dro.ambiguity import Ambiguity, Set, check_geometry, check_size
+from jko.dro.features import FeatureAdversary, OrderOneAdversary, linear_model
 from jko.dro.predictions import CLASSIFICATION, REGRESSION, PredictionLoss, prediction_loss
-from jko.dro.training import FiniteAdversary, RobustFit, train
-from jko.errors import InvalidArgument
+from jko.dro.programs import PieceProgram
+from jko.dro.sets import CVaR
+from jko.dro.training import Adversary, FiniteAdversary, RobustFit, train
+from jko.errors import InvalidArgument, Unsupported
 from jko.geometries.divergence import Divergence
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Histogram
@@ -42,7 +44,6 @@ class _RobustLinear(BaseEstimator):
     def _fit(self, x: Array, y: Array, weights: Array, loss: PredictionLoss) -> RobustFit:
         """Train on targets y (n,) and weights of mass 1."""
         geometry = check_geometry(Divergence(p=1) if self.geometry is None else self.geometry)
-        radius, tau = check_size(None if self.tau is not None else self.radius, self.tau)
         alpha = real(self.alpha, "alpha")
         if alpha < 0:
             raise InvalidArgument(
@@ -50,23 +51,43 @@ class _RobustLinear(BaseEstimator):
             )
         charged = weights > 0
         x, y, weights = x[charged], y[charged], weights[charged]
-        adversary: Any
-        if isinstance(geometry, Wasserstein):
-            adversary = FeatureAdversary(
-                x, y, weights, loss, geometry.rate, radius, tau, self.fit_intercept
-            )
-        else:
-            nominal = Histogram(x, weights)
-            stated = Ambiguity(nominal, np.zeros(len(x)), np.ones(len(x), dtype=bool), geometry)
-            value, slope = linear_model(loss, y, self.fit_intercept)
-            adversary = FiniteAdversary(stated, value, slope, radius, tau, nominal)
-        ridge = np.full(x.shape[1] + self.fit_intercept, alpha)
-        if self.fit_intercept:
-            ridge[-1] = 0.0
         tol, limit = positive(self.tol, "tol"), positive_int(self.max_iter, "max_iter")
-        fit = train(adversary, np.zeros(ridge.size), ridge, tol, limit)
+        adversary, radius = self._adversary(x, y, weights, loss, geometry)
+        if loss.pieces is not None:
+            intercept = self.fit_intercept
+            program = PieceProgram(x, y, weights, loss, geometry, radius, alpha, intercept)
+            fit = program.fit(adversary, tol)
+        else:
+            ridge = np.full(x.shape[1] + self.fit_intercept, alpha)
+            if self.fit_intercept:
+                ridge[-1] = 0.0
+            fit = train(adversary, np.zeros(ridge.size), ridge, tol, limit)
         self._keep(fit, weights, charged)
         return fit
+
+    def _adversary(
+        self, x: Array, y: Array, weights: Array, loss: PredictionLoss, geometry: Set
+    ) -> tuple[Adversary, float | None]:
+        """The worst case of every theta, and the radius of the ball, None for another set."""
+        radius, tau = None, None
+        if not isinstance(geometry, CVaR):
+            radius, tau = check_size(None if self.tau is not None else self.radius, self.tau)
+        if isinstance(geometry, Wasserstein):
+            rate, intercept = geometry.rate, self.fit_intercept
+            if geometry.is_quadratic and loss.pieces is None:
+                moving = FeatureAdversary(x, y, weights, loss, rate, radius, tau, intercept)
+                return moving, radius
+            if geometry.cost is None and geometry.p == 1 and radius is not None:
+                return OrderOneAdversary(x, y, weights, loss, rate, radius, intercept), radius
+            if loss.pieces is None:
+                raise Unsupported(
+                    f"geometry = {geometry!r}: features move in jko.Wasserstein() or, with a"
+                    " radius, in jko.Wasserstein(p=1)"
+                )
+        nominal = Histogram(x, weights)
+        stated = Ambiguity(nominal, np.zeros(len(x)), np.ones(len(x), dtype=bool), geometry)
+        value, slope = linear_model(loss, y, self.fit_intercept)
+        return FiniteAdversary(stated, value, slope, radius, tau, nominal), radius
 
     def _keep(self, fit: RobustFit, weights: Array, charged: Mask) -> None:
         import warnings
@@ -105,12 +126,15 @@ class RobustRegressor(RegressorMixin, _RobustLinear):
 
     Parameters
     ----------
-    loss : {"squared", "huber"} or jko.dro.PredictionLoss
-        "squared" is (z - y)^2, "huber" the same up to |z - y| = 1 and linear beyond.
+    loss : {"squared", "huber", "absolute"} or jko.dro.PredictionLoss
+        "squared" is (z - y)^2, "huber" the same up to |z - y| = 1 and linear beyond, "absolute"
+        |z - y|. Piecewise linear losses are trained against `jko.Wasserstein(p=1)`,
+        `jko.Divergence(p=1)`, `jko.dro.TotalVariation()` and `jko.dro.CVaR(level)`.
     geometry : jko geometry, optional
         `jko.Divergence(p)` (default p = 1) and `jko.Hellinger()` reweight the samples;
         `jko.MMD(kernel)` reweights them smoothly in the features; `jko.Wasserstein()` moves their
-        features and keeps their targets.
+        features and keeps their targets, `jko.Wasserstein(p=1)` at the cost of the distance. Sets:
+        `jko.dro.TotalVariation()`, `jko.dro.CVaR(level)`, `jko.dro.Sinkhorn(reg)`.
     radius : float >= 0
         In the units of D (of the divergence, for `Divergence`); not used when `tau` is given.
     tau : float, optional
@@ -181,8 +205,9 @@ class RobustClassifier(ClassifierMixin, _RobustLinear):
 
     Parameters
     ----------
-    loss : {"logistic", "linear"} or jko.dro.PredictionLoss
-        "logistic" is log(1 + exp(-y z)); "linear" is -y z and needs alpha > 0.
+    loss : {"logistic", "linear", "hinge"} or jko.dro.PredictionLoss
+        "logistic" is log(1 + exp(-y z)); "linear" is -y z and needs alpha > 0; "hinge" is
+        max(0, 1 - y z), piecewise linear (see `RobustRegressor`).
     geometry, radius, tau, fit_intercept, tol, max_iter
         See `RobustRegressor`.
     alpha : float >= 0

@@ -14,17 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jko.dro.ambiguity import check_geometry, check_measure, loss_values
+from jko.dro.ambiguity import Set, check_geometry, check_measure, loss_values
 from jko.dro.ascent import LossAscent
 from jko.dro.ball import PenalisedResponse
 from jko.dro.losses import Quadratic
 from jko.dro.result import WorstCase, WorstCaseStatus
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
-from jko.geometries.base import Geometry
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
 from jko.measures.base import Measure
 from jko.numerics.roots import increasing_root
+from jko.prox.duality.mass import MassSearch
 from jko.validation import Array, Seed, real, rng_of
 
 #: Relative accuracy to which a ball is filled.
@@ -44,7 +44,7 @@ class Moved:
 def solve_particles(
     loss: Quadratic | Callable[[Array], ArrayLike] | ArrayLike,
     measure: Measure,
-    geometry: Geometry,
+    geometry: Set,
     radius: float | None,
     tau: float | None,
     *,
@@ -61,6 +61,11 @@ def solve_particles(
     if not isinstance(metric, Wasserstein):
         raise Unsupported(
             f"support = 'particles' moves atoms, which {metric!r} does not measure; use"
+            " jko.Wasserstein(), or support='union' with points"
+        )
+    if not metric.is_quadratic:
+        raise Unsupported(
+            f"geometry = {metric!r}: free particles move at the cost |x-y|^2 alone; use"
             " jko.Wasserstein(), or support='union' with points"
         )
     if not callable(loss):
@@ -230,7 +235,9 @@ def _price_of_ball(
     price = 0.5 * force / np.sqrt(budget) or 1.0
     inside: tuple[float, PenalisedResponse] | None = None
     low, high, damp = None, None, [1.0, 1.0]
+    prices = MassSearch(price, 0.0, reach=price)
     for _ in range(max_iter):
+        price = prices.x
         found = ascent.respond(floor + price)
         over = float(np.log(max(found.cost, 1e-300) / budget))
         if over > 0:
@@ -240,13 +247,14 @@ def _price_of_ball(
             inside = (price, found)
         if (over <= 0 and -over <= BALL_TOL) or price < 1e-14 * max(1.0, force):
             break
-        if low is None or high is None:
-            price *= 4.0 if high is None else 0.25
-            continue
-        if high[0] - low[0] <= 1e-14 * max(1.0, abs(low[0])):
+        guess = price * (4.0 if high is None else 0.25)
+        if low is not None and high is not None:
+            # log cost against log price: a line where the ball is small (Illinois).
+            f, g = damp[0] * low[1], damp[1] * high[1]
+            guess = float(np.exp((high[0] * f - low[0] * g) / (f - g)))
+        prices.reach = price
+        if not prices.advance(over > 0, guess - price):
             break
-        f, g = damp[0] * low[1], damp[1] * high[1]
-        price = float(np.exp((high[0] * f - low[0] * g) / (f - g)))
     if inside is None:
         inside = (price, found)
     return inside[1], inside[0]

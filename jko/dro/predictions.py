@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,13 +25,17 @@ class PredictionLoss:
         Upper bound of the second derivative in z.
     lipschitz : float, optional
         Upper bound of |slope|. `jko.Wasserstein()` needs one of the two: without them a loss may
-        outgrow the transport cost.
+        outgrow the transport cost. `jko.Wasserstein(p=1)` needs this one, and pays exactly it.
+    pieces : callable y (n,) -> sequence of pairs of (n,) arrays, optional
+        For piecewise linear losses: l(z, y) = max over the pairs (a, b) of a z + b. They are
+        trained by a conic program, since no smooth method would get through their kinks.
     """
 
     value: Pairwise
     slope: Pairwise
     curvature: float | None = None
     lipschitz: float | None = None
+    pieces: Callable[[Array], Sequence[tuple[Array, Array]]] | None = None
 
     def __post_init__(self) -> None:
         for name in ("value", "slope"):
@@ -74,14 +78,40 @@ def _linear_slope(z: Array, y: Array) -> Array:
     return -y + 0 * z
 
 
+def _from_pieces(pieces: Callable[[Array], Sequence[tuple[Array, Array]]]) -> PredictionLoss:
+    """A piecewise linear loss, its slope that of the first piece that is largest."""
+
+    def lines(z: Array, y: Array) -> tuple[Array, Array]:
+        pairs = pieces(y)
+        return np.array([a * z + b for a, b in pairs]), np.array([a + 0 * z for a, _ in pairs])
+
+    def value(z: Array, y: Array) -> Array:
+        return np.asarray(lines(z, y)[0].max(axis=0))
+
+    def slope(z: Array, y: Array) -> Array:
+        values, slopes = lines(z, y)
+        return np.asarray(np.take_along_axis(slopes, values.argmax(axis=0)[None], 0)[0])
+
+    return PredictionLoss(value, slope, lipschitz=1.0, pieces=pieces)
+
+
+def _hinge(y: Array) -> Sequence[tuple[Array, Array]]:
+    return (-y, np.ones_like(y)), (0 * y, 0 * y)
+
+
+def _absolute(y: Array) -> Sequence[tuple[Array, Array]]:
+    return (np.ones_like(y), -y), (-np.ones_like(y), y)
+
+
 SQUARED = PredictionLoss(_square, _square_slope, curvature=2.0)
 HUBER = PredictionLoss(_huber, _huber_slope, curvature=2.0, lipschitz=2.0)
 LOGISTIC = PredictionLoss(_logistic, _logistic_slope, curvature=0.25, lipschitz=1.0)
 LINEAR = PredictionLoss(_linear, _linear_slope, curvature=0.0, lipschitz=1.0)
+HINGE, ABSOLUTE = _from_pieces(_hinge), _from_pieces(_absolute)
 
 #: Names the learners know.
-REGRESSION = {"squared": SQUARED, "huber": HUBER}
-CLASSIFICATION = {"logistic": LOGISTIC, "linear": LINEAR}
+REGRESSION = {"squared": SQUARED, "huber": HUBER, "absolute": ABSOLUTE}
+CLASSIFICATION = {"logistic": LOGISTIC, "linear": LINEAR, "hinge": HINGE}
 
 
 def prediction_loss(loss: object, known: dict[str, PredictionLoss]) -> PredictionLoss:

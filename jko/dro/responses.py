@@ -8,13 +8,14 @@ import numpy as np
 
 from jko.dro.ambiguity import Ambiguity
 from jko.dro.ball import PenalisedResponse, Respond
+from jko.dro.sets import Neighbourhood
 from jko.energies.potential import Potential
 from jko.errors import Unsupported
+from jko.geometries.base import Geometry
 from jko.geometries.divergence import Divergence
 from jko.geometries.mmd import MMD
 from jko.geometries.wasserstein import MAX_PAIRS, Wasserstein
 from jko.measures.base import Discrete
-from jko.numerics.exact_transport import square_costs
 from jko.numerics.partners import best_partners
 from jko.prox.result import StepResult
 from jko.solvers import Conic
@@ -30,6 +31,8 @@ STALLED, SMALL = 1e-9, 200
 
 def respond_to(stated: Ambiguity) -> Respond:
     """gamma -> the penalised worst case of the stated problem."""
+    if isinstance(stated.geometry, Neighbourhood):
+        return stated.geometry.respond_to(stated)
     if isinstance(stated.geometry, Wasserstein):
         return TransportResponse(stated)
     return StepResponse(stated)
@@ -49,7 +52,7 @@ class StepResponse:
         self.energy = Potential(np.where(stated.opened, -stated.loss, np.inf))
 
     def __call__(self, gamma: float) -> PenalisedResponse:
-        geometry = self.stated.geometry
+        geometry = self._geometry
         divergence = isinstance(geometry, Divergence)
         tau = (1.0 if divergence else 0.5) / gamma
         found = self._step(tau)
@@ -60,9 +63,14 @@ class StepResponse:
         slack = np.inf if found.gap is None else max(found.gap, 0.0)
         return PenalisedResponse(weights, float(weights @ self.stated.loss), cost, slack)
 
+    @property
+    def _geometry(self) -> Geometry:
+        assert isinstance(self.stated.geometry, Geometry)
+        return self.stated.geometry
+
     def _step(self, tau: float) -> StepResult:
         """The step; where a quadratic program stalls, again from other starts or as a cone."""
-        geometry, nominal = self.stated.geometry, self.stated.nominal
+        geometry, nominal = self._geometry, self.stated.nominal
         found = step(nominal, self.energy, geometry, tau, tol=self.tol, warm=self.warm, throw=False)
         if not isinstance(geometry, MMD) or _closed(found):
             return found
@@ -95,7 +103,7 @@ def _closed(found: StepResult) -> bool:
 
 @dataclass(eq=False)
 class TransportResponse:
-    """The c-transform of the loss, with the squared distances kept from one gamma to the next."""
+    """The c-transform of the loss, with the costs of transport kept from one gamma to the next."""
 
     stated: Ambiguity
     cost: Array = field(init=False)
@@ -111,8 +119,10 @@ class TransportResponse:
                 f"{self.charged.size} atoms and {self.targets.size} points make more than"
                 f" {MAX_PAIRS} pairs; pass fewer points, or use support='particles'"
             )
-        x, y = nominal.points[self.charged], nominal.points[self.targets]
-        self.cost = square_costs(x, y) / self.stated.geometry.rate
+        geometry = self.stated.geometry
+        assert isinstance(geometry, Wasserstein)
+        costs = geometry.ground.between(nominal, nominal, self.charged, self.targets)
+        self.cost = costs / geometry.rate ** (self.stated.power - 1)
 
     def __call__(self, gamma: float) -> PenalisedResponse:
         m = self.stated.nominal.weights[self.charged]

@@ -42,7 +42,8 @@ class WorstCase:
     multiplier : float
         The price gamma of the ball: 1/(2 tau) for metrics, 1/tau for divergences. The value grows
         by about gamma per unit of radius^2 (of radius, for divergences); inf at radius 0, and 0
-        where the ball does not bind.
+        where the ball does not bind. For `CVaR` the value at risk, the loss from which the tail
+        begins.
     gap : float or None
         value + gap is an upper bound of the supremum; None where nothing bounds it (free particles
         of a loss of unknown curvature).
@@ -50,7 +51,7 @@ class WorstCase:
         E loss under the worst case and under the given measure.
     distance : float
         D (D_p for divergences) of the worst case from the given measure; for transport the cost of
-        the plan found.
+        the plan found; for `CVaR` the largest density.
     residual : float or None
         Free particles: root mean square of |grad loss - 2 gamma (x - x')|.
     status : WorstCaseStatus

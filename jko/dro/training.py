@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jko.dro.ambiguity import Ambiguity, ambiguity, check_size
+from jko.dro.ambiguity import Ambiguity, Set, ambiguity, check_size
 from jko.dro.finite import in_kind, solve_finite
 from jko.dro.result import WorstCase
 from jko.dro.scenarios import Scenario, scenario_bound, smooth_minimum
 from jko.errors import InvalidArgument, StepFailed
-from jko.geometries.base import Geometry
 from jko.geometries.mmd import MMD
 from jko.later import draw
 from jko.measures.base import Discrete
@@ -101,7 +100,7 @@ def minimise(
     loss: Callable[[Array, Array], ArrayLike],
     start: ArrayLike,
     measure: Discrete,
-    geometry: Geometry,
+    geometry: Set,
     *,
     gradient: Callable[[Array, Array], ArrayLike],
     radius: float | None = None,
@@ -121,7 +120,7 @@ def minimise(
         Convex in theta for the certificate to be one.
     start : (p,) array
     measure : Histogram, Particles or GridDensity
-    geometry : Divergence, Hellinger, Wasserstein or MMD
+    geometry : Divergence, Hellinger, Wasserstein or MMD, or a set of `jko.dro`
     gradient : callable (theta, points) -> (n, p)
         Of the loss in theta.
     radius, tau, support, points
@@ -151,7 +150,7 @@ def minimise(
     Sinha et al. (2018); Mohajerin Esfahani and Kuhn (2018); Zhu et al. (2021).
     """
     theta = np.atleast_1d(finite_array(start, "start", InvalidArgument))
-    size, step = check_size(radius, tau)
+    size, step = check_size(radius, tau, geometry)
     first = ambiguity(lambda x: loss(theta, x), measure, geometry, support, points)
     adversary = FiniteAdversary(first, loss, gradient, size, step, measure)
     ridge = np.full(theta.size, _nonnegative(penalty, "penalty"))

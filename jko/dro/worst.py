@@ -7,12 +7,11 @@ from dataclasses import replace
 
 from numpy.typing import ArrayLike
 
-from jko.dro.ambiguity import ambiguity, check_size
+from jko.dro.ambiguity import Set, ambiguity, check_size
 from jko.dro.finite import DEFAULT_ITER, DEFAULT_TOL, in_kind, solve_finite
 from jko.dro.particles import solve_particles
 from jko.dro.result import WorstCase
 from jko.errors import InvalidArgument, StepFailed
-from jko.geometries.base import Geometry
 from jko.measures.base import Discrete
 from jko.measures.grid import Grid
 from jko.validation import Array, Seed, positive, positive_int
@@ -23,7 +22,7 @@ LossFunction = Callable[[Array], ArrayLike]
 def worst_case(
     loss: LossFunction | ArrayLike,
     measure: Discrete,
-    geometry: Geometry,
+    geometry: Set,
     *,
     radius: float | None = None,
     tau: float | None = None,
@@ -40,23 +39,25 @@ def worst_case(
     r"""The largest expected loss over the measures near `measure`.
 
     With `radius`: sup {E_mu loss : D(mu, measure) <= radius}, D_p <= radius for `Divergence(p)`.
-    With `tau`: sup_mu E_mu loss - D^2(mu, measure)/(2 tau), D_p/tau for `Divergence(p)`: minus one
-    proximal step of Potential(-loss) (formula R1). Sets are of measures of the mass of `measure`.
+    With `tau`: sup_mu E_mu loss - D^2(mu, measure)/(2 tau), D_p/tau for `Divergence(p)`,
+    W_p^p/(p tau^{p-1}) for `Wasserstein(p)`: minus one proximal step of Potential(-loss) (formula
+    R1). `CVaR` takes neither. Sets are of measures of the mass of `measure`.
 
     Parameters
     ----------
     loss : callable (n, d) -> (n,), or (n,) array of values on the support
         For support="particles" a function, `jko.dro.Linear` or `jko.dro.Quadratic`.
     measure : Histogram, Particles or GridDensity
-    geometry : Divergence, Hellinger, Wasserstein or MMD
-        Hellinger and MMD are taken with fixed mass.
+    geometry : Divergence, Hellinger, Wasserstein or MMD, or a set of `jko.dro`
+        Hellinger and MMD are taken with fixed mass; Wasserstein(p) of any order p >= 1 and any
+        cost. Sets: `jko.dro.TotalVariation`, `jko.dro.Sinkhorn`, `jko.dro.CVaR`.
 
     Other Parameters
     ----------------
     radius : float >= 0
         In the units of D for metrics, of the divergence for `Divergence(p)`.
     tau : float > 0
-        Exactly one of radius and tau.
+        Exactly one of radius and tau; none for `jko.dro.CVaR`.
     support : {"sample", "union", "grid", "particles"}
         Where the worst case may put mass: on the atoms of `measure`; on those and on `points`
         (certification points); on `points` alone; anywhere, each atom moved as a whole
@@ -108,7 +109,7 @@ def worst_case(
     >>> round(jko.dro.worst_case([0.0, 1.0], mu, jko.Divergence(p=2), radius=0.02).value, 6)
     0.6
     """
-    size, step = check_size(radius, tau)
+    size, step = check_size(radius, tau, geometry)
     limit = DEFAULT_ITER if max_iter is None else positive_int(max_iter, "max_iter")
     if support == "particles":
         if points is not None:
