@@ -101,7 +101,7 @@ def solve_ball(
     while search.count < max_iter:
         gamma = prices.x
         search.evaluate(gamma)
-        if search.upper - search.lower <= tol or search.stalled():
+        if search.upper - search.lower <= tol or search.stalled() or gamma >= LARGEST:
             break
         outside = search.lo is not None and search.lo[0] == gamma
         prices.reach = gamma
@@ -206,7 +206,7 @@ class _RadiusSearch:
             assert self.lo is not None
             gamma, found = self.lo
             return min(
-                gamma * float(np.clip(1.5 * (found.cost / self.budget) ** 0.5, 2, 1e4)), LARGEST
+                gamma * float(np.clip(1.5 * (found.cost / self.budget) ** 0.5, 2, 900)), LARGEST
             )
         gamma, found = self.hi
         return gamma * float(np.clip((found.cost / self.budget) ** 0.5 / 1.5, 1e-3, 0.5))
