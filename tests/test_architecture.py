@@ -155,6 +155,7 @@ THIRD_PARTY = {
     "jko/adapters/": "arrays, models and functions of other frameworks",
     "jko/cli.py": "what the user's file defines",
     "jko/dro/__init__.py": "module attributes found by name",
+    "jko/dro/programs.py": "expressions of CVXPY",
     "jko/dro/learners.py": "scikit-learn's estimators, data frames as X and y",
     "jko/errors.py": "results of rooms above",
     "jko/flows/": "nodes of JSON, a bar of tqdm",
