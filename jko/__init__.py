@@ -131,6 +131,7 @@ _LATER_FUNCTIONS = {
     "Path": "paths",
     "transport": "distances",
     "barycentre": "distances",
+    "sliced_wasserstein": "distances",
 }
 
 

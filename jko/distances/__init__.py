@@ -2,5 +2,13 @@
 
 from jko.distances.barycentre import Barycentre, barycentre
 from jko.distances.coupling import Transport, transport
+from jko.distances.sliced import Sliced, sliced_wasserstein
 
-__all__ = ["Barycentre", "Transport", "barycentre", "transport"]
+__all__ = [
+    "Barycentre",
+    "Sliced",
+    "Transport",
+    "barycentre",
+    "sliced_wasserstein",
+    "transport",
+]

@@ -16,11 +16,12 @@ from jko.geometries.base import Geometry, check_masses, check_pair
 from jko.geometries.bures import symmetric_sqrt
 from jko.geometries.hellinger import Hellinger
 from jko.geometries.mmd import MMD
+from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Histogram
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
-from jko.measures.grid import GridDensity
+from jko.measures.grid import GridDensity, not_straight
 from jko.validation import Array, finite_array, instance, positive, positive_int
 
 if TYPE_CHECKING:
@@ -77,10 +78,12 @@ def barycentre(
     measures : sequence of measures of one kind
         Wasserstein: Gaussians (fixed point of the covariance), histograms (an exact linear program
         on the union of their atoms, any cost), densities on one grid (scaling with the Sinkhorn
-        divergence). Hellinger and MMD: discrete measures on one support, in closed form.
+        divergence). Wasserstein-Fisher-Rao: discrete measures, on the union of their atoms, by
+        scaling with a falling entropy and a gap. Hellinger and MMD: discrete measures on one
+        support, in closed form.
     weights : (k,) array, optional
         Non-negative; they are normalised. Equal by default.
-    geometry : Wasserstein (default), Hellinger or MMD
+    geometry : Wasserstein (default), WassersteinFisherRao, Hellinger or MMD
     reg : float > 0, optional
         Entropy of the scaling on grids, in the unit of |x - y|^2; two squared cells by default.
         Divergences instead of entropic costs keep the barycentre from being blurred.
@@ -129,6 +132,8 @@ def barycentre(
             return _on_grid(family, lam, reg, tol, limit)
         if all(isinstance(mu, Histogram) for mu in family):
             return _program([mu for mu in family if isinstance(mu, Histogram)], lam, geometry)
+    if isinstance(geometry, WassersteinFisherRao):
+        return _with_sources(family, lam, geometry, tol, limit)
     kinds = ", ".join(sorted({type(mu).__name__ for mu in family}))
     raise Unsupported(
         f"no barycentre of {kinds} in {geometry!r}; use Gaussians, histograms or densities on one"
@@ -176,6 +181,40 @@ def _value(family: Sequence[Measure], lam: Array, mu: Measure, geometry: Geometr
 def _closed(family: list[Discrete], lam: Array, w: Array, geometry: Geometry) -> Barycentre:
     mu = family[0].with_weights(w)
     return Barycentre(mu, _value(family, lam, mu, geometry), 0.0, 0.0, 0)
+
+
+def _with_sources(
+    family: list[Measure], lam: Array, geometry: WassersteinFisherRao, tol: float, limit: int
+) -> Barycentre:
+    """On the union of the atoms: plans and potentials of the static form (formula U2)."""
+    from jko.distances.reaction import reaction_barycentre  # it needs scipy.special
+
+    found = [mu for mu in family if isinstance(mu, Discrete)]
+    bent = not_straight(*found)
+    if len(found) < len(family) or bent is not None:
+        raise Unsupported(bent or "barycentres with sources are of discrete measures; sample them")
+    first = found[0]
+    if all(first.same_support(mu) for mu in found):
+        points = first.points
+        masses = [mu.weights for mu in found]
+    else:
+        stacked = np.concatenate([mu.points for mu in found])
+        points, place = np.unique(stacked, axis=0, return_inverse=True)
+        ends = np.split(place.ravel(), np.cumsum([mu.n for mu in found])[:-1])
+        masses = [
+            np.asarray(np.bincount(at, mu.weights, len(points)), dtype=np.float64)
+            for at, mu in zip(ends, found, strict=True)
+        ]
+    if len(points) ** 2 > MOST_VARIABLES:
+        raise Unsupported(
+            f"{len(points)} atoms in all make more than {MOST_VARIABLES} pairs; use fewer atoms"
+        )
+    out = reaction_barycentre(masses, geometry.cost(points, points), lam, tol, limit)
+    unit = 4 / (geometry.beta * geometry.rate)
+    same = len(points) == first.n and first.points is points
+    mu = first.with_weights(out.weights) if same else Histogram(points, out.weights)
+    gap = unit * (out.upper - out.lower)
+    return Barycentre(mu, unit * out.upper, gap, gap / (unit * out.upper or 1.0), out.iterations)
 
 
 def _hellinger(family: list[Measure], lam: Array, geometry: Hellinger) -> Barycentre:

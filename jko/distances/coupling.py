@@ -16,7 +16,7 @@ from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.geometries.unbalanced_transport import unbalanced_plan
 from jko.geometries.wasserstein import MAX_PAIRS, Wasserstein
 from jko.measures.base import Discrete, Measure
-from jko.measures.grid import not_straight
+from jko.measures.grid import not_straight, periods
 from jko.numerics.exact_transport import exact_plan
 from jko.numerics.sinkhorn import entropic_plan
 from jko.validation import Array, Index, brief, instance, one_of, positive, real
@@ -261,7 +261,8 @@ def _costs(
         return cost.cost(a.points[rows], b.points[columns])
     power = Wasserstein(p=p).p  # checked there
     ground = ground_of(power, cost)
-    bent = None if ground.listed else not_straight(a, b)
+    around = periods(a, b) is not None and cost is None
+    bent = None if ground.listed or around else not_straight(a, b)
     if bent is not None:
         raise Unsupported(bent)
     return ground.between(a, b, rows, columns)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
 from jko.measures.base import Discrete
+from jko.measures.grid import periods
 from jko.numerics.exact_transport import square_costs
 from jko.validation import Array, Index, brief, float_array, frozen
 
@@ -60,17 +61,30 @@ class Ground(ABC):
 
 @dataclass(frozen=True)
 class PowerCost(Ground):
-    """|x - y|^p with the Euclidean length."""
+    """|x - y|^p with the Euclidean length, the shorter way round between periodic grids."""
 
     p: float
 
     def between(self, a: Discrete, b: Discrete, rows: Index, columns: Index) -> Array:
-        square = square_costs(a.points[rows], b.points[columns])
+        period = periods(a, b)
+        if period is None:
+            square = square_costs(a.points[rows], b.points[columns])
+        else:
+            square = _around(a.points[rows], b.points[columns], period)
         return square if self.p == 2 else np.asarray(square ** (self.p / 2))
 
     @property
     def key(self) -> Hashable:
         return ("power", self.p)
+
+
+def _around(x: Array, y: Array, period: Array) -> Array:
+    """Squared lengths (n, m) of the shortest ways on a box whose axes repeat."""
+    out = np.zeros((len(x), len(y)))
+    for u, v, length in zip(x.T, y.T, period, strict=True):
+        apart = np.abs(u[:, None] - v)
+        out += np.minimum(apart, np.abs(length - apart)) ** 2
+    return out
 
 
 @dataclass(frozen=True, eq=False)

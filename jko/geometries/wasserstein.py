@@ -18,7 +18,7 @@ from jko.geometries.ground import GraphCost, Ground, MatrixCost, PowerCost, grou
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
-from jko.measures.grid import not_straight
+from jko.measures.grid import not_straight, periods
 from jko.numerics.exact_transport import exact_plan, quantile_plan, square_costs
 from jko.validation import Array, Index, Mask, real
 
@@ -207,6 +207,7 @@ class Wasserstein(Geometry):
             )
         if isinstance(a, Gaussian) and isinstance(b, Gaussian) and self.is_quadratic:
             return bures_geodesic(a, b, t)
+        _check_straight(a, b)
         left, right, share, _ = self._moves(a, b)
         assert isinstance(a, Discrete)
         assert isinstance(b, Discrete)
@@ -230,8 +231,9 @@ class Wasserstein(Geometry):
         Raises
         ------
         Unsupported
-            Gaussians (see `geodesic`), grids with obstacles or periodic axes, or more
-            pairs than `MAX_PAIRS`.
+            Gaussians (see `geodesic`), grids with obstacles, grids whose periodic axes differ, or
+            more pairs than `MAX_PAIRS`. Between grids with the same periodic axes ways may lead
+            round.
         """
         from scipy.sparse import csr_array
 
@@ -248,6 +250,7 @@ class Wasserstein(Geometry):
         T(x_i) = sum_j P_ij y_j / a_i, the optimal map itself where the plan does not split an atom;
         atoms without mass stay. Arguments and errors are those of `plan`.
         """
+        _check_straight(a, b)
         plan = self.plan(a, b).tocoo()
         assert isinstance(a, Discrete)
         assert isinstance(b, Discrete)
@@ -269,7 +272,8 @@ class Wasserstein(Geometry):
 
     def _moves(self, a: Measure, b: Measure) -> tuple[Index, Index, Array, float]:
         """The optimal plan as a list of moves: from, to, mass; and what it costs at rate 1."""
-        if not self.ground.listed:
+        around = periods(a, b)
+        if not self.ground.listed and around is None:
             _check_straight(a, b)
         _check_discrete(a, b, self)
         assert isinstance(a, Discrete)
@@ -277,7 +281,7 @@ class Wasserstein(Geometry):
         rows, columns = np.flatnonzero(a.weights), np.flatnonzero(b.weights)
         wa, wb = a.weights[rows], b.weights[columns]
         wb = wb * (wa.sum() / wb.sum())
-        if a.dim == 1 and self.cost is None:
+        if a.dim == 1 and self.cost is None and around is None:
             x, y = a.points[rows, 0], b.points[columns, 0]
             left, right, share = quantile_plan(x, wa, y, wb)
             value = float(share @ np.abs(x[left] - y[right]) ** self.p)

@@ -298,3 +298,18 @@ def not_straight(*measures: object) -> str | None:
                 " jko.Grid"
             )
     return None
+
+
+def periods(a: object, b: object) -> Array | None:
+    """Lengths (d,) after which the axes of two grids repeat, +inf along walls; None for no period.
+
+    Both must be densities on boxes without obstacles that share their periodic axes.
+    """
+    if not (isinstance(a, GridDensity) and isinstance(b, GridDensity)):
+        return None
+    one, two = a.grid, b.grid
+    shared = one.mask is None and two.mask is None and one.periodic == two.periodic
+    same = np.array_equal(one.lower, two.lower) and np.array_equal(one.upper, two.upper)
+    if not (shared and same and any(one.periodic)):
+        return None
+    return np.where(one.periodic, one.upper - one.lower, np.inf)

@@ -1,0 +1,170 @@
+"""Sliced distances, boxes whose axes repeat, barycentres with sources."""
+
+import numpy as np
+import pytest
+from generators import measures
+from scipy.optimize import linprog
+
+import jko
+
+# -- sliced ----------------------------------------------------------------------------------------
+
+
+def test_sliced_on_the_line_is_the_distance_itself():
+    rng = np.random.default_rng(0)
+    a = jko.Particles(rng.normal(size=(7, 1)))
+    b = jko.Particles(rng.normal(size=(9, 1)) + 1)
+    for p in (1.0, 2.0, 3.0):
+        found = jko.sliced_wasserstein(a, b, p)
+        assert found.value == pytest.approx(jko.Wasserstein(p=p).distance(a, b), rel=1e-12)
+        assert found.error == 0
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0])
+def test_sliced_is_the_mean_of_sorted_differences(p):
+    """Against sorting, direction by direction, of equal weights."""
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(30, 2)), 1.5 * rng.normal(size=(30, 2)) + 0.5
+    found = jko.sliced_wasserstein(jko.Particles(x), jko.Particles(y), p, directions=64)
+    costs = []
+    for angle in np.pi * np.arange(64) / 64:
+        u = np.array([np.cos(angle), np.sin(angle)])
+        costs.append(np.mean(np.abs(np.sort(x @ u) - np.sort(y @ u)) ** p))
+    assert found.value == pytest.approx(np.mean(costs) ** (1 / p), rel=1e-12)
+    fine = jko.sliced_wasserstein(jko.Particles(x), jko.Particles(y), p, directions=2000)
+    assert abs(found.value - fine.value) <= 3 * found.error + 1e-6
+
+
+def test_sliced_shift_has_a_mean_square_of_one_dth():
+    """Two Diracs at distance r: SW_2^2 = r^2/d; the error bar holds, units and masses scale."""
+    for dim in (2, 5):
+        a, b = jko.Particles(np.zeros((1, dim))), jko.Particles(3 * np.eye(dim)[:1])
+        found = jko.sliced_wasserstein(a, b, directions=2000, rng=0)
+        assert abs(found.value - 3 / np.sqrt(dim)) <= 4 * found.error + 1e-12
+    heavy = jko.sliced_wasserstein(
+        jko.Particles([[0.0, 0.0]], [5.0]), jko.Particles([[3.0, 0.0]], [5.0])
+    )
+    assert heavy.value == pytest.approx(np.sqrt(5 * 9 / 2), rel=1e-10)
+
+
+def test_sliced_bad_input():
+    a, b = measures.particles(5, mass=1.0), measures.particles(6, mass=2.0)
+    with pytest.raises(jko.InvalidMeasure, match="masses"):
+        jko.sliced_wasserstein(a, b)
+    with pytest.raises(jko.InvalidArgument, match=r"p = 0\.5"):
+        jko.sliced_wasserstein(a, a, p=0.5)
+    with pytest.raises(jko.InvalidArgument, match="directions"):
+        jko.sliced_wasserstein(a, a, directions=0)
+
+
+# -- periodic boxes --------------------------------------------------------------------------------
+
+
+def ring(n=24, periodic=True):
+    grid = jko.Grid([0.0], [2.0], [n], periodic=periodic)
+    x = grid.points[:, 0]
+    one = jko.GridDensity.from_density(np.exp(np.cos(np.pi * x)), grid, mass=1.3)
+    two = jko.GridDensity.from_density(np.exp(2 * np.cos(np.pi * (x - 1.7))), grid, mass=1.3)
+    return one, two
+
+
+def program(a, b, cost):
+    n, m = a.n, b.n
+    rows = np.vstack([np.kron(np.eye(n), np.ones(m)), np.kron(np.ones(n), np.eye(m))])
+    wanted = np.concatenate([a.weights, b.weights])
+    return linprog(cost.ravel(), None, None, rows, wanted, method="highs").fun
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.0])
+def test_ways_may_lead_round_a_ring(p):
+    a, b = ring()
+    x = a.points[:, 0]
+    apart = np.abs(x[:, None] - x)
+    cost = np.minimum(apart, 2 - apart) ** p
+    exact = program(a, b, cost)
+    assert jko.Wasserstein(p=p).distance(a, b) == pytest.approx(exact ** (1 / p), rel=1e-9)
+    assert jko.transport(a, b, p=p).value == pytest.approx(exact, rel=1e-9)
+    plan = jko.Wasserstein(p=p).plan(a, b)
+    np.testing.assert_allclose(plan.sum(axis=1), a.weights, atol=1e-12)
+    assert float((plan.toarray() * cost).sum()) == pytest.approx(exact, rel=1e-9)
+    straight, other = ring(periodic=False)
+    assert exact < jko.Wasserstein(p=p).distance(straight, other) ** p
+
+
+def test_shifts_round_a_torus_do_not_matter():
+    grid = jko.Grid([0, 0], [1, 2], [6, 8], periodic=[True, False])
+    rng = np.random.default_rng(0)
+    w, v = rng.dirichlet(np.ones(48), size=2).reshape(2, 6, 8)
+    W = jko.Wasserstein()
+    found = [
+        W.sqdistance(
+            jko.GridDensity(grid, np.roll(w, s, 0).ravel()),
+            jko.GridDensity(grid, np.roll(v, s, 0).ravel()),
+        )
+        for s in (0, 1, 4)
+    ]
+    np.testing.assert_allclose(found, found[0], rtol=1e-10)
+    straight = jko.Grid([0, 0], [1, 2], [6, 8])
+    line = W.sqdistance(jko.GridDensity(straight, w.ravel()), jko.GridDensity(straight, v.ravel()))
+    assert found[0] <= line * (1 + 1e-12)
+
+
+def test_what_moves_along_straight_lines_still_refuses_rings():
+    a, b = ring()
+    for call in (
+        lambda: jko.Wasserstein().barycentric_map(a, b),
+        lambda: jko.Wasserstein().geodesic(a, b, 0.5),
+        lambda: jko.Wasserstein().distance(a, ring(periodic=False)[1]),
+        lambda: jko.sliced_wasserstein(a, b),
+    ):
+        with pytest.raises(jko.JkoError):
+            call()
+
+
+# -- barycentres with sources ----------------------------------------------------------------------
+
+
+def bumps():
+    x = np.linspace(0, 1, 16)[:, None]
+    a = np.exp(-((x[:, 0] - 0.3) ** 2) / 0.005)
+    b = np.exp(-((x[:, 0] - 0.6) ** 2) / 0.01)
+    return jko.Histogram(x, a / a.sum()), jko.Histogram(x, 2 * b / b.sum())
+
+
+def test_barycentre_with_sources_is_certified_and_no_rival_is_better():
+    a, b = bumps()
+    geometry = jko.WassersteinFisherRao(1.0, 4.0)
+    found = jko.barycentre([a, b], [0.6, 0.4], geometry, max_iter=200)
+    value = 0.6 * geometry.sqdistance(found.measure, a) + 0.4 * geometry.sqdistance(
+        found.measure, b
+    )
+    assert found.gap <= 2e-3 * found.value
+    assert value <= found.value * (1 + 1e-9)
+    rng = np.random.default_rng(0)
+    for size in (0.01, 0.1):
+        for _ in range(3):
+            w = found.measure.weights * np.exp(size * rng.normal(size=a.n))
+            rival = a.with_weights(w)
+            other = 0.6 * geometry.sqdistance(rival, a) + 0.4 * geometry.sqdistance(rival, b)
+            assert other >= found.value - found.gap
+    # No measure does better than the midpoint of the geodesic, wherever its atoms may be.
+    assert found.value >= 0.6 * 0.4 * geometry.sqdistance(a, b) * (1 - 1e-9)
+
+
+def test_barycentre_of_one_place_is_that_of_hellinger():
+    """Beyond the cut nothing is transported: each atom is a Hellinger barycentre of its own."""
+    points = np.array([[0.0], [9.0]])
+    a, b = jko.Histogram(points, [1.0, 0.5]), jko.Histogram(points, [2.0, 0.1])
+    found = jko.barycentre([a, b], geometry=jko.WassersteinFisherRao(1.0, 4.0), tol=1e-9)
+    wanted = jko.barycentre([a, b], geometry=jko.Hellinger()).measure.weights
+    np.testing.assert_allclose(found.measure.weights, wanted, rtol=1e-4)
+
+
+def test_barycentre_with_sources_on_other_atoms_and_bad_input():
+    geometry = jko.WassersteinFisherRao(1.0, 4.0)
+    a, b = jko.Particles([[0.0], [0.4]], [1.0, 0.5]), jko.Particles([[0.2]], [2.0])
+    found = jko.barycentre([a, b], geometry=geometry)
+    assert found.measure.n == 3
+    assert found.gap <= 1e-2 * found.value
+    with pytest.raises(jko.Unsupported, match="discrete"):
+        jko.barycentre([jko.Gaussian([0.0], [[1.0]])] * 2, geometry=geometry)
