@@ -10,11 +10,13 @@ are made feasible, so that the difference of the two values is a certificate.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from jko.errors import Unsupported
+from jko.numerics.best import best_of
 from jko.numerics.elementary import EPS
 from jko.validation import Array, Index, Mask
 
@@ -83,16 +85,9 @@ def exact_plan(a: Array, b: Array, cost: Array) -> ExactPlan:
     """
     total = float(a.sum())
     first, second = a / total, b / b.sum()
-    ceiling = float(cost.max(initial=0.0))
-    best: ExactPlan | None = None
-    for _ in range(ATTEMPTS):
-        found = _solved(first, second, cost, ceiling)
-        if best is None or found.gap < best.gap:
-            best = found
-        longest = float(cost[found.left, found.right].max(initial=0.0))
-        if best.gap <= ENOUGH * best.value or 4 * longest >= ceiling:
-            break
-        ceiling = 4 * longest
+    best = best_of(
+        _attempts(first, second, cost), lambda p: p.gap, lambda p: p.gap <= ENOUGH * p.value
+    )
     assert best is not None
     spread = np.abs(best.u[best.left]) + np.abs(best.v[best.right])
     if best.gap > ALLOWED * best.value + 64 * EPS * float(best.share @ spread):
@@ -109,6 +104,18 @@ def exact_plan(a: Array, b: Array, cost: Array) -> ExactPlan:
         best.v,
         total * best.gap,
     )
+
+
+def _attempts(a: Array, b: Array, cost: Array) -> Iterator[ExactPlan]:
+    """Plans for the costs as they are, then clipped beyond what the last plan uses."""
+    ceiling = float(cost.max(initial=0.0))
+    for _ in range(ATTEMPTS):
+        found = _solved(a, b, cost, ceiling)
+        yield found
+        longest = float(cost[found.left, found.right].max(initial=0.0))
+        if 4 * longest >= ceiling:
+            return
+        ceiling = 4 * longest
 
 
 def _solved(a: Array, b: Array, cost: Array, ceiling: float) -> ExactPlan:

@@ -12,6 +12,7 @@ from jko.geometries.base import Geometry
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Measure
 from jko.measures.grid import GridDensity, not_straight
+from jko.numerics.best import best_of
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls, Scale
 from jko.solvers.back_and_forth.ascent import Found, approach, ascend
@@ -200,11 +201,13 @@ class BackAndForth(ProxSolver):
 
     def _whole(self, problem: ProxProblem, split: _Reached | None, controls: Controls) -> _Reached:
         """The step on the cells as they are, with places on one side, then on the other."""
-        limit, best = self._limit(problem, controls), None
-        spent, sides = 0, self._sides(problem)
+        limit, spent = self._limit(problem, controls), 0
+        sides = self._sides(problem)
         if controls.budget is not None:
             sides = sides[:1]
-        for side in sides:
+
+        def reached(side: str) -> _Reached:
+            nonlocal spent
             stated = CellStep(problem, side)
             most = limit - spent if side == sides[-1] else max(1, limit // 2)
             begin = starts(stated, controls.warm)
@@ -212,10 +215,13 @@ class BackAndForth(ProxSolver):
                 begin = [split.whole]
             found = ascend(stated, response(stated), begin, _margin(stated) * controls.tol, most)
             spent += found.iterations
-            reached = _Reached(stated, found, found.last)
-            best = reached if best is None or reached.gap < best.gap else best
-            if best.gap <= best.allowed(controls.tol) or spent >= limit:
-                break
+            return _Reached(stated, found, found.last)
+
+        best = best_of(
+            map(reached, sides),
+            lambda one: one.gap,
+            lambda one: one.gap <= one.allowed(controls.tol) or spent >= limit,
+        )
         assert best is not None
         return replace(best, found=replace(best.found, iterations=spent, exhausted=spent >= limit))
 

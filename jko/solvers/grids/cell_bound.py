@@ -20,6 +20,7 @@ from functools import cached_property
 import numpy as np
 
 from jko.forms.separable import Separable
+from jko.numerics.best import best_of
 from jko.numerics.c_transform import c_transform
 from jko.numerics.elementary import EPS
 from jko.prox.duality.fenchel import entropic_everywhere, fenchel_gap
@@ -120,13 +121,13 @@ class CellTransport:
         self.transforms += 1
         shape, m = self.grid.shape, self.problem.discrete.weights
         found = c_transform(phi.reshape(shape), self.scales, periodic=self.grid.periodic)
-        psi, best = found.values.ravel(), None
-        swift = enough > 0 and self.grid.size > MANY
-        for rounds in self.rounds if swift else self.rounds[-1:]:
+        psi, swift = found.values.ravel(), enough > 0 and self.grid.size > MANY
+
+        def bound(rounds: tuple[int, int]) -> Judged:
             coupled = couple(found.plan, w.reshape(shape), m.reshape(shape), rounds)
-            bound = fenchel_bound(self.problem, w, phi, psi, coupled.cost, coupled.spread)
-            best = bound if best is None or bound.gap < best.gap else best
-            if best.gap <= enough:
-                break
+            return fenchel_bound(self.problem, w, phi, psi, coupled.cost, coupled.spread)
+
+        tries = map(bound, self.rounds if swift else self.rounds[-1:])
+        best = best_of(tries, lambda found: found.gap, lambda found: found.gap <= enough)
         assert best is not None
         return best

@@ -21,6 +21,7 @@ from enum import Enum
 import numpy as np
 
 from jko.forms.separable import Separable
+from jko.numerics.best import Halving
 from jko.solvers.weights.systems import Solve, System
 from jko.validation import Array
 
@@ -101,15 +102,14 @@ class Barrier:
 
     def run(self, max_iter: int) -> BarrierStatus:
         """Iterate until the gap meets its target."""
-        stale, mark = 0, np.inf
+        halving = Halving()
         with np.errstate(all="ignore"):
             while True:
                 gap, target = self.measure()
                 if gap <= target:
                     self.finish(1e-3 * target)
                     return BarrierStatus.OPTIMAL
-                progress = min(gap, self.merit)
-                stale, mark = (0, progress) if progress < 0.5 * mark else (stale + 1, mark)
+                stale = halving.seen(min(gap, self.merit))
                 if self.mass is None and float(self.w.sum()) > EXPLOSION * self.size:
                     return BarrierStatus.UNBOUNDED
                 if self.iterations == max_iter:
