@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 MOST = 6
 
 
-def draw(fit: Fit) -> Figure:
+def draw(fit: Fit, figure: Figure | None = None) -> Figure:
     """The bound after every step beside that of Laplace, and the first marginals."""
-    from matplotlib.figure import Figure as NewFigure
+    if figure is None:
+        from matplotlib import pyplot  # notebooks and `show` display its figures
 
-    figure = NewFigure(figsize=(9, 3.5), layout="constrained")
+        figure = pyplot.figure(figsize=(9, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     if len(fit.trace):
         steps = np.arange(len(fit.trace))

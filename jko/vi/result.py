@@ -121,11 +121,12 @@ class Fit:
             f" residual={self.residual:.1e}, {len(self.trace)} steps, {self.seconds:.2f} s)"
         )
 
-    def plot(self) -> Figure:
-        """The bound after every step and the marginals of the fit; a matplotlib Figure.
+    def plot(self, figure: Figure | None = None) -> Figure:
+        """The bound after every step and the marginals of the fit, in a matplotlib figure.
 
-        Needs matplotlib, which is imported here.
+        Needs matplotlib, which is imported here. Without a figure of yours it is a new one of
+        pyplot, which notebooks display.
         """
         from jko.vi.drawing import draw
 
-        return draw(self)
+        return draw(self, figure)

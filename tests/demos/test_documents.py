@@ -34,6 +34,21 @@ def test_the_readme_has_its_example():
     assert "certified minimum by" in block["output"]
 
 
+def test_four_scripts_of_ten_lines_each_end_in_a_figure():
+    plt = pytest.importorskip("matplotlib.pyplot", reason="matplotlib is not installed")
+    plt.switch_backend("agg")
+    text = (ROOT / "docs" / "four_sides.md").read_text(encoding="utf-8")
+    blocks = list(run_blocks.BLOCK.finditer(text))
+    assert len(blocks) == 4
+    for block in blocks:
+        lines = [line for line in block["code"].splitlines() if line.strip()]
+        assert len(lines) <= 10
+        assert lines[-1].endswith(".plot()")
+        exec(compile(block["code"], "block", "exec"), {})  # each is complete
+        assert plt.get_fignums()
+        plt.close("all")
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_files_that_a_page_names_exist(page):
     text = (ROOT / page).read_text(encoding="utf-8")

@@ -59,7 +59,10 @@ def _coordinates(out: SampleResult, chosen: list[int] | None) -> list[int]:
 
 
 def _axes(figure: Figure | None, axes: Any, shape: tuple[int, int]) -> Any:
-    """An array of axes of a shape: those given, or new ones in a figure given or new."""
+    """An array of axes of a shape: those given, or new ones in a figure given or new.
+
+    A new one is of pyplot: notebooks and `show` display it.
+    """
     if axes is not None:
         grid = np.asarray(axes, dtype=object).reshape(-1)
         if len(grid) != shape[0] * shape[1]:
@@ -67,7 +70,7 @@ def _axes(figure: Figure | None, axes: Any, shape: tuple[int, int]) -> Any:
         return grid.reshape(shape)
     if figure is None:
         try:
-            figure = import_module("matplotlib.figure").Figure(layout="constrained")
+            figure = import_module("matplotlib.pyplot").figure(layout="constrained")
         except ImportError:
             raise Unsupported("plot needs matplotlib; pip install 'jko[demo]' brings it") from None
     return figure.subplots(*shape, squeeze=False)
