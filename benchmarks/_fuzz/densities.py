@@ -133,6 +133,11 @@ class Density:
             return 0.0
         return self.cost * self.mass * (np.log(u.M) - len(self.axes) * np.log(u.L))
 
+    def raw(self, w, u):
+        """What squared distances are made of, whose rounding a regularised objective keeps."""
+        size = sum((a.upper - a.lower) ** 2 for a in self.axes)
+        return self.mass * size / (2 * self.tau)
+
     def expected(self):
         return "solvable"
 

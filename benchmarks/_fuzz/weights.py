@@ -116,7 +116,10 @@ class WeightCase:
         pairs = [(scale, gram, v) for scale, gram, centre in self.grams() for v in (w, centre)]
         squares = float(sum(scale * (v @ gram @ v) for scale, gram, v in pairs))
         logs = 1 + abs(np.log(u.M)) + self.space.dim * abs(np.log(u.L))
-        return squares + logs * sum(c * t.noise for c, t in self.parts)
+        moved = 0.0
+        if self.penalty.label in MOVING:
+            moved = self.mass * float(self.space.squares().max()) / (2 * self.tau)
+        return squares + moved + logs * sum(c * t.noise for c, t in self.parts)
 
     def grams(self):
         """(scale, matrix, centre) of every quadratic term."""

@@ -173,6 +173,8 @@ def free_gap(form: WeightForm, w: Array, pull: Array) -> float:
     h, noise = form.separable, product_noise(form, pull)
     wanting = ~charged_by(h, 1.0) & np.isinf(h.ceiling)
     room = noise + ROUNDING * np.abs(pull)
+    # Conjugates with powers are asked for a little above y, where they must be finite too.
+    room = np.where(charged_by(h), 4 * room, room)
     need, have = (room - h.linear)[wanting], pull[wanting]
     zero = np.zeros(h.n)
     moves: list[tuple[Array, Array]] = []

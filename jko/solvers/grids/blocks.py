@@ -9,6 +9,9 @@ from jko.validation import Array
 
 #: Cells lighter than this share of the heaviest have no reliable first variation.
 LIGHT = 1e-13
+#: What the first order misses where a cell is as wide as a standard deviation: it then gave .88 to
+#: .97 of the excess over quantile steps (`benchmarks/fuzz_steps.py --only density`).
+MARGIN = 1.25
 
 
 def blocks(problem: Problem, w: Array) -> float:
@@ -37,4 +40,4 @@ def blocks(problem: Problem, w: Array) -> float:
         # Beside an empty cell h' may be infinite.
         part = np.where(np.isfinite(step), step, bend * rise**2)
         total += float(np.where(charged & (rise != 0), part, 0.0).sum()) / 24
-    return total if np.isfinite(total) else 0.0
+    return MARGIN * total if np.isfinite(total) else 0.0

@@ -32,9 +32,15 @@ class SortedPoint(NamedTuple):
         return SortedPoint(self.x + t * way, self.slack + t * np.diff(way))
 
 
-def spread_out(line: Line, tol: float, limit: int) -> tuple[Array, Array | None, int]:
-    """Sorted positions, forces between neighbours (with a ceiling) and Newton iterations."""
-    point, total, plain = _apart(line), 0, _LineNewton(line, 0.0)
+def spread_out(
+    line: Line, tol: float, limit: int, kind: type[LineNewton] | None = None
+) -> tuple[Array, Array | None, int]:
+    """Sorted positions, forces between neighbours (with a ceiling) and Newton iterations.
+
+    `kind` is Newton's method, None the plain one.
+    """
+    kind = LineNewton if kind is None else kind
+    point, total, plain = _apart(line), 0, kind(line, 0.0)
 
     def size(at: SortedPoint) -> float:
         return line.magnitude(at.x)
@@ -45,7 +51,7 @@ def spread_out(line: Line, tol: float, limit: int) -> tuple[Array, Array | None,
     n = len(point.x)
     barrier = size(point) / n
     while True:
-        newton = _LineNewton(line, barrier)
+        newton = kind(line, barrier)
         point, count = newton.descend(point, _fixed(0.1 * n * barrier), limit - total)
         total, goal = total + count, 0.3 * tol * size(point) / n
         if barrier <= goal or total >= limit:
@@ -68,7 +74,7 @@ def _apart(line: Line) -> SortedPoint:
 
 
 @dataclass(frozen=True, eq=False)
-class _LineNewton:
+class LineNewton:
     """The objective plus -barrier sum log(spacing - floor), its slopes and its Newton steps."""
 
     line: Line
@@ -126,7 +132,7 @@ class _LineNewton:
             direction = self.direction(at, gradient)
             fall = -float(gradient @ direction)
             last = 0.5 * self.line.problem.step * self._size(gradient) <= goal(at)
-            found = self._search(at, value, gradient, direction, fall)
+            found = self.search(at, value, gradient, direction, fall)
             if found is None:
                 return at, count
             at, value = found
@@ -138,12 +144,12 @@ class _LineNewton:
         """The Newton direction; with kernels, by conjugate gradients on the bands' system."""
         bands = self.bands(at)
         if not self.line.parts.smooth:
-            return -_solve(bands, gradient)
+            return -tridiagonal(bands, gradient)
         return self._conjugate(at.x, gradient, bands)
 
     def _conjugate(self, x: Array, gradient: Array, bands: Array) -> Array:
         out, rest = np.zeros_like(x), -gradient
-        z = _solve(bands, rest)
+        z = tridiagonal(bands, rest)
         way, rho = z, float(rest @ z)
         # The forcing term of an inexact Newton method: rho is twice the decrease foreseen.
         goal = rho * min(0.01, np.sqrt(rho / self.line.magnitude(x))) ** 2
@@ -154,7 +160,7 @@ class _LineNewton:
                 break
             out = out + rho / curve * way
             rest = rest - rho / curve * image
-            z = _solve(bands, rest)
+            z = tridiagonal(bands, rest)
             new = float(rest @ z)
             if new <= goal:
                 break
@@ -175,7 +181,7 @@ class _LineNewton:
             out + self.line.weights * (smooth(x + h * v) - smooth(x - h * v)) / (2 * h)
         )
 
-    def _search(
+    def search(
         self, at: SortedPoint, value: float, gradient: Array, way: Array, fall: float
     ) -> tuple[SortedPoint, float] | None:
         """A point that decreases the objective; below rounding, one where the slope shrinks."""
@@ -200,7 +206,7 @@ class _LineNewton:
         return self._size(self.gradient(at)) < self._size(gradient)
 
 
-def _solve(bands: Array, b: Array) -> Array:
+def tridiagonal(bands: Array, b: Array) -> Array:
     """The solution of a tridiagonal positive system (LAPACK has none of one unknown).
 
     Scaled to a diagonal of ones; where stiff spacings leave rounding alone of the least eigenvalue,

@@ -16,6 +16,7 @@ from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
+from jko.solvers.line.kinked import KinkedNewton
 from jko.solvers.line.newton import spread_out
 from jko.solvers.line.parts import Parts, check_terms
 from jko.solvers.line.stated import Line
@@ -56,8 +57,9 @@ class Quantile(ProxSolver):
     Without an internal energy or a ceiling the answer is a formula: with G the potential (kinks
     included) and a_i = x'_i + tau times the linear force, x = prox_{tau G}(isotonic regression of
     a), because the prox is monotone and the same for all particles. With them it is Newton's
-    method, whose systems are tridiagonal; smooth kernels enter through conjugate gradients. A
-    ceiling is kept by a logarithmic barrier. Particles of weight zero follow the map.
+    method, whose systems are tridiagonal; smooth kernels enter through conjugate gradients, and
+    particles that a kink holds are left in it (`jko.solvers.line.kinked`). A ceiling is kept by a
+    logarithmic barrier. Particles of weight zero follow the map.
 
     References
     ----------
@@ -93,8 +95,10 @@ class Quantile(ProxSolver):
 
     def _mixture_reason(self, parts: Parts) -> str | None:
         if parts.coupled:
-            if parts.knots:
-                return "an internal energy beside the kinks of an energy distance is not supported"
+            if parts.knots and np.isfinite(parts.ceiling):
+                return "takes no bound on the density beside the kinks of an energy distance"
+            if parts.knots and parts.smooth:
+                return "takes no smooth kernel beside an internal energy and kinks"
             return None
         kinked = bool(parts.rank or parts.knots)
         if parts.smooth:
@@ -116,7 +120,8 @@ class Quantile(ProxSolver):
         limit = self.max_iter if controls.max_iter is None else controls.max_iter
         dual: Array | None = None
         if line.parts.coupled:
-            x, dual, iterations = spread_out(line, controls.tol, limit)
+            kind = KinkedNewton if line.parts.knots else None
+            x, dual, iterations = spread_out(line, controls.tol, limit, kind)
         else:
             x, iterations = prox(line), 1
         baseline = line.energy(line.previous)

@@ -193,7 +193,10 @@ def test_empty_particles_follow_the_map():
     [
         (WELL, "alone keeps the order"),
         (jko.Interaction(jko.kernels.Gaussian(1.0)), "Lagrangian"),
-        (jko.Entropy() + jko.MMDEnergy(jko.Particles([[0.0]]), ENERGY), "beside the kinks"),
+        (
+            jko.BoxConstraint(9.0) + jko.MMDEnergy(jko.Particles([[0.0]]), ENERGY),
+            "beside the kinks",
+        ),
         (jko.Entropy() + jko.Potential(lambda x: x[:, 0]), "gradient="),
         (jko.MMDEnergy(jko.Particles([[0.0]], [2.0]), ENERGY), "masses|mass"),
         (jko.Entropy(np.ones(3)), "no Wasserstein gradient|particles"),
