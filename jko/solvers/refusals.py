@@ -10,6 +10,7 @@ from jko.forms.separable import Separable
 from jko.geometries.divergence import Divergence
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Histogram
+from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import ProxSolver
@@ -45,6 +46,13 @@ def other_cost(problem: ProxProblem, solver: ProxSolver) -> str | None:
         f"steps of {geometry!r} need a jko.Histogram, whose atoms stay where they are, not a"
         f" {type(problem.previous).__name__}"
     )
+
+
+def no_weights(problem: ProxProblem) -> str | None:
+    """Why a measure has no weights for a solver to change."""
+    if isinstance(problem.previous, Discrete):
+        return None
+    return f"a {type(problem.previous).__name__} has no weights on a fixed support"
 
 
 def infeasible(problem: ProxProblem) -> str | None:

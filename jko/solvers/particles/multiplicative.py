@@ -14,6 +14,7 @@ from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.particles.stated import HALVINGS, Search, answer
+from jko.solvers.refusals import no_weights
 from jko.status import Breakdown, Status
 from jko.validation import Array, Mask
 
@@ -58,9 +59,7 @@ class Multiplicative(ProxSolver):
                 "it steps in jko.Hellinger(), jko.SphericalHellinger() and jko.Divergence(p=1),"
                 f" not in {geometry!r}"
             )
-        if not isinstance(problem.previous, Discrete):
-            return f"a {type(problem.previous).__name__} has no weights on a fixed support"
-        return None
+        return no_weights(problem)
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         previous, energy = problem.discrete, problem.energy

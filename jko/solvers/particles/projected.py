@@ -14,6 +14,7 @@ from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.particles.stated import HALVINGS, Search, answer
+from jko.solvers.refusals import no_weights
 from jko.validation import Array
 
 
@@ -61,9 +62,7 @@ class ProjectedWeights(ProxSolver):
                 "it takes the place of steps in jko.SphericalHellinger(), jko.MMD(kernel) and"
                 f" jko.Hellinger(mass='fixed'), not in {geometry!r}"
             )
-        if not isinstance(problem.previous, Discrete):
-            return f"a {type(problem.previous).__name__} has no weights on a fixed support"
-        return None
+        return no_weights(problem)
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         previous, energy = problem.discrete, problem.energy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar, cast
 
@@ -174,10 +175,8 @@ def _unadjusted(move: Move) -> Move:
 
 
 @dataclass(frozen=True, eq=False)
-class MarkovMove(Neighbour):
-    """The problem an adjusted step states: every move leaves the target invariant."""
-
-    claim: ClassVar[Claim] = Claim.INVARIANT
+class ChainedMoves(Neighbour):
+    """Moves of particles one after the other, each judged by itself, and that they are a chain."""
 
     problem: ProxProblem
     target: Density
@@ -188,12 +187,24 @@ class MarkovMove(Neighbour):
         return recorded(self.problem.energy, nu)
 
     def certificate(self, answer: Answer) -> Certificate:
-        """Detailed balance on every pair proposed, and the chain from the old points to the new."""
+        """The largest violation of a move; none where they do not lead to the answer."""
         if not _chained(self.problem.previous, self.trace, answer.measure):
             return Certificate(None, np.inf)
-        return Certificate(None, max(self._violation(move) for move in self.trace))
+        return Certificate(None, max(self.violation(move) for move in self.trace))
 
-    def _violation(self, move: Move) -> float:
+    @abstractmethod
+    def violation(self, move: Move) -> float:
+        """How far a move is from what the step states."""
+
+
+@dataclass(frozen=True, eq=False)
+class MarkovMove(ChainedMoves):
+    """The problem an adjusted step states: every move leaves the target invariant."""
+
+    claim: ClassVar[Claim] = Claim.INVARIANT
+
+    def violation(self, move: Move) -> float:
+        """Of detailed balance, on every pair proposed."""
         before, after = Cloud.at(self.target, move.before.x), Cloud.at(self.target, move.proposed.x)
         noise = move.kernel.noise(before, after)
         wanted = np.minimum(0.0, move.kernel.log_ratio(before, after, noise))
@@ -206,30 +217,17 @@ class MarkovMove(Neighbour):
 
 
 @dataclass(frozen=True, eq=False)
-class EulerMove(Neighbour):
+class EulerMove(ChainedMoves):
     """The problem an unadjusted step states: Euler's step of the Langevin equation."""
 
     claim: ClassVar[Claim] = Claim.FOLLOWS
 
-    problem: ProxProblem
-    target: Density
-    trace: tuple[Move, ...]
-
-    def objective(self, nu: Measure) -> float:
-        """The cross-entropy part of the energy; nothing is minimised."""
-        return recorded(self.problem.energy, nu)
-
-    def certificate(self, answer: Answer) -> Certificate:
+    def violation(self, move: Move) -> float:
         """Distance of every new point from Euler's formula with the noise that was drawn."""
-        if not _chained(self.problem.previous, self.trace, answer.measure):
-            return Certificate(None, np.inf)
-        worst = 0.0
-        for move in self.trace:
-            before = Cloud.at(self.target, move.before.x)
-            step = move.kernel.forward(before, move.noise) - before.x
-            off = np.abs(move.proposed.x - before.x - step).max()
-            worst = max(worst, float(off / max(1.0, np.abs(step).max(), np.abs(before.x).max())))
-        return Certificate(None, worst)
+        before = Cloud.at(self.target, move.before.x)
+        step = move.kernel.forward(before, move.noise) - before.x
+        off = np.abs(move.proposed.x - before.x - step).max()
+        return float(off / max(1.0, np.abs(step).max(), np.abs(before.x).max()))
 
 
 def _chained(before: Measure, trace: tuple[Move, ...], after: Measure) -> bool:
