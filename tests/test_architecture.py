@@ -180,7 +180,7 @@ LEFT = {
     "jko/energies/potential.py": 1,
     "jko/geometries/unbalanced_transport.py": 2,
     "jko/kernels/nonuniform.py": 2,
-    "jko/measures/grid.py": 1,
+    "jko/measures/cells.py": 1,
     "jko/solvers/entropic/dual.py": 2,
     "jko/solvers/entropic/scaling.py": 2,
     "jko/vi/arguments.py": 1,

@@ -3,12 +3,12 @@ r"""Barycentres: argmin over mu of sum_k lambda_k D^2(mu, mu_k)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jko.distances.barycentre_result import Barycentre
 from jko.distances.marginals import dual_bound, marginal_rows
 from jko.distances.scaling import ScalingOutcome, debiased_barycentre
 from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
@@ -32,34 +32,6 @@ MOST_VARIABLES = 400_000
 #: Steps of the fixed point on covariances, and where it ends, relative to the covariance.
 GAUSSIAN_STEPS = 1000
 GAUSSIAN_TOL = 1e-14
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Barycentre:
-    """What `jko.barycentre` found.
-
-    Attributes
-    ----------
-    measure : Measure
-    value : float
-        sum_k lambda_k D^2(measure, mu_k); of the Sinkhorn divergences on grids, None there.
-    gap : float or None
-        Upper bound of `value` minus the minimum, where there is one.
-    residual : float
-        Relative change of the last iteration (grids: L1 distance over the mass); 0 in closed form.
-    iterations : int
-    """
-
-    measure: Measure
-    value: float | None
-    gap: float | None
-    residual: float
-    iterations: int
-
-    def __repr__(self) -> str:
-        evidence = f"residual={self.residual:.1e}" if self.gap is None else f"gap={self.gap:.1e}"
-        value = "" if self.value is None else f"value={self.value:.6g}, "
-        return f"Barycentre({value}{evidence}, {self.iterations} iterations)"
 
 
 def barycentre(

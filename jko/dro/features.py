@@ -18,11 +18,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from jko.dro.ball import PenalisedResponse, solve_ball
+from jko.dro.linear import linear_scenario
 from jko.dro.predictions import SQUARED, PredictionLoss, evaluate
-from jko.dro.scenarios import Scenario
 from jko.dro.training import INNER_TOL, Attack
 from jko.errors import Unsupported
 from jko.later import draw
@@ -278,31 +277,3 @@ class OrderOneAdversary:
         one, y = z[at : at + 1], self.y[at : at + 1]
         up, down = (float(self.loss.value(one + s * length * size, y)[0]) for s in (1, -1))
         return 1 if up >= down else -1
-
-
-def linear_scenario(
-    loss: PredictionLoss, x: Array, y: Array, weights: Array, intercept: bool, paid: float
-) -> Scenario:
-    """E loss(x.theta + b, y) under fixed weights on fixed samples."""
-    value, slope = linear_model(loss, y, intercept)
-    return Scenario(value, slope, x, weights, paid)
-
-
-#: A function of parameters and samples.
-Modelled = Callable[[Array, Array], ArrayLike]
-
-
-def linear_model(loss: PredictionLoss, y: Array, intercept: bool) -> tuple[Modelled, Modelled]:
-    """loss(theta, x) and its gradient, theta = (coefficients, intercept)."""
-
-    def predict(theta: Array, x: Array) -> Array:
-        return x @ theta[:-1] + theta[-1] if intercept else x @ theta
-
-    def value(theta: Array, x: Array) -> ArrayLike:
-        return loss.value(predict(theta, x), y)
-
-    def slope(theta: Array, x: Array) -> Array:
-        steep = np.asarray(loss.slope(predict(theta, x), y))[:, None]
-        return np.hstack([steep * x, steep]) if intercept else steep * x
-
-    return value, slope

@@ -7,7 +7,8 @@ from typing import Any, Self
 import numpy as np
 
 from jko.dro.ambiguity import Ambiguity, Set, check_geometry, check_size
-from jko.dro.features import FeatureAdversary, OrderOneAdversary, linear_model
+from jko.dro.features import FeatureAdversary, OrderOneAdversary
+from jko.dro.linear import linear_model
 from jko.dro.predictions import CLASSIFICATION, REGRESSION, PredictionLoss, prediction_loss
 from jko.dro.programs import PieceProgram
 from jko.dro.sets import CVaR

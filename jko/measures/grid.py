@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self, TypeGuard
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType
 from jko.measures.base import Discrete
+from jko.measures.cells import free_cells, listed, per_axis, same_mask
 from jko.validation import (
     Array,
     Index,
     Mask,
     ReadOnly,
-    brief,
     finite_array,
     float_array,
     frozen,
@@ -65,7 +65,7 @@ class Grid(ReadOnly):
     ) -> None:
         # + 0.0 turns -0.0 into 0.0: equal grids must have equal hashes.
         low, up = frozen(vector(lower, "lower") + 0.0), frozen(vector(upper, "upper") + 0.0)
-        cells = tuple(shape) if _listed(shape) else (shape,)
+        cells = tuple(shape) if listed(shape) else (shape,)
         counts = tuple(positive_int(m, "shape") for m in cells)
         if not low.shape == up.shape == (len(counts),):
             raise InvalidArgument(
@@ -77,8 +77,8 @@ class Grid(ReadOnly):
         object.__setattr__(self, "lower", low)
         object.__setattr__(self, "upper", up)
         object.__setattr__(self, "shape", counts)
-        object.__setattr__(self, "periodic", _per_axis(periodic, len(counts)))
-        object.__setattr__(self, "mask", None if mask is None else _free_cells(mask, counts))
+        object.__setattr__(self, "periodic", per_axis(periodic, len(counts)))
+        object.__setattr__(self, "mask", None if mask is None else free_cells(mask, counts))
 
     @property
     def dim(self) -> int:
@@ -142,7 +142,7 @@ class Grid(ReadOnly):
             and np.array_equal(self.lower, other.lower)
             and np.array_equal(self.upper, other.upper)
             and self.periodic == other.periodic
-            and _same_mask(self.mask, other.mask)
+            and same_mask(self.mask, other.mask)
         )
 
     def __hash__(self) -> int:
@@ -155,46 +155,6 @@ class Grid(ReadOnly):
         if self.mask is not None:
             more += f", mask=<{int(self.mask.sum())} of {self.size} cells free>"
         return f"Grid(lower={low}, upper={up}, shape={list(self.shape)}{more})"
-
-
-def _listed(value: object) -> TypeGuard[Sequence[Any]]:
-    """Whether a value has an entry per axis."""
-    return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim == 1)
-
-
-def _per_axis(periodic: bool | Sequence[bool], dim: int) -> tuple[bool, ...]:
-    flags = tuple(periodic) if _listed(periodic) else (periodic,) * dim
-    if len(flags) != dim or not all(isinstance(f, (bool, np.bool_)) for f in flags):
-        raise InvalidArgument(
-            f"periodic = {brief(periodic)} must be True, False or one of them per axis ({dim} axes)"
-        )
-    return tuple(bool(f) for f in flags)
-
-
-def _free_cells(mask: ArrayLike, shape: tuple[int, ...]) -> Mask | None:
-    if isinstance(mask, np.ma.MaskedArray) or hasattr(mask, "nnz"):
-        raise InvalidType(
-            f"mask is a {type(mask).__name__}; pass a plain array of booleans, True where free"
-        )
-    try:
-        free = np.array(mask)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InvalidType(f"mask must be an array of booleans: {error}") from None
-    size = int(np.prod(shape))
-    if free.dtype != bool or free.shape not in (shape, (size,)):
-        raise InvalidArgument(
-            f"mask has dtype {free.dtype} and shape {free.shape}; pass booleans of shape {shape},"
-            " True where a cell is free"
-        )
-    if not free.any():
-        raise InvalidArgument("mask leaves no cell free; it is True where a cell is free")
-    free = free.ravel()
-    free.setflags(write=False)
-    return None if free.all() else free
-
-
-def _same_mask(a: Mask | None, b: Mask | None) -> bool:
-    return a is b or (a is not None and b is not None and np.array_equal(a, b))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

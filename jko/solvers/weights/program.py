@@ -296,5 +296,4 @@ def _below(w: Array, ceiling: Array, mass: float | None) -> Array:
         newton = short / slope if slope > 0 else np.nan
         if not search.advance(short > 0, newton) or search.x > 1e300:
             break
-    factor = search.hi if np.isfinite(search.hi) else search.x
-    return np.minimum(factor * w, top)
+    return np.minimum(search.x * w, top)
