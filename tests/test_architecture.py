@@ -181,7 +181,6 @@ LEFT = {
     "jko/geometries/unbalanced_transport.py": 2,
     "jko/kernels/nonuniform.py": 2,
     "jko/measures/cells.py": 1,
-    "jko/solvers/entropic/dual.py": 2,
     "jko/solvers/entropic/scaling.py": 2,
     "jko/vi/arguments.py": 1,
     "jko/vi/evidence.py": 3,
@@ -224,11 +223,6 @@ LARGER = {
     "kernel_worst_case": "a front verb",
     "minimise": "a front verb",
     "solve_particles": "the arguments of worst_case, handed on",
-    "geometries/wasserstein.py": "to be split",
-    "solvers/entropic/dual.py": "to be split",
-    "solvers/entropic/stated.py": "to be split",
-    "newton": "in it",
-    "solvers/programs/transport.py": "to be split",
     "solve_qp": "a whole quadratic program, each part by keyword",
 }
 

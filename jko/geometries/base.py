@@ -12,6 +12,7 @@ import numpy as np
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
 from jko.forms.form import WeightForm
 from jko.measures.base import Discrete, Measure
+from jko.measures.grid import not_straight
 from jko.measures.masses import balanced, same_mass
 from jko.measures.support import merged, on_one_list
 from jko.validation import Array, instance, positive, real
@@ -225,3 +226,42 @@ def check_time(t: object) -> float:
     if not 0 <= value <= 1:
         raise InvalidArgument(f"t = {t} must lie in [0, 1], the span of a geodesic")
     return value
+
+
+def check_straight(a: Measure, b: Measure) -> None:
+    """Refuse supports on which ways are not straight."""
+    bent = not_straight(a, b)
+    if bent is not None:
+        raise Unsupported(bent)
+
+
+def check_discrete(a: Measure, b: Measure, shown: str) -> None:
+    """Refuse what is not made of atoms; `shown` is a geometry of other costs than squares."""
+    if isinstance(a, Discrete) and isinstance(b, Discrete):
+        return
+    remedy = "use two Gaussians or two discrete measures"
+    if shown:
+        remedy = f"{shown} compares discrete measures; use jko.Histogram or jko.Particles"
+    raise Unsupported(
+        f"no exact Wasserstein distance between {type(a).__name__} and {type(b).__name__}; {remedy}"
+    )
+
+
+def too_large(n: int, m: int, most: int) -> str:
+    """Why an exact transport problem is refused."""
+    return (
+        f"the exact transport problem between {n} and {m} atoms is too large"
+        f" (more than {most} pairs); compare on a coarser grid, or read the transport cost"
+        " that an entropic step reports"
+    )
+
+
+def charged_pair(a: Measure, b: Measure) -> tuple[Array, Array, Array, Array]:
+    """Atoms with positive weight, the second mass rescaled to the first to the last digit."""
+    check_straight(a, b)
+    check_discrete(a, b, "")
+    assert isinstance(a, Discrete)
+    assert isinstance(b, Discrete)
+    ka, kb = a.weights > 0, b.weights > 0
+    wa, wb = a.weights[ka], b.weights[kb]
+    return a.points[ka], wa, b.points[kb], wb * (wa.sum() / wb.sum())

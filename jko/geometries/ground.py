@@ -15,7 +15,7 @@ from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
 from jko.measures.base import Discrete
 from jko.measures.grid import periods
 from jko.numerics.exact_transport import square_costs
-from jko.validation import Array, Index, brief, float_array, frozen
+from jko.validation import Array, Index, Mask, brief, float_array, frozen
 
 if TYPE_CHECKING:
     from scipy.sparse import sparray
@@ -53,6 +53,19 @@ class Ground(ABC):
     def component(self, mu: Discrete) -> Index | None:
         """Number (n,) of the piece every atom lies in, where mass cannot leave a piece."""
         return None
+
+    def reachable(self, mu: Discrete) -> Mask | None:
+        """Atoms (n,) that the mass of `mu` can reach; None for all."""
+        piece = self.component(mu)
+        if piece is None:
+            return mu.free
+        charged = np.unique(piece[mu.weights > 0])
+        if charged.size > 1:
+            raise InvalidMeasure(
+                f"the graph cuts the measure into {charged.size} pieces that carry mass, and"
+                " transport cannot pass from one to another; add an edge, or step each piece alone"
+            )
+        return np.asarray(piece == charged[0])
 
     def not_metric(self, a: Discrete, b: Discrete) -> str | None:
         """Why the cost is no power of a metric between these atoms, None where it is."""

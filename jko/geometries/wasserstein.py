@@ -8,17 +8,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
-from jko.geometries.base import Geometry, check_masses, check_pair, check_time, show
-from jko.geometries.bures import bures as bures
-from jko.geometries.bures import bures_geodesic
-from jko.geometries.bures import bures_map as bures_map
-from jko.geometries.bures import symmetric_sqrt as symmetric_sqrt
+from jko.errors import InvalidArgument, Unsupported
+from jko.geometries.base import (
+    Geometry,
+    charged_pair,
+    check_discrete,
+    check_masses,
+    check_pair,
+    check_straight,
+    check_time,
+    show,
+    too_large,
+)
+from jko.geometries.bures import bures, bures_geodesic, bures_map
 from jko.geometries.ground import GraphCost, Ground, MatrixCost, PowerCost, ground_of, needs_metric
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
-from jko.measures.grid import not_straight, periods
+from jko.measures.grid import periods
 from jko.numerics.exact_transport import exact_plan, quantile_plan, square_costs
 from jko.validation import Array, Index, Mask, real
 
@@ -167,16 +174,7 @@ class Wasserstein(Geometry):
 
     def reachable(self, mu: Discrete) -> Mask | None:
         """Atoms (n,) that the mass of `mu` can reach; None for all."""
-        piece = self.ground.component(mu)
-        if piece is None:
-            return mu.free
-        charged = np.unique(piece[mu.weights > 0])
-        if charged.size > 1:
-            raise InvalidMeasure(
-                f"the graph cuts the measure into {charged.size} pieces that carry mass, and"
-                " transport cannot pass from one to another; add an edge, or step each piece alone"
-            )
-        return np.asarray(piece == charged[0])
+        return self.ground.reachable(mu)
 
     def potential(self, a: Discrete, b: Discrete) -> Array:
         """Kantorovich potential of |x-y|^2/2 on the atoms of `a` (zero mean; exact LP dual).
@@ -187,9 +185,9 @@ class Wasserstein(Geometry):
             raise Unsupported(f"{self!r} has no potential of the quadratic cost; use jko.transport")
         check_pair(a, b)
         check_masses(a, b, self)
-        x, wa, y, wb = _charged(a, b)
+        x, wa, y, wb = charged_pair(a, b)
         if a.n * len(y) > MAX_PAIRS:
-            raise Unsupported(_too_large(a.n, len(y)))
+            raise Unsupported(too_large(a.n, len(y), MAX_PAIRS))
         dual = exact_plan(wa, wb, square_costs(x, y)).v
         phi = (square_costs(a.points, y) - dual).min(axis=1)
         phi = phi - float(a.weights @ phi) / a.mass
@@ -207,7 +205,7 @@ class Wasserstein(Geometry):
             )
         if isinstance(a, Gaussian) and isinstance(b, Gaussian) and self.is_quadratic:
             return bures_geodesic(a, b, t)
-        _check_straight(a, b)
+        check_straight(a, b)
         left, right, share, _ = self._moves(a, b)
         assert isinstance(a, Discrete)
         assert isinstance(b, Discrete)
@@ -250,7 +248,7 @@ class Wasserstein(Geometry):
         T(x_i) = sum_j P_ij y_j / a_i, the optimal map itself where the plan does not split an atom;
         atoms without mass stay. Arguments and errors are those of `plan`.
         """
-        _check_straight(a, b)
+        check_straight(a, b)
         plan = self.plan(a, b).tocoo()
         assert isinstance(a, Discrete)
         assert isinstance(b, Discrete)
@@ -274,8 +272,8 @@ class Wasserstein(Geometry):
         """The optimal plan as a list of moves: from, to, mass; and what it costs at rate 1."""
         around = periods(a, b)
         if not self.ground.listed and around is None:
-            _check_straight(a, b)
-        _check_discrete(a, b, self)
+            check_straight(a, b)
+        check_discrete(a, b, "" if self.is_quadratic else repr(self))
         assert isinstance(a, Discrete)
         assert isinstance(b, Discrete)
         rows, columns = np.flatnonzero(a.weights), np.flatnonzero(b.weights)
@@ -287,7 +285,7 @@ class Wasserstein(Geometry):
             value = float(share @ np.abs(x[left] - y[right]) ** self.p)
             return rows[left], columns[right], share, value
         if rows.size * columns.size > MAX_PAIRS:
-            raise Unsupported(_too_large(rows.size, columns.size))
+            raise Unsupported(too_large(rows.size, columns.size, MAX_PAIRS))
         plan = exact_plan(wa, wb, self.ground.between(a, b, rows, columns))
         return rows[plan.left], columns[plan.right], plan.share, plan.value
 
@@ -299,39 +297,3 @@ class Wasserstein(Geometry):
             kind = kind or f"<{shape} {'graph' if self.is_power else 'matrix'}>"
             shown.append(f"cost={kind}")
         return show(self, f"Wasserstein({', '.join(shown)})")
-
-
-def _charged(a: Measure, b: Measure) -> tuple[Array, Array, Array, Array]:
-    """Atoms with positive weight, the second mass rescaled to the first to the last digit."""
-    _check_straight(a, b)
-    _check_discrete(a, b, Wasserstein())
-    assert isinstance(a, Discrete)
-    assert isinstance(b, Discrete)
-    ka, kb = a.weights > 0, b.weights > 0
-    wa, wb = a.weights[ka], b.weights[kb]
-    return a.points[ka], wa, b.points[kb], wb * (wa.sum() / wb.sum())
-
-
-def _check_straight(a: Measure, b: Measure) -> None:
-    bent = not_straight(a, b)
-    if bent is not None:
-        raise Unsupported(bent)
-
-
-def _check_discrete(a: Measure, b: Measure, geometry: Wasserstein) -> None:
-    if isinstance(a, Discrete) and isinstance(b, Discrete):
-        return
-    remedy = "use two Gaussians or two discrete measures"
-    if not geometry.is_quadratic:
-        remedy = f"{geometry!r} compares discrete measures; use jko.Histogram or jko.Particles"
-    raise Unsupported(
-        f"no exact Wasserstein distance between {type(a).__name__} and {type(b).__name__}; {remedy}"
-    )
-
-
-def _too_large(n: int, m: int) -> str:
-    return (
-        f"the exact transport problem between {n} and {m} atoms is too large"
-        f" (more than {MAX_PAIRS} pairs); compare on a coarser grid, or read the transport cost"
-        " that an entropic step reports"
-    )

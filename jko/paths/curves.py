@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from jko.errors import InvalidArgument
-from jko.geometries.wasserstein import bures_map
+from jko.geometries.bures import bures_map
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian

@@ -8,7 +8,7 @@ import jko
 from jko import Gaussian, Grid, GridDensity, Histogram, Particles
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
 from jko.geometries import MMD, GeometrySum, Hellinger, SphericalHellinger, Wasserstein
-from jko.geometries.wasserstein import bures, bures_map
+from jko.geometries.bures import bures, bures_map
 
 K = jko.kernels.Gaussian(0.9)
 X = np.random.default_rng(0).normal(size=(7, 2))

@@ -14,8 +14,9 @@ import numpy as np
 from jko.energies.divergence import gaussian_kl_sum
 from jko.energies.rounding import force_rounding, mean_size, position_rounding
 from jko.errors import Unsupported
+from jko.geometries.bures import bures_map, symmetric_sqrt
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
-from jko.geometries.wasserstein import Wasserstein, bures_map, symmetric_sqrt
+from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian

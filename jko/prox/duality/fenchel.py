@@ -94,3 +94,51 @@ def _entropic_gap(h: Separable, w: Array, y: Array, c: float) -> float:
     noise = ROUNDING * (np.abs(y) + np.abs(h.linear) + c * abs(total))
     gap = c * kl(w, log_or_minus_inf(w), log_v)
     return gap + float(noise @ np.abs(w - np.exp(log_v)))
+
+
+def divergence_gap(
+    rest: Separable,
+    w: Array,
+    factor: float,
+    ends: tuple[Array, Array],
+    log_d: Array,
+    smooth: Array,
+) -> tuple[float, float]:
+    """The gap of a step in the Sinkhorn divergence (formula W2), and its residual.
+
+    Parameters
+    ----------
+    rest : Separable
+        The energy, quadratic parts replaced by tangents.
+    factor : float
+        eps/(2 tau).
+    ends : pair of (n,) arrays
+        log K'a of the plan, and log w.
+    log_d, smooth : (n,) arrays
+        Any self-potential, and log K d.
+    """
+    log_s, log_w = ends
+    gap, residual = fenchel_gap(rest, w, factor * (log_s - smooth))
+    return gap + factor * kl(w, log_w, log_d + smooth), residual
+
+
+def lifted_potential(
+    rest: Separable, w: Array, factor: float, log_s: Array, log_d: Array, smooth: Array
+) -> Array | None:
+    """A better log d unless F is entropic everywhere.
+
+    Where a light atom should be empty, or F is linear, F* punishes y > h'(w) + lambda however
+    small w is, and an iteration in log w only settles it slowly. Adding (e^{r z} - 1) K d to d
+    where y exceeds by z makes it hold (the diagonal of K is 1), at the price of the KL term,
+    tiny where w is.
+    """
+    y = factor * (log_s - smooth)
+    if entropic_everywhere(rest) or not np.isfinite(y).all():
+        return None
+    with np.errstate(invalid="ignore"):
+        excess = y - rest.gradient(w)
+    known = np.isfinite(excess)
+    level = float(w[known] @ excess[known]) / max(float(w[known].sum()), 1e-300)
+    excess = np.where(known, np.clip((excess - level) / factor, 0.0, 50.0), 0.0)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.logaddexp(log_d, smooth + np.log(np.expm1(excess))))

@@ -10,6 +10,7 @@ products (`jko.numerics.log_matrix`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -39,6 +40,25 @@ from jko.validation import Array
 LEFT_OUT, ROOM = 1e-15, 2.0
 #: A dense kernel keeps up to six (n, n) matrices: 134 MB each at this size.
 DENSE_LIMIT = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class EntropicPlan:
+    """A coupling P = diag(a) K diag(b) whose first marginal is m' exactly: a = m' / (K b).
+
+    Attributes
+    ----------
+    log_a, log_b : (n,) arrays
+    log_s : (n,) array
+        log K'a, so that log b + log s is the log of the second marginal.
+    log_w : (n,) array
+        log of the second marginal; its total is the mass of m' whatever b.
+    """
+
+    log_a: Array
+    log_b: Array
+    log_s: Array
+    log_w: Array
 
 
 class Gibbs(ABC):

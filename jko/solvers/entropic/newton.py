@@ -1,6 +1,6 @@
 r"""Newton's method for entropic steps: globally convergent where scaling stalls.
 
-The plain step maximises a smooth concave dual (`jko.solvers.entropic.dual`) by damped Newton steps
+The plain step maximises a smooth concave dual (`jko.solvers.entropic.duals`) by damped Newton steps
 with a sweep of scaling between them, eps annealed from a value at which no potential spans more
 than a hundred eps. The debiased step is the jointly convex problem
 
@@ -19,7 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from jko.solvers.entropic.dual import ColumnDual, DualPoint, NewtonStep, TiltedDual, dual_of
+from jko.solvers.entropic.dual import DualPoint, NewtonStep, TiltedDual
+from jko.solvers.entropic.duals import ColumnDual, dual_of
 from jko.solvers.entropic.scaling import FLOOR, self_scaling
 from jko.solvers.entropic.stated import EntropicStep
 from jko.validation import Array

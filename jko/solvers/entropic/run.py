@@ -13,11 +13,10 @@ from jko.prox.stated import Answer, Controls
 from jko.solvers.entropic.dual import LARGE
 from jko.solvers.entropic.ended import Ended, fits
 from jko.solvers.entropic.levels import LevelStart
-from jko.solvers.entropic.maps import ScalingMap, SweepState
+from jko.solvers.entropic.maps import TERMS, ScalingMap, SelfPotential, SweepState
 from jko.solvers.entropic.newton import FEW, MANY, newton
 from jko.solvers.entropic.newton import LIMIT as NEWTON_LIMIT
 from jko.solvers.entropic.scaling import FLOOR, Sweep, anderson
-from jko.solvers.entropic.self_potential import TERMS, SelfPotential
 from jko.solvers.entropic.stated import EntropicStep
 from jko.status import Breakdown, Status
 from jko.validation import Array

@@ -69,7 +69,7 @@ class Entropic(ProxSolver):
     d = 1 in the plain step (`jko.solvers.entropic.maps`; the half step there too). Kernels enter
     the prox by products only (`jko.solvers.entropic.prox`); without an internal energy d takes
     better changes, and no cell falls below a floor that the gap pays for
-    (`jko.solvers.entropic.self_potential`); small supports where scaling stalls go on to Newton's
+    (`jko.solvers.entropic.maps`); small supports where scaling stalls go on to Newton's
     method.
     On large grids it starts from coarser ones (`jko.solvers.entropic.levels`). The result is b K'a,
     whose mass is exact.

@@ -9,7 +9,8 @@ import numpy as np
 
 from jko.energies.divergence import gaussian_kl_sum
 from jko.geometries.base import Geometry
-from jko.geometries.wasserstein import Wasserstein, symmetric_sqrt
+from jko.geometries.bures import symmetric_sqrt
+from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem

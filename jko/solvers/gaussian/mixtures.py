@@ -14,7 +14,8 @@ import numpy as np
 
 from jko.energies.gaussian_moments import Moments
 from jko.geometries.base import Geometry
-from jko.geometries.wasserstein import Wasserstein, bures
+from jko.geometries.bures import bures
+from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture, parts_of
 from jko.prox.problem import ProxProblem

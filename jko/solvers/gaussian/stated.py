@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from jko.energies.gaussian_form import GaussianForm, fisher_norm
+from jko.geometries.bures import bures, bures_map, symmetric_sqrt
 from jko.geometries.gaussian import gaussian_kl
-from jko.geometries.wasserstein import bures, bures_map, symmetric_sqrt
 from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian
 from jko.numerics.elementary import EPS

@@ -10,7 +10,8 @@ import numpy as np
 from jko.energies.gaussian_moments import Moments
 from jko.errors import InvalidMeasure
 from jko.geometries.base import Geometry
-from jko.geometries.wasserstein import Wasserstein, bures, symmetric_sqrt
+from jko.geometries.bures import bures, symmetric_sqrt
+from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem

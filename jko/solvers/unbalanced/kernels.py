@@ -8,6 +8,7 @@ scattered atoms and smaller grids it is a dense matrix into which potentials are
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,6 +20,27 @@ from jko.validation import Array
 
 #: Largest number of atoms of a dense kernel, kept three times.
 DENSE = 3000
+
+
+@dataclass(frozen=True, eq=False)
+class ConePlan:
+    """The best plan for weights w and a potential psi of m': g = diag(a) K diag(b).
+
+    Attributes
+    ----------
+    log_w, log_smooth : (n,) arrays
+        log w and log A.
+    phi : (n,) array
+        Potential of the first marginal, g1 = w e^{-phi}; 0 at empty atoms.
+    psi, log_g2 : (m,) arrays
+        Potential of m' and log of the second marginal, over the atoms of m'.
+    """
+
+    log_w: Array
+    log_smooth: Array
+    phi: Array
+    psi: Array
+    log_g2: Array
 
 
 class ConeKernel(ABC):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from jko.numerics.elementary import log_or_minus_inf
 from jko.solvers.entropic.scaling import Sweep, anderson
-from jko.solvers.unbalanced.kernels import DenseCone
+from jko.solvers.unbalanced.kernels import ConeKernel, ConePlan, DenseCone
 from jko.validation import Array
-
-if TYPE_CHECKING:
-    from jko.solvers.unbalanced.stated import ConePlan, UnbalancedStep
 
 #: Newton steps, and sweeps where there is no matrix.
 STEPS, SWEEPS = 200, 500
@@ -20,7 +17,51 @@ STEPS, SWEEPS = 200, 500
 MANY = 1500
 
 
-def settle(stated: UnbalancedStep, w: Array, psi: Array, tol: float) -> ConePlan:
+class Settling(Protocol):
+    """What is asked of a regularised step with sources."""
+
+    @property
+    def eps(self) -> float:
+        """The regularisation."""
+
+    @property
+    def q(self) -> float:
+        """eps/(1 + eps)."""
+
+    @property
+    def weight(self) -> float:
+        """The weight of the transport terms."""
+
+    @property
+    def m(self) -> Array:
+        """Weights of the atoms of m'."""
+
+    @property
+    def log_e(self) -> Array:
+        """log e with e K e = m'."""
+
+    @property
+    def log_t(self) -> Array:
+        """What the reference of the entropy adds to log K (n,)."""
+
+    @property
+    def kernel(self) -> ConeKernel:
+        """K = exp(-c/eps)."""
+
+    def smooth(self, psi: Array) -> Array:
+        """log A (n,) for a potential of m'."""
+
+    def plan(self, log_w: Array, psi: Array, log_smooth: Array) -> ConePlan:
+        """The plan that is optimal in g for fixed w and psi."""
+
+    def update(self, plan: ConePlan) -> Array:
+        """The next potential of m'."""
+
+    def mismatch(self, plan: ConePlan) -> float:
+        """What the plan is worse by than the bound of its potential."""
+
+
+def settle(stated: Settling, w: Array, psi: Array, tol: float) -> ConePlan:
     """The plan, to `tol` in transport: Newton's method in psi, sweeps where m' has many atoms."""
     log_w = log_or_minus_inf(w)
     enough = tol * stated.weight * float(stated.m.sum())
@@ -39,7 +80,7 @@ def settle(stated: UnbalancedStep, w: Array, psi: Array, tol: float) -> ConePlan
     return plan
 
 
-def _swept(stated: UnbalancedStep, log_w: Array, psi: Array, enough: float) -> ConePlan:
+def _swept(stated: Settling, log_w: Array, psi: Array, enough: float) -> ConePlan:
     def step(x: Array) -> Sweep:
         plan = stated.plan(log_w, x, stated.smooth(x))
         return Sweep(stated.update(plan), stated.m, plan)
@@ -48,10 +89,10 @@ def _swept(stated: UnbalancedStep, log_w: Array, psi: Array, enough: float) -> C
         return stated.mismatch(sweep.record) <= enough
 
     plan = anderson(step, psi, done=done, max_iter=SWEEPS).record
-    return stated.plan(log_w, psi, stated.smooth(psi)) if plan is None else plan
+    return plan if isinstance(plan, ConePlan) else stated.plan(log_w, psi, stated.smooth(psi))
 
 
-def _newton(stated: UnbalancedStep, kernel: DenseCone, plan: ConePlan) -> Array:
+def _newton(stated: Settling, kernel: DenseCone, plan: ConePlan) -> Array:
     """Newton direction of the concave dual in psi, for fixed weights."""
     alive = np.isfinite(plan.log_w) & np.isfinite(plan.phi)
     g1 = np.exp(plan.log_w[alive] - plan.phi[alive])
@@ -63,7 +104,7 @@ def _newton(stated: UnbalancedStep, kernel: DenseCone, plan: ConePlan) -> Array:
     return np.asarray(np.linalg.solve(matrix, wanted - found))
 
 
-def _ascend(stated: UnbalancedStep, log_w: Array, psi: Array, move: Array) -> Array:
+def _ascend(stated: Settling, log_w: Array, psi: Array, move: Array) -> Array:
     """psi + t move, t halved until the dual rises."""
     alive = np.isfinite(log_w)
 

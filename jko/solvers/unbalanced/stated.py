@@ -46,28 +46,9 @@ from jko.prox.stated import Answer, Certificate, Claim, Neighbour, on_atoms
 from jko.solvers.entropic.scaling import Sweep, anderson
 from jko.solvers.unbalanced.cone import ConeStep
 from jko.solvers.unbalanced.kernels import ConeKernel, cone_kernel
+from jko.solvers.unbalanced.kernels import ConePlan as ConePlan
+from jko.solvers.unbalanced.settled import settle
 from jko.validation import Array, Index
-
-
-@dataclass(frozen=True, eq=False)
-class ConePlan:
-    """The best plan for weights w and a potential psi of m': g = diag(a) K diag(b).
-
-    Attributes
-    ----------
-    log_w, log_smooth : (n,) arrays
-        log w and log A.
-    phi : (n,) array
-        Potential of the first marginal, g1 = w e^{-phi}; 0 at empty atoms.
-    psi, log_g2 : (m,) arrays
-        Potential of m' and log of the second marginal, over the atoms of m'.
-    """
-
-    log_w: Array
-    log_smooth: Array
-    phi: Array
-    psi: Array
-    log_g2: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,8 +196,6 @@ class UnbalancedStep(Neighbour):
 
     def settle(self, w: Array, psi: Array | None = None, tol: float = 1e-12) -> ConePlan:
         """The optimal plan of fixed weights, to `tol` in transport."""
-        from jko.solvers.unbalanced.settled import settle
-
         return settle(self, w, np.zeros_like(self.m) if psi is None else psi, tol)
 
     def objective(self, nu: Measure) -> float:

@@ -8,7 +8,7 @@ import pytest
 import jko
 from jko import ProxProblem
 from jko.solvers import Entropic
-from jko.solvers.entropic.dual import ColumnDual, RowDual, dual_of
+from jko.solvers.entropic.duals import ColumnDual, RowDual, dual_of
 from jko.solvers.entropic.newton import newton
 from jko.solvers.entropic.stated import EntropicStep
 

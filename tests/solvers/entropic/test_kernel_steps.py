@@ -10,8 +10,8 @@ from jko.prox.duality.fenchel import fenchel_gap
 from jko.prox.problem import ProxProblem
 from jko.solvers import Entropic
 from jko.solvers.entropic import run as entropic_run
+from jko.solvers.entropic.maps import LOWEST, SelfPotential, chebyshev
 from jko.solvers.entropic.scaling import self_scaling
-from jko.solvers.entropic.self_potential import LOWEST, SelfPotential, chebyshev
 from jko.solvers.entropic.stated import EntropicStep
 
 W2 = jko.Wasserstein()
