@@ -21,6 +21,7 @@ from jko.geometries.base import (
     leaves_cone,
     show,
 )
+from jko.geometries.hellinger import Hellinger
 from jko.kernels import Kernel
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
@@ -203,6 +204,11 @@ class KernelFisherRao(Geometry):
         wa, wb = common_weights(a, b)
         apart = 4 * float(((np.sqrt(wa) - np.sqrt(wb)) ** 2).sum())
         return MMD(self.kernel, self.mass).sqdistance(a, b) + self.ridge * apart
+
+    def potential(self, a: Discrete, b: Discrete) -> Array:
+        """K(a - b) + 2 ridge (1 - sqrt(b/a)), on one support."""
+        sources = Hellinger(self.mass).potential(a, b)
+        return (MMD(self.kernel, self.mass).potential(a, b) + self.ridge * sources) / self.rate
 
     def __repr__(self) -> str:
         suffix = "" if self.mass == "fixed" else ", mass='free'"

@@ -168,3 +168,12 @@ def test_every_public_energy_is_covered():
     apart = {"Energy", "TimeDependent", "WassersteinEnergy", "SinkhornDivergence"}  # own files
     # An energy of time has no value itself; what its `at` returns is one of these.
     assert public - apart == covered, "a new energy needs a case in this file"
+
+
+def test_a_set_is_an_energy_that_is_0_or_infinite():
+    mu = measures.histogram(seed=1)
+    inside, outside = jko.Moment(well, upper=1e3), jko.Moment(well, lower=1e3)
+    assert set(check_energy(inside, mu)) == {"value", "algebra"}
+    assert inside.value(mu) == 0
+    assert outside.value(mu) == np.inf
+    assert (jko.Potential(well) + 2 * inside).value(mu) == jko.Potential(well).value(mu)

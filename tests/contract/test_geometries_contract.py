@@ -21,6 +21,16 @@ CASES = {
     "mmd": (jko.MMD(GAUSS), (1.7,) * 3, ALL),
     "mmd-free": (jko.MMD(GAUSS, mass="free"), (1.7, 0.9, 2.0), ALL),
     "mmd-energy": (jko.MMD(jko.kernels.Energy()), (1.7,) * 3, ALL),
+    "kernel-fisher-rao": (
+        jko.geometries.KernelFisherRao(GAUSS, 0.3),
+        (1.7,) * 3,
+        ALL - {"geodesic"},
+    ),
+    "kernel-fisher-rao-free": (
+        jko.geometries.KernelFisherRao(GAUSS, 0.3, mass="free"),
+        (1.7, 0.9, 2.0),
+        ALL - {"geodesic"},
+    ),
     "wasserstein": (jko.Wasserstein(), (1.7,) * 3, ALL),
     "wasserstein-fisher-rao": (jko.WassersteinFisherRao(0.7, 1.3), (1.7, 0.9, 2.0), ALL),
 }
