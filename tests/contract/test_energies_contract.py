@@ -164,6 +164,7 @@ def test_every_public_energy_is_covered():
         "Interaction",
         "MMDEnergy",
         "LocalEnergy",
+        "Moment",
     }
     apart = {"Energy", "TimeDependent", "WassersteinEnergy", "SinkhornDivergence"}  # own files
     # An energy of time has no value itself; what its `at` returns is one of these.
