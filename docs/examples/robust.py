@@ -88,3 +88,24 @@ x = rng.normal(size=(30, 1))
 y = 2 * x[:, 0]
 fit = jko.dro.RobustRegressor(geometry=jko.Wasserstein(), radius=0.2).fit(x, y)
 print(type(fit.worst_case_).__name__, fit.worst_case_.distance <= 0.2 + 1e-9)
+
+#: jko.dro.TotalVariation
+#: \tfrac12 \sum_i |w_i - \hat w_i| \le r
+mu = jko.Histogram([[0.0], [1.0], [2.0], [3.0]], [0.25] * 4)
+found = jko.dro.worst_case([1.0, 2.0, 3.0, 9.0], mu, jko.dro.TotalVariation(), radius=0.1)
+print(found.success, found.measure.weights, round(found.value, 6))
+
+#: jko.dro.CVaR
+#: \min_c\; c + \tfrac{1}{1 - \beta}\,\mathbb E\,(\ell - c)_+
+mu = jko.Histogram([[0.0], [1.0], [2.0], [3.0]], [0.25] * 4)
+found = jko.dro.worst_case([1.0, 2.0, 3.0, 9.0], mu, jko.dro.CVaR(level=0.5))
+print(found.success, round(found.value, 6), (3 + 9) / 2)
+
+#: jko.dro.Sinkhorn
+#: \min_P\; \langle C, P\rangle + \varepsilon\,\mathrm{KL}(P\,|\,\hat P \otimes \nu) \le r^p
+rng = np.random.default_rng(0)
+cloud = jko.Particles(rng.normal(size=(60, 1)))
+wave = lambda x: np.sin(3 * x[:, 0])
+soft = jko.dro.worst_case(wave, cloud, jko.dro.Sinkhorn(reg=0.02), radius=0.4)
+hard = jko.dro.worst_case(wave, cloud, jko.Wasserstein(), radius=0.4)
+print(soft.success, round(soft.nominal, 3), round(soft.value, 3), round(hard.value, 3))

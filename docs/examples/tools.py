@@ -296,3 +296,10 @@ sample = jko.Particles(np.random.default_rng(0).normal(size=(60, 2)))
 loss = jko.dro.Linear([0.6, -0.8])
 found = jko.dro.worst_case(loss, sample, jko.Wasserstein(), radius=0.5, support="particles")
 artists = found.plot()
+
+#: jko.sliced_wasserstein jko.distances.Sliced
+#: \mathrm{SW}_p^p = \int W_p^p(u_\# a, u_\# b)\, du
+rng = np.random.default_rng(0)
+a = jko.Particles(rng.normal(size=(50, 2)))
+b = jko.Particles(a.points + [1.0, 0.0])
+print(jko.sliced_wasserstein(a, b), round(0.5**0.5, 6))
