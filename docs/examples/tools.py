@@ -301,5 +301,5 @@ artists = found.plot()
 #: \mathrm{SW}_p^p = \int W_p^p(u_\# a, u_\# b)\, du
 rng = np.random.default_rng(0)
 a = jko.Particles(rng.normal(size=(50, 2)))
-b = jko.Particles(a.points + [1.0, 0.0])
+b = jko.Particles(a.points + np.array([1.0, 0.0]))
 print(jko.sliced_wasserstein(a, b), round(0.5**0.5, 6))
