@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+#: Most characters of a refusal or of the message of a step.
+MESSAGE = 600
+
 
 class JkoError(Exception):
     """Base class of every error raised by jko on purpose."""
 
 
-class InvalidArgument(JkoError, ValueError):
+class _Brief(JkoError):
+    """An error whose message is at most `MESSAGE` characters long, whatever it quotes.
+
+    Of a longer one the middle is left out: the remedy is at the end.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        if len(message) > MESSAGE:
+            half = MESSAGE // 2
+            message = f"{message[: half - 5]} ... {message[-half:]}"
+        super().__init__(message)
+
+
+class InvalidArgument(_Brief, ValueError):
     """An argument has the right type but a value that makes no sense."""
 
 
@@ -21,7 +37,7 @@ class InvalidMeasure(InvalidArgument):
     """A measure, or the arrays it is built from, is not usable."""
 
 
-class Unsupported(JkoError, ValueError):
+class Unsupported(_Brief, ValueError):
     """The request is well formed, but this object or solver cannot serve it."""
 
 
@@ -29,7 +45,7 @@ class JkoWarning(UserWarning):
     """A step is valid, but its settings make it less accurate than it looks."""
 
 
-class StepFailed(JkoError, RuntimeError):
+class StepFailed(_Brief, RuntimeError):
     """A step missed its tolerance, or a solver broke down.
 
     Attributes

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jko.errors import InvalidArgument, InvalidMeasure, InvalidType
+from jko.errors import MESSAGE, InvalidArgument, InvalidMeasure, InvalidType
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -30,8 +30,6 @@ Seed = (
 MOST = 2**62
 #: Characters of a wrong value that an error shows.
 LONGEST = 60
-#: Most characters of a refusal or of the message of a step.
-MESSAGE = 600
 
 
 def float_array(value: ArrayLike, name: str) -> Array:

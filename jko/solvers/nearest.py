@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jko.errors import Unsupported
+from jko.errors import MESSAGE, Unsupported
 from jko.geometries.divergence import Divergence
 from jko.geometries.hellinger import Hellinger
 from jko.geometries.mmd import MMD
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import ProxSolver
 from jko.solvers.refusals import Elsewhere, NearMiss, infeasible
-from jko.validation import MESSAGE, cut
+from jko.validation import cut
 
 if TYPE_CHECKING:
     from jko.solvers.rules import Rule

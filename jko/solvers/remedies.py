@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
+from jko.errors import MESSAGE
 from jko.prox.result import StepResult
 from jko.solvers.rules import Try
 from jko.status import Status
-from jko.validation import MESSAGE, cut
+from jko.validation import cut
 
 #: Seconds that a failed step may have taken for its remedies to be tried: each takes about as long.
 CHEAP = 2.0

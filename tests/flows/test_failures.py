@@ -314,3 +314,14 @@ def test_the_remedies_of_a_step_leave_the_random_numbers_alone():
     drawn = np.random.default_rng(3)
     failed(jko.Potential(lambda x: -9 * x[:, 0]), jko.Hellinger(), rng=drawn)
     assert drawn.bit_generator.state == np.random.default_rng(3).bit_generator.state
+
+
+@pytest.mark.parametrize("kind", [jko.InvalidArgument, jko.InvalidMeasure, jko.Unsupported])
+def test_no_error_is_longer_than_asked_whatever_it_quotes(kind):
+    assert len(str(kind("much " * 400))) == 600
+    assert str(kind("little")) == "little"
+    assert len(str(jko.StepFailed("much " * 400, None))) == 600
+    many = sum((jko.MMDEnergy(CLOUD, jko.kernels.Energy()) for _ in range(60)), jko.KL(CLOUD))
+    with pytest.raises(jko.Unsupported, match="equal mass only") as caught:
+        jko.step(CLOUD, many, jko.Hellinger(), 0.1)
+    assert len(str(caught.value)) <= 600
