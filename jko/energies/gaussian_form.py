@@ -17,6 +17,7 @@ from jko.energies.gaussian_moments import (
 from jko.errors import Unsupported
 from jko.expectations import ExpectationRule
 from jko.measures.gaussian import Gaussian, GaussianMixture
+from jko.numerics.elementary import EPS
 from jko.validation import Array
 
 
@@ -124,6 +125,16 @@ class GaussianForm:
         """Gradient of F at unit mass in whitened coordinates: L' E grad V, L' E Hess V L - c I."""
         found = self.moments(g)
         return found.slope, found.curvature - self.entropy * np.eye(g.dim)
+
+    def difference_noise(self, g: Gaussian) -> float:
+        """What rounding leaves of `stationarity` where gradients are differences of values."""
+        root, noise = np.linalg.cholesky(g.cov), 0.0
+        for f in self.fields:
+            if f.gradient is None:
+                nodes = f.rule_in(g.dim).nodes(g.dim)
+                sizes = np.abs(f.values(g.mean + nodes.z @ root.T))
+                noise += f.scale * float(nodes.mean(sizes)) * EPS / DIFFERENCE
+        return noise
 
     def rule_error(self, g: Gaussian) -> float:
         """Error of E V at `g`: standard error, or the difference to a coarser rule."""

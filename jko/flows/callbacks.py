@@ -17,6 +17,7 @@ from jko.errors import InvalidArgument, InvalidType, JkoError
 from jko.flows.archive import storable
 from jko.flows.splitting import SplitResult
 from jko.measures.base import Measure
+from jko.prox.result import StepResult
 from jko.validation import instance, positive, positive_int
 
 
@@ -166,18 +167,29 @@ class StopWhen(Callback):
 
 @dataclass(frozen=True)
 class MonitorDissipation(Callback):
-    """Raise `FlowStopped` when the energy rises by more than `slack` (relative to max(1, |F|))."""
+    """Raise `FlowStopped` when the energy rises by more than `slack`, relative to its size.
+
+    The size is that of F before the step and of the objectives of its sub-steps with the terms they
+    are made of: a rise is one in any unit.
+    """
 
     slack: float = 1e-8
 
     def __call__(self, event: Event) -> None:
         before, now = event.previous_energy, event.energy
-        scale = max(1.0, min(abs(now), abs(before)))
+        sizes = [abs(before), *(_size(s) for s in event.result.substeps)]
+        scale = max((v for v in sizes if np.isfinite(v)), default=0.0)
         if not (now == before or now <= before + self.slack * scale):
             raise FlowStopped(
                 f"the energy rose by {now - before:.3g} to {now:.9g} in step {event.index};"
                 " reduce tau or tighten tol"
             )
+
+
+def _size(s: StepResult) -> float:
+    """The size of the objective's terms in a sub-step, where its tolerance tells."""
+    known = s.allowed / s.tol if s.allowed and s.tol > 0 else 0.0
+    return max(known, abs(s.objective))
 
 
 @dataclass(frozen=True)

@@ -64,12 +64,14 @@ def prepare(
     if rows.shape[0] > n:  # more columns than atoms: an (n, n) triangle has the same Gram matrix
         rows = np.ascontiguousarray(np.linalg.qr(rows, mode="r"))
     norms = np.einsum("ij,ij->j", rows, rows)
-    unit = max(scale * norms.max(initial=0.0), d.max(initial=0.0)) or 1.0
+    size = mass if mass else 1.0
+    unit = max(scale * norms.max(initial=0.0), d.max(initial=0.0))
+    if not unit > 0:  # a linear problem: its slopes are all there is
+        unit = float(np.abs(c).max(initial=0.0)) / size or 1.0
     if 0.5 * scale <= unit <= 2 * scale:
         unit = scale  # near enough, and the rows stay where they are
     else:
         rows = rows * np.sqrt(scale / unit)
-    size = mass if mass else 1.0
     shift = 0.0 if mass is None or n == 0 else float(c.max())
     scaled = (c - shift) / (unit * size)
     return ScaledQuadratic(rows, scaled, d / unit, _tails(rows), unit, mass, shift, c, scale / unit)

@@ -179,7 +179,7 @@ class ProxProblem(Stated):
 
         Known before the step; tolerances relative to it are never larger than those of the judge.
         """
-        return self._size_before.size or self._moving
+        return self._size_before.size or self.moving
 
     @cached_property
     def _size_before(self) -> Scale:
@@ -209,14 +209,14 @@ class ProxProblem(Stated):
         else:
             moved = abs(self.geometry.paid(answer.sqdistance, self.tau))
         moved = moved if np.isfinite(moved) else 0.0
-        raw = moved + float(np.sqrt(moved * self._moving)) + EPS * self._moving
+        raw = moved + float(np.sqrt(moved * self.moving)) + EPS * self.moving
         energy = self.energy_size(nu)
         if not energy.size > 0:  # bounds alone: the penalty is all there is
-            energy = Scale(self._moving, energy.raw)
+            energy = Scale(self.moving, energy.raw)
         return energy + Scale(moved, raw)
 
     @cached_property
-    def _moving(self) -> float:
+    def moving(self) -> float:
         """The raw terms of the penalty: what moving the whole mass by its own size would pay."""
         mu, geometry = self.previous, self.geometry
         if isinstance(geometry, Wasserstein) and not geometry.is_quadratic:

@@ -127,7 +127,8 @@ class EntropicNewton:
             # At the end to rounding: where F is linear the gap is of the order of sqrt(gain).
             stalls = 0 if rough or gain <= 0.5 * best else stalls + 1
             best = np.inf if rough else min(best, gain)
-            enough = mu * n if rough else 1e-4 * min(1.0, self.target) ** 2
+            share = min(1.0, self.target / dual.mass)
+            enough = mu * n if rough else 1e-4 * dual.mass * share**2
             if gain <= enough or stalls > 3 or self.count >= self.limit:
                 if not rough or self.count >= self.limit:
                     break

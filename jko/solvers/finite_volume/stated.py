@@ -74,7 +74,7 @@ class LinearisedStep(Neighbour):
         if not over.any():
             return v
         v = v - over
-        room = np.where(np.isfinite(ceiling), ceiling - v, 1.0) * v
+        room = np.where(np.isfinite(ceiling), ceiling - v, v.sum()) * v
         return v + room * (over.sum() / room.sum() if room.any() else 0.0)
 
     def dissipation(self) -> float:

@@ -99,7 +99,8 @@ class MirrorStep(Neighbour):
         size = fisher_norm(slope + shift, curvature + stretch)
         terms = fisher_norm(slope, curvature) + step / scale * fisher_norm(shift, stretch)
         parts = self.form.entropy + float(np.linalg.norm(curvature)) + 1 / step
-        return Certificate(None, relative(size, terms, whitened_rounding(nu, parts)))
+        floor = whitened_rounding(nu, parts) + nu.dim * self.form.difference_noise(nu)
+        return Certificate(None, relative(size, terms, floor))
 
 
 def relative(size: float, terms: float, floor: float) -> float:

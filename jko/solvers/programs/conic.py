@@ -159,7 +159,8 @@ class _Program:
             self.reference = np.maximum(near[self.open], 1e-5 * unit)
         self.u = cp.Variable(self.open.size)
         self.pull = cp.Parameter(nonneg=True)  # 1/step, relative to the scale of the objective
-        self.scale = unit * max(1.0, 1 / problem.step)
+        # What the objective is per atom: the larger one of its two terms.
+        self.scale = max(problem.unit, problem.moving) / max(self.open.size, 1)
         energy, constraints = rescaled(self.part, self.reference, 1 / self.scale).conic(self.u)
         for q in form.quadratics:
             root = gram_root(q.operator.dense())[:, self.open] * self.reference

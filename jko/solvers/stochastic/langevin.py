@@ -226,8 +226,9 @@ class EulerMove(ChainedMoves):
         """Distance of every new point from Euler's formula with the noise that was drawn."""
         before = Cloud.at(self.target, move.before.x)
         step = move.kernel.forward(before, move.noise) - before.x
-        off = np.abs(move.proposed.x - before.x - step).max()
-        return float(off / max(1.0, np.abs(step).max(), np.abs(before.x).max()))
+        off = float(np.abs(move.proposed.x - before.x - step).max())
+        size = max(float(np.abs(step).max()), float(np.abs(before.x).max()))
+        return off / size if off > 0 else 0.0
 
 
 def _chained(before: Measure, trace: tuple[Move, ...], after: Measure) -> bool:

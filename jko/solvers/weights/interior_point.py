@@ -65,7 +65,7 @@ def solve_qp(
     warm : (n,) nonnegative array, a guess.
     centre : (n,) array of sum `mass`, or None for 0; fixed mass only.
     offset : float, what the objective has in addition to P.
-    unit : float, what the tolerance is relative to; None: ``max(1, |value + offset|)``.
+    unit : float, what the tolerance is relative to; None: the size of the terms of P + offset.
     floor : float, a lower bound of P over all signed w, which shortens the gap of short steps.
 
     Returns
@@ -118,6 +118,7 @@ def _start(p: ScaledQuadratic, warm: Array | None, z: Array | float) -> tuple[Ar
         w *= cw / whw if cw > 0 and whw > 0 else 1.0
     g = p.hessian(w - z) - p.c
     if p.mass is None:
-        return w, g + max(1e-3 * (1 + np.abs(g).max()), -1.5 * g.min()), 0.0
+        large = float(np.abs(p.c).max() + np.abs(g).max()) or 1.0
+        return w, g + max(1e-3 * large, -1.5 * g.min()), 0.0
     multiplier = float(g.min()) - max(1e-3, simplex_gap(w, g))
     return w, g - multiplier, multiplier

@@ -43,7 +43,7 @@ class PredictorRun:
     y: float
     centre: Array | float = 0.0  # P(w) = 1/2 u'Hu - c'u with u = w - centre (fixed mass only)
     offset: float = 0.0  # what P leaves out of the objective
-    unit: float | None = None  # what the tolerance is relative to; None: max(1, |objective|)
+    unit: float | None = None  # what the tolerance is relative to; None: the terms of P
     floor: float = -np.inf  # scaled lower bound of P without constraints
     bend: Array | float = 0.0  # scaled (K - LL')u of the last correction
     best: Iterate = field(default_factory=Iterate)  # by the factor
@@ -137,11 +137,17 @@ class PredictorRun:
         shifted = p.size * float((w - self.centre).sum())
         return p.unit * p.size**2 * self.height(w, hu, p.c) - p.shift * shifted
 
+    def terms(self, w: Array, hu: Array) -> float:
+        """The size of the terms of P, unscaled."""
+        p, u = self.p, w - self.centre
+        linear = p.size * float(np.abs(p.c_full) @ np.abs(u))
+        return 0.5 * p.unit * p.size**2 * abs(float(u @ hu)) + linear
+
     def target(self, safety: float = 1.0) -> float:
         p = self.p
         unit = self.unit
         if unit is None:
-            unit = max(1.0, abs(self.value(*self.best[1:]) + self.offset))
+            unit = self.terms(*self.best[1:]) + abs(self.offset)
         return safety * self.tol * unit / (p.unit * p.size**2)
 
     def certify(self) -> bool:

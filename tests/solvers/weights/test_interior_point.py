@@ -43,10 +43,24 @@ def dense_check(result, hessian, c, mass=1.0, tol=1e-9):
     assert (w >= 0).all()
     assert w.sum() == pytest.approx(mass, rel=4e-16 * max(4, np.sqrt(w.size)), abs=0)
     g = hessian @ w - c
-    scale = max(1.0, abs(value(hessian, c, w)))
+    scale = 0.5 * w @ hessian @ w + np.abs(c) @ w
     assert w @ g - mass * g.min() <= tol * scale
     assert result.value == pytest.approx(value(hessian, c, w), abs=1e-13 * scale)
     assert result.multiplier == pytest.approx(g.min(), abs=1e-11 * max(1, np.abs(c).max()))
+
+
+@pytest.mark.parametrize("mass", [1.0, None])
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+def test_the_same_weights_in_any_unit(mass, unit):
+    """Masses by `unit` and energies by its square: no constant of the method has a unit."""
+    gram, c, a = mmd_step()
+    factor = pivoted(gram, 1e-13)[0]
+    home = solve_qp(factor, c, scale=a, mass=mass, tol=1e-10)
+    m = None if mass is None else unit
+    away = solve_qp(factor, unit * c, scale=a, mass=m, tol=1e-10)
+    assert home.status is away.status is QPStatus.OPTIMAL
+    assert away.iterations == pytest.approx(home.iterations, abs=2)
+    assert away.value / unit**2 == pytest.approx(home.value, abs=2e-10 * abs(home.value) + home.gap)
 
 
 def test_no_random_competitor_does_better():
