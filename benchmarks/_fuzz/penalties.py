@@ -50,6 +50,12 @@ def by_mass(u):
     return u.M
 
 
+def roots_apart(w, m):
+    """sqrt w - sqrt m without cancellation."""
+    total = np.sqrt(w) + np.sqrt(m)
+    return (w - m) / np.where(total > 0, total, 1)
+
+
 def hellinger(m, fixed, mark):
     before = m.astype(LONG)
 
@@ -63,7 +69,7 @@ def hellinger(m, fixed, mark):
         return 2 * (cp.sum(w) + float(m.sum()) / mass - 2 * np.sqrt(m / mass) @ cp.sqrt(w))
 
     return Penalty(f"Hellinger {mark}", fixed, lambda u: jko.Hellinger(mass=mark), by_mass,
-                   lambda w: 2 * (np.sqrt(w) - np.sqrt(before)) ** 2, slope,
+                   lambda w: 2 * roots_apart(w, before) ** 2, slope,
                    end=np.full(len(m), 2.0), conic=conic)  # fmt: skip
 
 

@@ -178,8 +178,13 @@ class ProxProblem(Stated):
         """The size of the energy's terms at the previous measure; of the penalty's, if F has none.
 
         Known before the step; tolerances relative to it are never larger than those of the judge.
+        All the mass at one atom shows nothing of an energy that it may yet move along: there the
+        unit is one at which tolerances end at the rounding of the penalty.
         """
-        return self._size_before.size or self.moving
+        before = self._size_before
+        if before.size > 0:
+            return before.size
+        return self.moving * (float(np.sqrt(EPS)) if before.raw > 0 else 1.0)
 
     @cached_property
     def _size_before(self) -> Scale:
