@@ -87,7 +87,9 @@ def recombine(mu: Particles, budget: int, kernel: Kernel) -> Particles:
     if len(live) <= budget:
         return Particles(points, weights)
     with limited():
-        factor = pivoted_cholesky(kernel.positive(), points, 1e-14, max_rank=4 * budget).factor
+        factor = pivoted_cholesky(
+            kernel.positive_about(points), points, 1e-14, max_rank=4 * budget
+        ).factor
         count = max(1, min(budget - 1, int(FEATURES_PER_ATOM * budget)))
         found = eliminate(weights, kernel_features(factor, weights, count), budget)
     return Particles(points[found.indices], found.weights * (mu.mass / found.weights.sum()))

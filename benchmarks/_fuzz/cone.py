@@ -37,7 +37,8 @@ class Case:
         delta = np.sqrt(space.squares()[:, self.charged] * LONG(beta) / (4 * LONG(alpha)))
         with np.errstate(all="ignore"):
             cost = -2 * np.log(np.cos(np.minimum(delta, LONG(np.pi) / 2)))
-        self.cost = np.where(np.isfinite(s.cost), cost, np.inf)
+        near_ = np.isfinite(geometry.cost(space.points, space.points[self.charged]))
+        self.cost = np.where(near_, cost, np.inf)
         self.log_k = -self.cost / LONG(self.eps)
         self.lam = 2 / (LONG(beta) * LONG(tau))
         self.weight = self.lam / (1 + LONG(self.eps) / 2)

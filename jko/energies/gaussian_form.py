@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from jko.energies.gaussian_moments import (
+    DIFFERENCE,
     Field,
     Moments,
     field_moments,

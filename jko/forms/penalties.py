@@ -49,7 +49,7 @@ def mmd_form(kernel: Kernel, target: Measure, mu: Discrete) -> WeightForm:
     A conditionally positive kernel (energy distance) only compares equal masses; there its positive
     twin k(x,y) + |x| + |y| gives the same energy and a convex form.
     """
-    kernel = kernel.positive()
+    kernel = kernel.positive_about(mu.points)
     operator = kernel.operator(mu)
     if isinstance(target, Discrete) and mu.same_support(target):
         against = operator.matvec(target.weights)

@@ -64,6 +64,10 @@ class Sum(LinearCompound):
         """The sum of the positive versions of the terms."""
         return Sum(tuple(t.positive() for t in self.terms))
 
+    def positive_about(self, points: Array) -> Kernel:
+        """The sum of the positive versions near `points`."""
+        return Sum(tuple(t.positive_about(points) for t in self.terms))
+
     def _gaussian_embed(self, mean: Array, cov: Array, x: Array) -> Array:
         return self._combine([t._gaussian_embed(mean, cov, x) for t in self.terms])
 
@@ -157,6 +161,10 @@ class Scaled(LinearCompound):
     def positive(self) -> Kernel:
         """The multiple of the positive version."""
         return Scaled(self.factor, self.kernel.positive())
+
+    def positive_about(self, points: Array) -> Kernel:
+        """The multiple of the positive version near `points`."""
+        return Scaled(self.factor, self.kernel.positive_about(points))
 
     def axis_grams(self, axes: Sequence[Array]) -> list[Array]:
         """The kernel's one-dimensional Gram matrices, the first one scaled."""

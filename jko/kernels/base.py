@@ -21,6 +21,7 @@ from .pairwise import (
     blocks,
     check_coefficients,
     check_pair,
+    check_points,
     tiles,
 )
 
@@ -126,8 +127,13 @@ class Kernel(ABC):
         return self._gram(*check_pair(x, y))
 
     def positive_gram(self, x: ArrayLike, y: ArrayLike | None = None) -> Array:
-        """Gram matrix (n, m) of `positive`: k itself, or k(x, y) + |x|^p + |y|^p for Energy."""
-        return self.positive()(x, y)
+        """Gram matrix (n, m) of `positive_about(x)`: k, or k + |x-o|^p + |y-o|^p for Energy."""
+        return self.positive_about(check_points(x))(x, y)
+
+    def positive_about(self, points: Array) -> Kernel:
+        """`positive`, with the choice it leaves made to lose no digits near `points` (n, d)."""
+        del points
+        return self.positive()
 
     def gradient(self, x: ArrayLike, y: ArrayLike) -> Array:
         """Gradient in the first argument, grad_1 k(x_i, y_j).

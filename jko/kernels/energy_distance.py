@@ -58,6 +58,10 @@ class Energy(RadialKernel):
         """The kernel |x|^p + |y|^p - |x-y|^p."""
         return PositiveEnergy(self.exponent)
 
+    def positive_about(self, points: Array) -> Kernel:
+        """The same with norms from the middle of `points`."""
+        return PositiveEnergy(self.exponent, tuple(np.median(points, axis=0).tolist()))
+
     @property
     def _formula(self) -> tuple[str | None, float]:
         return ("energy", 1.0) if self.exponent == 1.0 else (None, 0.0)
@@ -71,23 +75,31 @@ class Energy(RadialKernel):
 
 @dataclass(frozen=True)
 class PositiveEnergy(Kernel):
-    """k(x, y) = |x|^p + |y|^p - |x-y|^p, the covariance of fractional Brownian motion (doubled).
+    """k(x, y) = |x-o|^p + |y-o|^p - |x-y|^p, twice the covariance of fractional Brownian motion.
 
-    Positive definite, and equal to `Energy` on differences of measures of equal mass.
+    Positive definite, and equal to `Energy` on differences of measures of equal mass, for every
+    origin o; far from the points it costs digits.
 
     Parameters
     ----------
     exponent : float, default 1.0
         p in (0, 2).
+    origin : tuple of d floats, default ()
+        o; () for 0.
     """
 
     exponent: float = 1.0
+    origin: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         set_parameter(self, "exponent", _check_exponent(self.exponent))
 
+    def _from_origin(self, x: Array) -> Array:
+        return x - np.asarray(self.origin) if self.origin else x
+
     def _norms(self, x: Array) -> Array:
-        return np.power(np.einsum("ij,ij->i", x, x), self.exponent / 2.0)
+        away = self._from_origin(x)
+        return np.power(np.einsum("ij,ij->i", away, away), self.exponent / 2.0)
 
     def _gram(self, x: Array, y: Array) -> Array:
         distances = np.power(sqdistances(x, y), self.exponent / 2.0)
@@ -95,9 +107,11 @@ class PositiveEnergy(Kernel):
 
     def _gradient(self, x: Array, y: Array) -> Array:
         power = 1.0 - self.exponent / 2.0
-        own = self.exponent * inverse_power(np.einsum("ij,ij->i", x, x), power)[:, None] * x
+        away = self._from_origin(x)
+        square = np.einsum("ij,ij->i", away, away)
+        own = self.exponent * inverse_power(square, power)[:, None] * away
         return own[:, None, :] + Energy(self.exponent)._gradient(x, y)
 
     def diagonal(self, x: ArrayLike) -> Array:
-        """The values 2 |x_i|^p, shape (n,)."""
+        """The values 2 |x_i - o|^p, shape (n,)."""
         return 2.0 * self._norms(check_points(x))

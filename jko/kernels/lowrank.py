@@ -94,7 +94,7 @@ def pivoted_cholesky(
     limit = (
         len(points) if max_rank is None else min(positive_int(max_rank, "max_rank"), len(points))
     )
-    k = kernel.positive()
+    k = kernel.positive_about(points)
     diagonal = k.diagonal(points)
     factor, pivots = _factorise(k, points, diagonal, (tolerance, shift, limit))
     # Recomputed once: the running residual accumulates one rounding per column.

@@ -99,7 +99,7 @@ def is_large(problem: ProxProblem) -> bool:
 def factored(problem: ProxProblem, tol: float) -> Factored:
     """The step on a factor whose error takes `SHARE` of the tolerance at most."""
     previous, targets = problem.discrete, _targets(problem)
-    kernel = problem.metric_kernel.positive()
+    kernel = problem.metric_kernel.positive_about(previous.points)
     atoms = [t.target for _, t in targets if isinstance(t.target, Discrete)]
     points = np.concatenate([previous.points, *(a.points for a in atoms)])
     mass = max([previous.mass, *(t.target.mass for _, t in targets)])

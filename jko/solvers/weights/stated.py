@@ -61,7 +61,9 @@ class QuadraticStep(Neighbour):
     def of(cls, problem: ProxProblem) -> QuadraticStep:
         """The step with exact products."""
         assert isinstance(problem.geometry, MMD)
-        metric = problem.geometry.kernel.positive().operator(problem.discrete)
+        metric = problem.geometry.kernel.positive_about(problem.discrete.points).operator(
+            problem.discrete
+        )
         return cls(problem, problem.form, metric)
 
     @property
@@ -107,7 +109,7 @@ class QuadraticStep(Neighbour):
     @cached_property
     def curvature(self) -> WeightForm:
         """The quadratic part of the whole objective."""
-        kernel = self.problem.metric_kernel.positive()
+        kernel = self.problem.metric_kernel.positive_about(self.problem.discrete.points)
         penalty = Quadratic(kernel, self.metric, 1 / self.problem.step)
         none = Separable(np.zeros(len(self.centre)))
         return WeightForm(none, self.form.quadratics) + WeightForm(none, (penalty,))
