@@ -21,7 +21,7 @@ from jko.flows.splitting import SplitResult
 from jko.flows.trajectory import Trajectory
 from jko.later import package
 from jko.prox.result import StepResult
-from jko.validation import shown
+from jko.validation import brief, shown, switch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 MARK = "jko sweep"
 #: Rows sent out at once to a backend that cannot hand results back one by one, per worker.
 BATCH = 1
+#: More workers than any machine starts.
+MOST_JOBS = 10_000
 
 Row = dict[str, object]
 
@@ -81,6 +83,13 @@ def sweep(
     """
     if not callable(f):
         raise InvalidType(f"f got {shown(f)}; pass a function of the parameters")
+    switch(progress, "progress")
+    whole = isinstance(n_jobs, (int, np.integer)) and not isinstance(n_jobs, bool)
+    if n_jobs is not None and not (whole and 0 < abs(n_jobs) <= MOST_JOBS):
+        raise InvalidArgument(
+            f"n_jobs = {brief(n_jobs)} is no number of workers; pass a whole number such as 2, -1"
+            " for all cores, or None"
+        )
     points = _points(grid)
     pandas = package("pandas", "frames", "the table of a sweep")
     keys = [_key(point) for point in points]

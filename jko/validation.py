@@ -237,6 +237,13 @@ def one_of(value: object, choices: Iterable[str], name: str) -> str:
     return str(value)
 
 
+def switch(value: object, name: str) -> bool:
+    """True or False, Python's or NumPy's; nothing else is one by chance."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InvalidType(f"{name} = {brief(value)} is neither True nor False")
+    return bool(value)
+
+
 def rng_of(value: Seed) -> np.random.Generator:
     """A generator from None, a seed or a generator: nothing in jko touches global state."""
     seeds = (int, np.integer, np.random.Generator, np.random.BitGenerator, np.random.SeedSequence)

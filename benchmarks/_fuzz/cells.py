@@ -59,9 +59,10 @@ class Transport:
             psi, places = self.transform(phi)
             lower = float(psi.ravel() @ w + phi @ q)
             # What the program's rounding left out of balance costs the longest way at most.
-            off = np.abs(rows @ found.x - right).sum() + abs(w.sum() - q.sum())
+            plan = np.maximum(found.x, 0.0)
+            off = np.abs(rows @ plan - right).sum() + abs(w.sum() - q.sum())
             longest = sum(s * n**2 for s, n in zip(self.scales, self.shape, strict=True))
-            upper = float(costs @ found.x) * unit + off * longest
+            upper = float(costs @ plan) * unit + off * longest
             phi_best = phi if lower > best[0] else best[2]
             best = max(lower, best[0]), min(upper, best[1]), phi_best
             extra.append(places)

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 from numpy.typing import ArrayLike
 
-from jko.dro.ambiguity import Set, ambiguity, check_size
+from jko.dro.ambiguity import SUPPORTS, Set, ambiguity, check_size
 from jko.dro.finite import DEFAULT_ITER, DEFAULT_TOL, in_kind, solve_finite
 from jko.dro.particles import solve_particles
 from jko.dro.result import WorstCase
 from jko.errors import InvalidArgument, StepFailed
 from jko.measures.base import Discrete
 from jko.measures.grid import Grid
-from jko.validation import Array, Seed, positive, positive_int
+from jko.validation import Array, Seed, one_of, positive, positive_int, rng_of, switch
 
 LossFunction = Callable[[Array], ArrayLike]
 
@@ -110,6 +110,9 @@ def worst_case(
     0.6
     """
     size, step = check_size(radius, tau, geometry)
+    one_of(support, SUPPORTS, "support")
+    generator = rng_of(rng)
+    switch(throw, "throw")
     limit = DEFAULT_ITER if max_iter is None else positive_int(max_iter, "max_iter")
     if support == "particles":
         if points is not None:
@@ -117,7 +120,7 @@ def worst_case(
         found = solve_particles(
             loss, measure, geometry, size, step,
             gradient=gradient, curvature=curvature, starts=positive_int(starts, "starts"),
-            tol=1e-6 if tol is None else positive(tol, "tol"), max_iter=limit, rng=rng,
+            tol=1e-6 if tol is None else positive(tol, "tol"), max_iter=limit, rng=generator,
         )  # fmt: skip
     else:
         stated = ambiguity(loss, measure, geometry, support, points)

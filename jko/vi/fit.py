@@ -17,7 +17,7 @@ from jko.geometries.hellinger import SphericalHellinger
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.target import LogDensity
-from jko.validation import Array, Seed, instance, one_of, positive, positive_int, rng_of
+from jko.validation import Array, Seed, instance, one_of, positive, positive_int, rng_of, switch
 from jko.vi.arguments import check_minibatch, check_start, check_target, stated_target
 from jko.vi.descent import Descent, Rules, converge, elbo_of, polish
 from jko.vi.evidence import Counts, bound_of, by_other_nodes, counted, fresh_rule
@@ -145,6 +145,8 @@ def fit(
         rng=generator,
         strict=tol is not None,
     )
+    positive_int(samples, "samples")
+    switch(throw, "throw")
     wish = Wish(family, components, start, rule, samples, minibatch, positive(accuracy, "accuracy"))
     check_minibatch(minibatch, objective, family, geometry)
     try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from jko.energies.gaussian_moments import Field
-from jko.errors import InvalidMeasure, StepFailed, Unsupported
+from jko.errors import InvalidArgument, InvalidMeasure, StepFailed, Unsupported
 from jko.measures.gaussian import Gaussian
 from jko.measures.target import LogDensity
-from jko.validation import Array, instance
+from jko.validation import Array, instance, positive_int
 
 #: First steps have at most this many units of the frame; ten times more after each full one.
 RADIUS = 10.0
@@ -41,13 +41,19 @@ def laplace(target: LogDensity, start: Gaussian | None = None, max_iter: int = 2
         There is no mode, or its Hessian is not negative definite.
     """
     instance(target, LogDensity, "target", "pass a jko.LogDensity")
-    start = start or Gaussian(np.zeros(target.dim), np.eye(target.dim))
+    if start is None:
+        start = Gaussian(np.zeros(target.dim), np.eye(target.dim))
+    instance(start, Gaussian, "start", "pass a jko.Gaussian")
+    if start.dim != target.dim:
+        raise InvalidArgument(
+            f"start has dimension {start.dim}, the target {target.dim}; pass a start of its space"
+        )
     score = None if target.gradient is None else (lambda x: -target.score(x))
     field = Field(lambda x: -target.log_density_at(x), score, dim=target.dim)
     mean, frame = np.array(start.mean), np.asarray(np.linalg.cholesky(start.cov), dtype=float)
     home, scale = start.mean, float(np.sqrt(np.trace(start.cov)))
     radius = RADIUS
-    for _ in range(max_iter):
+    for _ in range(positive_int(max_iter, "max_iter")):
         slope, hessian = _derivatives(field, mean, frame)
         values, basis = np.linalg.eigh(hessian)
         size = np.maximum(np.abs(values), 1e-11 * max(1.0, float(np.abs(values).max())))

@@ -6,6 +6,7 @@ can mean. Whatever comes out must be a `JkoError` of one short paragraph.
 
 import numpy as np
 import pytest
+from refusals.table_calls import APPLICATIONS, SOLVERS
 from scipy import sparse
 
 import jko
@@ -106,6 +107,8 @@ CALLS = [
      "longest": 1.0}),
     ("load", jko.Trajectory.load, {"path": None}),
     ("resume", jko.resume, {"path": None}),
+    *APPLICATIONS,
+    *SOLVERS,
 ]  # fmt: skip
 
 
@@ -162,10 +165,16 @@ SENSE = {
     "mask": (),
     "periodic": (),
     "lower": ("minus one",),
+    "upper": (),
     "mean": ("minus one",),
     "p": ("minus one",),
     "log_density": ("class",),  # callable: it fails, with a sentence, when it is called
     "V": ("class", "module"),
+    "gradient": ("class",),
+    "loss": ("class",),
+    "value": ("minus one",),
+    "n_jobs": ("minus one",),
+    "curvature": ("minus one",),
     "f": ("class",),
     "density": ("class",),
     "W": ("class",),
@@ -177,6 +186,7 @@ SENSE = {
 CASES = [(name, call, given, argument) for name, call, given in CALLS for argument in given]
 
 
+@pytest.mark.filterwarnings("ignore::jko.JkoWarning")
 @pytest.mark.parametrize(
     ("call", "given", "argument"), [c[1:] for c in CASES], ids=[f"{c[0]}-{c[3]}" for c in CASES]
 )
@@ -195,6 +205,7 @@ def test_nonsense_gets_a_sentence(call, given, argument):
             raise AssertionError(f"{argument} = {kind} was taken without a word: {found!r}")
 
 
+@pytest.mark.filterwarnings("ignore::jko.JkoWarning")
 def test_the_calls_work():
     for name, call, given in CALLS:
         if "path" not in given:

@@ -147,7 +147,7 @@ class BackAndForth(ProxSolver):
 
     def __post_init__(self) -> None:
         one_of(self.side, ("auto", "previous", "new"), "side")
-        if self.subcells != "auto":
+        if not (isinstance(self.subcells, str) and self.subcells == "auto"):
             instance(self.subcells, (int, np.integer), "subcells", "pass a whole number or 'auto'")
             positive_int(self.subcells, "subcells")
         positive_int(self.max_iter, "max_iter")

@@ -12,7 +12,7 @@ from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.refusals import Elsewhere, infeasible
-from jko.validation import positive_int
+from jko.validation import positive_int, switch
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Dynamic(ProxSolver):
     def __post_init__(self) -> None:
         positive_int(self.slices, "slices")
         positive_int(self.max_iter, "max_iter")
+        switch(self.bias, "bias")
 
     def accepts(self, problem: ProxProblem) -> str | None:
         geometry, previous = problem.geometry, problem.previous

@@ -22,7 +22,7 @@ from jko.solvers.entropic.regularisation import choose_reg
 from jko.solvers.entropic.stated import EntropicStep
 from jko.solvers.grids.resolution import spacing, warn_if_coarse, warn_if_unresolved
 from jko.solvers.refusals import NearMiss, infeasible, not_transport
-from jko.validation import one_of, positive, positive_int
+from jko.validation import brief, one_of, positive, positive_int, switch
 
 #: Squared cells that plain and half steps should carry mass by (`jko.solvers.grids.resolution`).
 PLAIN_REACH, HALF_REACH = 0.5, 0.05
@@ -109,14 +109,16 @@ class Entropic(ProxSolver):
         if self.reg is not None:
             object.__setattr__(self, "reg", positive(self.reg, "reg"))
         one_of(self.backend, ("log", "pot"), "backend")
-        if not isinstance(self.debias, (bool, np.bool_)) and self.debias != "half":
+        half = isinstance(self.debias, str) and self.debias == "half"
+        if not (half or isinstance(self.debias, (bool, np.bool_))):
             raise InvalidArgument(
-                f"debias = {self.debias!r} must be True (Sinkhorn divergence), False or 'half'"
+                f"debias = {brief(self.debias)} must be True (Sinkhorn divergence), False or 'half'"
             )
-        if self.debias != "half":  # a NumPy boolean is not `True`
+        if not half:  # a NumPy boolean is not `True`
             object.__setattr__(self, "debias", bool(self.debias))
-        if self.depth != 0:
+        if not (isinstance(self.depth, (int, np.integer)) and self.depth == 0):
             positive_int(self.depth, "depth")
+        switch(self.bound, "bound")
 
     @property
     def name(self) -> str:

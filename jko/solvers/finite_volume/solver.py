@@ -19,7 +19,7 @@ from jko.solvers.finite_volume.stated import LinearisedStep
 from jko.solvers.grids.blocks import blocks
 from jko.solvers.refusals import not_on_cells
 from jko.status import Breakdown, Status
-from jko.validation import deprecated, positive_int
+from jko.validation import deprecated, positive, positive_int
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ class FiniteVolume(ProxSolver):
     default_tol: ClassVar[float] = 1e-9
 
     def __post_init__(self) -> None:
+        if self.limit is not None:
+            positive(self.limit, "limit")
         deprecated(self.limit is not None, "limit", "auto says itself where short steps are best")
         positive_int(self.max_iter, "max_iter")
 

@@ -17,7 +17,7 @@ from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Certificate, Claim, Controls, Stated, of_kind
 from jko.solvers.base import ProxSolver
 from jko.solvers.particles.stated import HALVINGS, Search, Trial, answer, lost
-from jko.validation import Array, Mask, positive, real
+from jko.validation import Array, Mask, positive, real, switch
 
 #: A step length may grow to this many times the first one.
 MOST_GROWTH = 1e8
@@ -84,6 +84,8 @@ class Euler(ProxSolver):
     default_tol: ClassVar[float] = 1e-9
 
     def __post_init__(self) -> None:
+        for name in ("armijo", "accelerate"):
+            switch(getattr(self, name), name)
         if not 0 < positive(self.sufficient, "sufficient") < 1:
             raise InvalidArgument(f"sufficient = {self.sufficient:g} must lie in (0, 1)")
         if positive(self.grow, "grow") < 1:

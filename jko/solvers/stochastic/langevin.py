@@ -19,7 +19,7 @@ from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Certificate, Claim, Controls, Neighbour, of_kind
 from jko.solvers.base import ProxSolver
 from jko.status import Breakdown, Status
-from jko.validation import Array, positive_int
+from jko.validation import Array, positive_int, switch
 from jko.warned import caution
 
 
@@ -74,6 +74,7 @@ class Langevin(ProxSolver):
 
     def __post_init__(self) -> None:
         positive_int(self.moves, "moves")
+        switch(self.adjusted, "adjusted")
 
     def against(self, scheme: str) -> str | None:
         return "Langevin moves are random"

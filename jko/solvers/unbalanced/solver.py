@@ -24,7 +24,7 @@ from jko.solvers.unbalanced.refusals import SPLIT, not_unbalanced
 from jko.solvers.unbalanced.response import QuadraticResponse
 from jko.solvers.unbalanced.stated import ConePlan, UnbalancedStep
 from jko.status import Breakdown, Status
-from jko.validation import Array, positive
+from jko.validation import Array, positive, switch
 
 #: The iteration goes on until the gap is this fraction of the tolerance.
 MARGIN = 1e-2
@@ -86,6 +86,7 @@ class UnbalancedScaling(ProxSolver):
     def __post_init__(self) -> None:
         if self.reg is not None:
             object.__setattr__(self, "reg", positive(self.reg, "reg"))
+        switch(self.bound, "bound")
 
     def accepts(self, problem: ProxProblem) -> str | None:
         why = not_unbalanced(problem, self.name)
