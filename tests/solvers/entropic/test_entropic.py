@@ -151,8 +151,9 @@ def test_steps_on_grids_agree_with_dense_histograms(shape):
         solver = Entropic(reg=0.3, debias=debias)
         r = jko.step(mu, jko.KL(pi), W2, 0.1, solver=solver, tol=1e-12)
         s = jko.step(as_atoms[0], jko.KL(as_atoms[1]), W2, 0.1, solver=solver, tol=1e-12)
-        assert np.abs(r.measure.weights - s.measure.weights).sum() < 1e-6
-        assert r.objective == pytest.approx(s.objective, rel=1e-9)
+        assert np.abs(r.measure.weights - s.measure.weights).sum() < 1e-12
+        assert r.objective == pytest.approx(s.objective, rel=1e-13)
+        # Distances and bounds of the regularisation differ in kind: atoms, or densities on cells.
 
 
 def test_geometry_rates_are_folded_in():

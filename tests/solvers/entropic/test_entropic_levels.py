@@ -24,9 +24,11 @@ def test_sharp_fronts_by_default_settings(m, bound, debias):
     solution = reference.Barenblatt(2, m, 0.5, 15.0, 1e-3)
     mu = barenblatt(64, solution.start, solution)
     exact = barenblatt(64, solution.jko(solution.start, 0.4), solution)
-    out = jko.step(mu, 1e-3 * jko.PorousMedium(m), W2, 0.4, solver=Entropic(debias=debias))
+    # The terms of the energy are up to 40: the gap asked for is 1e-8 in its own unit.
+    solver = Entropic(debias=debias)
+    out = jko.step(mu, 1e-3 * jko.PorousMedium(m), W2, 0.4, solver=solver, tol=2e-10)
     assert out.success
-    assert out.gap <= 1e-8 * out.allowed / out.tol  # relative to the size of the terms
+    assert out.gap <= 1e-8
     assert out.measure.mass == pytest.approx(0.5, abs=1e-12)
     assert np.abs(out.measure.weights - exact.weights).sum() <= bound
 
@@ -36,8 +38,8 @@ def test_steps_of_a_few_cells_are_certified_with_most_cells_empty():
     solution = reference.Barenblatt(2, 6.0, 0.5, 15.0, 1e-3)
     mu = barenblatt(160, solution.start, solution)
     exact = barenblatt(160, solution.jko(solution.start, 0.05), solution)
-    out = jko.step(mu, 1e-3 * jko.PorousMedium(6.0), W2, 0.05, solver=Entropic())
-    assert out.gap <= 1e-8 * out.allowed / out.tol  # relative to the size of the terms
+    out = jko.step(mu, 1e-3 * jko.PorousMedium(6.0), W2, 0.05, solver=Entropic(), tol=2e-12)
+    assert out.gap <= 1e-10
     assert np.abs(out.measure.weights - exact.weights).sum() <= 4e-3
 
 

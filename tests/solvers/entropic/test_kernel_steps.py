@@ -100,10 +100,11 @@ def test_three_dimensions_and_large_grids_take_few_sweeps():
             )
         )
         energy = jko.MMDEnergy(pi, jko.kernels.Gaussian(0.8))
+        # The terms of this energy are a fifth of 1, and the gap is relative to them: 216 and 345
+        # sweeps, where 300 were enough for a gap of 1e-8 that is now 1e-10.
         r = jko.step(mu, energy, W2, 0.2, solver=Entropic())
         assert r.gap <= 1e-8
-        # The terms of this energy are a tenth of 1, and the gap is relative to them: 385 sweeps.
-        assert r.iterations < 420
+        assert r.iterations < 380
 
 
 def test_late_steps_of_a_flow_stay_cheap():

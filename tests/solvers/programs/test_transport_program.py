@@ -84,7 +84,8 @@ def test_debiased_entropic_steps_are_exact_up_to_the_grid():
     floors = []
     for n in (40, 80):
         excess, bias = true_excess(n, Entropic(reg=0.1))
-        assert bias < 1e-3
+        # A bound of the excess, not an estimate: of a plan between cells, so of their size too.
+        assert excess < bias < 20 * excess
         floors.append(excess)
     assert floors[1] < 2e-5
     assert floors[1] < floors[0] / 6
