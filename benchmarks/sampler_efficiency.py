@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 import warnings
 from pathlib import Path
@@ -174,6 +175,29 @@ def said(r):
     )
 
 
+def table(rows):
+    """The table of the page, and the counts that are asked for."""
+    out = [
+        "| regression | d | jko | NUTS, default | NUTS, dense | to default | to dense | apart |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    out += [
+        f"| {r['name']} | {r['dim']} | {r['jko']:.0f} | {r['default']:.2g} | {r['dense']:.2g} |"
+        f" {r['jko'] / r['default']:.0f} | {r['jko'] / r['dense']:.1f} | {r['apart']:.3f} sd |"
+        for r in rows
+    ]
+    return counts(rows) + "\n\n" + "\n".join(out)
+
+
+def counts(rows):
+    dense = np.array([r["jko"] / r["dense"] for r in rows])
+    default = np.array([r["jko"] / r["default"] for r in rows])
+    return (
+        f"{len(rows)} regressions: at least .8 of dense NUTS on {(dense >= 0.8).sum()}, better on"
+        f" {(dense > 1).sum()}; at least 4 times default NUTS on {(default >= 4).sum()}."
+    )
+
+
 def main() -> None:
     import jax
 
@@ -182,6 +206,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", default=[""], help="parts of names")
     parser.add_argument("--keep", type=Path, help="a file of results, one a line")
+    parser.add_argument("--page", type=Path, help="write the table of what is kept to this page")
     args = parser.parse_args()
     kept = []
     if args.keep and args.keep.exists():
@@ -198,12 +223,15 @@ def main() -> None:
             if args.keep:
                 with args.keep.open("a") as file:
                     file.write(json.dumps(found) + "\n")
-    dense = np.array([r["jko"] / r["dense"] for r in kept])
-    default = np.array([r["jko"] / r["default"] for r in kept])
-    print(
-        f"{len(kept)} regressions: at least .8 of dense NUTS on {(dense >= 0.8).sum()}, better on"
-        f" {(dense > 1).sum()}; at least 4 times default NUTS on {(default >= 4).sum()}"
-    )
+    print(counts(kept))
+    if args.page is None:
+        return
+    text = args.page.read_text(encoding="utf-8")
+    marks = r"(<!-- efficiency -->\n).*(<!-- end of efficiency -->)"
+    text, found = re.subn(marks, lambda m: m[1] + table(kept) + "\n" + m[2], text, flags=re.S)
+    if found != 1:
+        raise SystemExit(f"{args.page} has no marks for the table")
+    args.page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from jko.sampling.moves.chains import choose
 from jko.sampling.moves.history import History
 from jko.sampling.moves.modes import find_modes
 from jko.sampling.moves.path import default_spread
+from jko.sampling.report.parameters import with_parameters
 from jko.sampling.report.result import SampleResult
 from jko.sampling.search.opening import Opening, open_at_fit
 from jko.sampling.target.counted import Counted
@@ -193,11 +194,16 @@ def _result(task: Task, progress: SampleProgress, method: str, began: float) -> 
     points = points[chosen]
     figures: dict[str, object] = dict(progress.figures)
     draws, weights = None, np.full(len(points), 1.0 / len(points))
+    names, constrain = brought_with(task.target)
     history = None if chains is None else chains.history
     if chains is not None and history is not None and history.total > 0:
         mean, variance = history.mean, history.variance
         clouds = [x[chosen] for x in (chains.cloud.x, *history.draws)]
         points, weights, matched = _most_even(task, clouds, history)
+        if constrain is not None and history.draws and matched == "mean and variance":
+            moments, seen = (mean[:-1], variance[:-1]), np.concatenate(history.draws)
+            own = with_parameters(constrain, points, task.features(points), moments, seen)
+            weights = weights if own is None else own
         figures |= {"matched": matched, "acceptance": float(np.mean(chains.acceptances))}
         figures["leapfrog_steps"] = chains.steps
         progress.evidence |= dict(evidence.of_chains(chains, method))
@@ -222,8 +228,8 @@ def _result(task: Task, progress: SampleProgress, method: str, began: float) -> 
     figures |= progress.evidence
     failures = _failures(progress)
     said = (*failures, *progress.notes)
-    brought = brought_with(task.target)
-    return SampleResult(measure, method, not failures, said, figures, draws, *brought)
+    verdict = not failures
+    return SampleResult(measure, method, verdict, said, figures, draws, names, constrain)
 
 
 def _failures(progress: SampleProgress) -> tuple[str, ...]:

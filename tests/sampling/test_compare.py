@@ -147,6 +147,36 @@ def test_names_and_parameters_come_with_the_density():
         plain.constrained()
 
 
+def test_particles_have_the_moments_of_the_parameters():
+    """A log-normal scale: its mean and spread are those of the draws; exact ones are near.
+
+    Deterministic copies of a coordinate, constants and a column that overflows change nothing.
+    """
+
+    def constrain(x):
+        far = np.where(x[:, 0] > -9, np.inf, 0.0)
+        copies = {"copy": 2 * x[:, 1], "one": np.ones(len(x)), "far": far}
+        return {"mu": x[:, 0], "tau": np.exp(x[:, 1]), **copies}
+
+    pi = jko.LogDensity(
+        lambda x: -0.5 * (x**2).sum(axis=1),
+        lambda x: -x,
+        dim=2,
+        names=["mu", "log_tau"],
+        constrain=constrain,
+    )
+    out = jko.sample(pi, n=400, moves=60, rng=0)
+    tau, drawn = out.constrained()["tau"], out.constrained(draws=True)["tau"]
+    w = out.measure.weights
+    assert w @ tau == pytest.approx(drawn.mean(), rel=1e-6)
+    assert w @ (tau - drawn.mean()) ** 2 == pytest.approx(drawn.var(), rel=1e-6)
+    assert w @ tau == pytest.approx(np.exp(0.5), rel=0.05)
+    exact = np.sqrt((np.e - 1) * np.e)
+    assert np.sqrt(w @ (tau - w @ tau) ** 2) == pytest.approx(exact, rel=0.15)
+    assert out.std == pytest.approx(out.diagnostics["history_std"], rel=1e-6)
+    assert out.measure.ess > 200
+
+
 def test_files_keep_the_names(tmp_path, rng):
     out = made(rng.standard_normal((100, 5, 2)), names=("a", "b"), constrain=lambda x: {})
     out.save(tmp_path / "run.npz")

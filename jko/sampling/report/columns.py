@@ -144,13 +144,13 @@ def _of_sample(out: SampleResult, argument: str, names: Sequence[str] | None) ->
         else:
             values = out.constrained()
         w = out.measure.weights
-        return {n: of_weighted(x, w) for n, x in _scalars(values, 1)}
+        return {n: of_weighted(x, w) for n, x in scalars(values, 1)}
     if names is not None or out.constrain is None:
         labels = out.labels(names)
         values = {label: out.draws[:, :, j] for j, label in enumerate(labels)}
     else:
         values = out.constrained(draws=True)
-    return {n: of_chains(_finite(x, n, argument)) for n, x in _scalars(values, 2)}
+    return {n: of_chains(_finite(x, n, argument)) for n, x in scalars(values, 2)}
 
 
 def _labels(dim: int, names: Sequence[str] | None) -> list[str]:
@@ -161,7 +161,7 @@ def _labels(dim: int, names: Sequence[str] | None) -> list[str]:
     return list(names)
 
 
-def _scalars(values: Mapping[str, Array], lead: int) -> Iterator[tuple[str, Array]]:
+def scalars(values: Mapping[str, Array], lead: int) -> Iterator[tuple[str, Array]]:
     """The entries of arrays with so many leading axes, each by its own name."""
     for name, array in values.items():
         shape = array.shape[lead:]
@@ -193,7 +193,7 @@ def _entries(group: Mapping[str, object], argument: str) -> Iterator[tuple[str, 
                 f"{argument} has {name!r} of shape {array.shape} and type {array.dtype}; give"
                 " numbers with the axes (chain, draw, ...)"
             )
-        yield from _scalars({str(name): array.astype(float)}, 2)
+        yield from scalars({str(name): array.astype(float)}, 2)
 
 
 def _finite(x: Array, name: str, argument: str) -> Array:
