@@ -43,7 +43,7 @@ def with_parameters(
     """
     seen = draws[:: -(-len(draws) // MOST)]
     known, here = _table(constrain(seen)), _table(constrain(x))
-    fine = np.isfinite(known).all(axis=0) & np.isfinite(here).all(axis=0)
+    fine = np.asarray(np.isfinite(known).all(axis=0) & np.isfinite(here).all(axis=0))
     fine[fine] = _curved(seen, known[:, fine])
     if not fine.any():
         return None
