@@ -1,9 +1,9 @@
 r"""Products of Gaussian kernels with steep arguments, flattened by a quadratic.
 
 Potentials of transport over many widths sqrt(eps) are steep, and nearly quadratic. With
-e^{v(x)} = e^{u(x) - k (x - c)^2/eps} along an axis the squares are completed,
+e^{v(x)} = e^{u(x) - (k x^2 - 2 s x)/eps} along an axis the squares are completed,
 
-    k (x - c)^2 + (x - y)^2 = (1 + k) (x - z)^2 + k (y - c)^2/(1 + k),   z = (y + k c)/(1 + k):
+    k x^2 - 2 s x + (x - y)^2 = (1 + k) (x - z)^2 + y^2 - (1 + k) z^2,   z = (y + s)/(1 + k):
 
 a dense product of u with another Gaussian matrix, and a quadratic in y. It is exact; what remains,
 u, needs a range that exponentials hold.
@@ -57,16 +57,17 @@ class Tilted:
         matrices = []
         before, after = np.zeros(v.shape), np.zeros(v.shape)
         for axis, line in enumerate(lines):
-            k, c = _quadratic(v, charged, axis, line.unit)
-            x = np.arange(line.n, dtype=float)
-            z = (x + k * c) / (1 + k)
+            k, slope, middle = _quadratic(v, charged, axis, line.unit)
+            x = np.arange(line.n, dtype=float) - middle
+            z = (x + slope) / (1 + k)
             with np.errstate(under="ignore"):
                 square = line.unit * (1 + k) * (x[:, None] - z) ** 2
                 matrices.append(without_tiny(np.exp(-square)))
             shape = [1] * v.ndim
             shape[axis] = line.n
-            before = before - (line.unit * k * (x - c) ** 2).reshape(shape)
-            after = after - (line.unit * k / (1 + k) * (x - c) ** 2).reshape(shape)
+            before = before - (line.unit * x * (k * x - 2 * slope)).reshape(shape)
+            rest = (k * x**2 - 2 * slope * x - slope**2) / (1 + k)
+            after = after - (line.unit * rest).reshape(shape)
         if not before.any():
             return None
         return cls(tuple(matrices), before, after)
@@ -86,17 +87,15 @@ class Tilted:
         return np.asarray(log_scaled(out) + top + self.after)
 
 
-def _quadratic(v: Array, charged: Mask, axis: int, unit: float) -> tuple[float, float]:
-    """k and c of -unit k (x - c)^2, the parabola nearest to the means across an axis."""
+def _quadratic(v: Array, charged: Mask, axis: int, unit: float) -> tuple[float, float, float]:
+    """k, s and the middle of -unit (k x^2 - 2 s x), the parabola nearest to the means across an
+    axis; x is counted from the middle. No vertex: that of a straight line is infinitely far."""
     others = tuple(a for a in range(v.ndim) if a != axis)
     count = charged.sum(axis=others)
     x = np.flatnonzero(count)
     if x.size < 3:
-        return 0.0, 0.0
+        return 0.0, 0.0, 0.0
     means = np.where(charged, v, 0.0).sum(axis=others)[x] / count[x]
     middle = float(x.mean())
     bend, slope, _ = np.polyfit(x - middle, means, 2)
-    k = max(-float(bend) / unit, -CONVEX)
-    if k == 0:
-        return 0.0, 0.0
-    return k, middle + float(slope) / (2 * unit * k)
+    return max(-float(bend) / unit, -CONVEX), float(slope) / (2 * unit), middle

@@ -42,9 +42,9 @@ from jko.solvers.weights.simplex_qp import SimplexQP
 from jko.solvers.worth import moving_front, short_step
 from jko.validation import shown
 
-#: Ascent steps after which back-and-forth leaves a front to the scaling (ten times as many where
-#: the energy is flat): where it certifies it needs 2 to 6 in steps of formula W5, up to 70 where a
-#: smooth density has still to form its front (`benchmarks/back_and_forth.py`).
+#: Ascent steps after which back-and-forth leaves a front to the scaling: where it certifies it
+#: needs 2 to 6 in steps of formula W5, up to 70 where a smooth density has still to form its front
+#: or the energy is flat (`benchmarks/back_and_forth.py`).
 FRONT_BUDGET = 80
 #: Sweeps after which a debiased entropic step has shown whether it converges: smooth energies take
 #: 20 to 400 of them; at fronts of steep powers it still goes on after 3000.
@@ -99,6 +99,7 @@ _KNOWN: tuple[Rule, ...] = (
     Rule(UnbalancedProgram()),
     Rule(Dynamic(slices=2), when=bent_with_sources),
     Rule(FiniteVolume()),
+    Rule(BackAndForth()),
     Rule(Entropic()),
     Rule(TransportProgram()),
     Rule(Conic()),

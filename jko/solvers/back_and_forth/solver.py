@@ -29,8 +29,6 @@ from jko.validation import Array, deprecated, instance, one_of, positive_int
 MARGIN, FLAT_MARGIN = 0.1, 0.003
 #: Squared cells that a step should carry mass by (`jko.solvers.grids.resolution`).
 LEAST = 0.02
-#: Where the energy is flat the ascent follows a proximal centre, and takes so many times the steps.
-CENTRES = 10
 #: Parts of all cells together that "auto" makes, and the most that can be asked for.
 AFFORDED, MOST = 2**18, 2**26
 
@@ -191,7 +189,7 @@ class BackAndForth(ProxSolver):
             return None
         stated, cells = CellStep(problem, side, parts), CellStep(problem, side)
         tol, begin = _margin(stated) * controls.tol, starts(cells, controls.warm)
-        near = approach(cells, response(cells), begin, tol, self._limit(problem, controls))
+        near = approach(cells, response(cells), begin, tol, self._limit(controls))
         if not near.arrived:
             return None
         finer = [onto(stated, cells, near.g), *warmed(stated, controls.warm)]
@@ -201,7 +199,7 @@ class BackAndForth(ProxSolver):
 
     def _whole(self, problem: ProxProblem, split: _Reached | None, controls: Controls) -> _Reached:
         """The step on the cells as they are, with places on one side, then on the other."""
-        limit, spent = self._limit(problem, controls), 0
+        limit, spent = self._limit(controls), 0
         sides = self._sides(problem)
         if controls.budget is not None:
             sides = sides[:1]
@@ -225,13 +223,10 @@ class BackAndForth(ProxSolver):
         assert best is not None
         return replace(best, found=replace(best.found, iterations=spent, exhausted=spent >= limit))
 
-    def _limit(self, problem: ProxProblem, controls: Controls) -> int:
+    def _limit(self, controls: Controls) -> int:
         """Ascent steps on the whole cells, all sides together."""
         limit = self.max_iter if controls.max_iter is None else controls.max_iter
-        if controls.budget is None:
-            return limit
-        slow = CENTRES if flat(problem.form.separable) else 1
-        return min(limit, slow * controls.budget)
+        return limit if controls.budget is None else min(limit, controls.budget)
 
     def _parts(self, problem: ProxProblem) -> int:
         """Parts of a cell along every axis."""

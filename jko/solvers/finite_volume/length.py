@@ -30,11 +30,18 @@ def model_error(scheme: CellScheme, w: Array, step: float) -> float:
 
 
 def displacement(scheme: CellScheme, w: Array, step: float) -> float:
-    """step max |grad f|/h over faces between charged cells: how many cells mass moves by."""
+    """step max |grad f|/h over the faces that mass crosses: how many cells it moves by.
+
+    Those are faces between charged cells, and all faces of a charged cell that has no such one.
+    """
     i, j, level = scheme.faces.i, scheme.faces.j, CHARGED * w.max()
-    charged = (w[i] > level) & (w[j] > level)
+    charged = w > level
+    between = charged[i] & charged[j]
+    alone = charged.copy()
+    alone[i[between]] = alone[j[between]] = False
+    crossed = between | alone[i] | alone[j]
     f = scheme.first_variation(w)
-    return step * _largest(scheme.faces.scale[charged] * (f[i[charged]] - f[j[charged]]))
+    return step * _largest(scheme.faces.scale[crossed] * (f[i[crossed]] - f[j[crossed]]))
 
 
 def _largest(values: Array) -> float:
