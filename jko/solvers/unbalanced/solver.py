@@ -32,6 +32,8 @@ MARGIN = 1e-2
 GATE = 1e-2
 #: Iterations before the ladder is tried, and at its end.
 DIRECT, MAX_ITER = 400, 2000
+#: How often a regularisation is lowered for an accuracy, and as far as potentials stand it.
+LOWERED, LEAST_REG = 5, 1e-5
 #: Largest eps and ratio of the ladder that leads to a small one, and the tolerance on its rungs.
 LADDER, LADDER_TOL = (0.1, 4.0), 1e-2
 
@@ -102,11 +104,40 @@ class UnbalancedScaling(ProxSolver):
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         eps = choose_reg(problem) if self.reg is None else self.reg
+        if controls.accuracy is None:
+            return self._at(problem, eps, controls)
+        solver, asked = replace(self, bound=True), controls.accuracy
+        answer = solver._at(problem, eps, controls)
+        for _ in range(LOWERED if self.reg is None else 0):
+            if answer.bias is None or _error(answer) <= asked or eps <= LEAST_REG:
+                break
+            eps = max(eps / LADDER[1], LEAST_REG)
+            answer = solver._at(problem, eps, replace(controls, warm=answer.warm))
+        reached = _error(answer)
+        if reached <= asked:
+            return answer
+        why = (
+            f"accuracy = {asked:.3g} asked, {reached:.3g} reached at reg = {eps:.3g}; use finer"
+            " cells, or a jko.Histogram of at most 200 atoms"
+        )
+        return replace(answer, remark=why)
+
+    def _at(self, problem: ProxProblem, eps: float, controls: Controls) -> Answer:
+        """The step at one regularisation."""
         stated = UnbalancedStep(problem, eps)
         if stated.cone.unbounded:
             raise unbounded()
         with np.errstate(under="ignore"):
             return _ScalingRun(stated, controls, self.bound).answer()
+
+
+def _error(answer: Answer) -> float:
+    """Gap plus bias relative to the decrease of the objective."""
+    gap = answer.problem.certificate(answer).gap
+    if answer.bias is None or gap is None or answer.baseline is None or answer.objective is None:
+        return np.inf
+    decrease = answer.baseline - answer.objective
+    return (answer.bias + abs(gap)) / decrease if decrease > 0 else np.inf
 
 
 def choose_reg(problem: ProxProblem) -> float:

@@ -255,6 +255,20 @@ def test_the_bound_of_a_regularised_plan_holds_too(monkeypatch):
     assert rough[2] < 0.3 * rough[0]
 
 
+def test_an_accuracy_lowers_the_regularisation_or_says_what_was_reached():
+    mu = compact()
+    energy = ENERGIES["kl"](mu)
+    plain = jko.step(mu, energy, WFR, 0.5, solver=UnbalancedScaling())
+    asked = 0.1 * plain.bias / (plain.baseline - plain.objective)
+    found = jko.step(mu, energy, WFR, 0.5, solver=UnbalancedScaling(), accuracy=asked)
+    assert found.info["reg"] < plain.info["reg"]
+    assert found.bias + found.gap <= asked * (found.baseline - found.objective)
+    fixed = UnbalancedScaling(plain.info["reg"])
+    missed = jko.step(mu, energy, WFR, 0.5, solver=fixed, accuracy=asked, throw=False)
+    assert not missed.success
+    assert "use finer cells" in missed.message
+
+
 @pytest.mark.parametrize("name", ["kl", "chi2", "mmd"])
 @pytest.mark.parametrize(("mass", "length", "cost"), [(1e-6, 1e3, 1.0), (1e6, 1.0, 1e-3)])
 def test_units_change_nothing(name, mass, length, cost):
