@@ -35,6 +35,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="CPU time to stop at")
     parser.add_argument("--only", nargs="*", help="geometries whose label contains one of these")
     parser.add_argument("--log", help="file that gets a line of JSON for each problem")
+    parser.add_argument("--again", action="store_true", help="solve the log's faults once more")
     parser.add_argument("--table", nargs="*", help="print the table of these logs, solve nothing")
     args = parser.parse_args()
     if args.table:
@@ -44,8 +45,11 @@ def main() -> int:
     began = time.process_time()
     numbers = range(args.first, args.first + args.problems)
     show = lambda record: [print(text, flush=True) for text in record.lines()]
-    records = run(numbers, args.seed, args.units, args.rivals, args.seconds, Log(args.log),
-                  args.only, show)  # fmt: skip
+    log = Log(args.log, args.again)
+    if args.again:
+        kept = {(r.seed, r.number) for r in load([args.log])} - log.known
+        numbers = sorted(k for seed, k in kept if seed == args.seed)
+    records = run(numbers, args.seed, args.units, args.rivals, args.seconds, log, args.only, show)
     print(report(records, most=0))
     spent = time.process_time() - began
     print(f"{len(records)} problems from {args.first}, seed {args.seed}, {spent:.0f} CPU s")

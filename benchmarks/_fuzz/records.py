@@ -46,11 +46,13 @@ class Record:
 
 
 class Log:
-    """A file of records; problems that it holds are not solved again."""
+    """A file of records; problems that it holds are not solved again, unless they failed."""
 
-    def __init__(self, path=None):
+    def __init__(self, path=None, again=False):
         self.path = None if path is None else Path(path)
         self.records = load([self.path]) if self.path is not None and self.path.exists() else []
+        if again:
+            self.records = [r for r in self.records if not r.faults]
         self.known = {(r.seed, r.number) for r in self.records}
 
     def add(self, record):

@@ -160,7 +160,7 @@ class QuadraticStep(Neighbour):
         w, u = nu.weights, self._moved(nu)
         more = 0.0 if self.excess is None else self.excess(w)
         if self.mass is None:
-            gap, residual = weight_certificate(self.total, w, None)
+            gap, residual = self._free(w, u)
         else:
             gap, residual = self._fixed(w, u, self.mass)
         return Certificate(None if gap is None else gap + more, residual)
@@ -182,6 +182,29 @@ class QuadraticStep(Neighbour):
         gap += (float(w.sum()) - mass) * low + ROUNDING * mass * abs(low)
         lam = median_multiplier(self.form.separable, gradient, w)
         return gap, float(w @ np.abs(gradient - lam)) / mass
+
+    def _free(self, w: Array, u: Array) -> tuple[float | None, float]:
+        """The gap on the cone, in differences to the centre: P(v) >= -s'Qs/2 - w'Qs - w'g + P(w).
+
+        That holds of every v >= 0 where the gradient g + Qs at w + s is not negative; s is a
+        multiple of 1, as small as rounding allows.
+        """
+        if w[~self.open].any():
+            return None, np.inf
+        pull = self.curvature.quadratic_gradient(u)
+        gradient = self.slope + self.penalty_slope + pull
+        noise, flat = self._noise(pull), self.open.astype(float)
+        lift = self.curvature.quadratic_gradient(flat)
+        short = (noise - gradient)[self.open]
+        t = 0.0
+        if short.max(initial=0.0) > 0:
+            if not lift[self.open].min() > 0:
+                found = weight_certificate(self.total, w, None)
+                return found.gap, found.residual
+            t = float((short / lift[self.open]).max()) * (1 + 4 * ROUNDING)
+        gap = float(w @ (gradient + noise + t * lift)) + 0.5 * t * t * float(flat @ lift)
+        residual = float(w @ np.abs(gradient)) / self.problem.discrete.mass
+        return max(gap, 0.0), residual
 
     @cached_property
     def _terms(self) -> Array:
