@@ -166,10 +166,18 @@ def _first_guess(atoms: Atoms) -> float:
 
 
 def rescale(w: Array, ceiling: Array, mass: float) -> Array:
-    """Mass exact to rounding: the atoms below their ceiling take the last few units."""
-    moving = w < ceiling
-    inner = float(w[moving].sum())
-    if inner <= 0:
-        return w
-    factor = (mass - float(w[~moving].sum())) / inner
-    return np.where(moving, np.minimum(w * factor, ceiling), w)
+    """Mass exact to rounding: the atoms below their ceiling take the last few units.
+
+    Those that reach their ceiling leave what is over to the others.
+    """
+    for _ in range(w.size + 1):
+        moving = w < ceiling
+        inner = float(w[moving].sum())
+        if inner <= 0:
+            break
+        factor = (mass - float(w[~moving].sum())) / inner
+        full = moving & (w * factor > ceiling)
+        w = np.where(moving, np.minimum(w * factor, ceiling), w)
+        if not full.any():
+            break
+    return w

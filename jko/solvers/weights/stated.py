@@ -199,8 +199,7 @@ class QuadraticStep(Neighbour):
         t = 0.0
         if short.max(initial=0.0) > 0:
             if not lift[self.open].min() > 0:
-                found = weight_certificate(self.total, w, None)
-                return found.gap, found.residual
+                return weight_certificate(self.total, w, None).gap, np.inf
             t = float((short / lift[self.open]).max()) * (1 + 4 * ROUNDING)
         gap = float(w @ (gradient + noise + t * lift)) + 0.5 * t * t * float(flat @ lift)
         residual = float(w @ np.abs(gradient)) / self.problem.discrete.mass

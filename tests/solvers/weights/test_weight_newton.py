@@ -407,3 +407,22 @@ def test_the_empty_measure_is_said_to_be_the_minimiser():
     energy = jko.Potential(np.full(5, 10.0)) + jko.MMDEnergy(mu.with_weights(mu.weights * 1e-9), K)
     result = take(mu, energy, jko.Divergence(p=2, mass="free"), 1.0, throw=False)
     assert result.status is jko.Status.EMPTY
+
+
+def test_the_last_units_of_mass_go_where_there_is_room():
+    """An atom that reaches its ceiling leaves the rest to the others."""
+    from jko.solvers.hellinger.multiplier import rescale
+
+    ceiling = np.array([1.0, 1.0, 5.0])
+    w = rescale(np.array([1 - 1e-10, 0.9, 1.0]), ceiling, 3.5)
+    np.testing.assert_allclose(w.sum(), 3.5, rtol=1e-15)
+    assert (w <= ceiling).all()
+    np.testing.assert_array_equal(w[:2], 1.0)
+
+
+@pytest.mark.parametrize("tau", [1e-6, 1e-3])
+def test_short_free_steps_are_certified_to_the_tolerance(tau):
+    """The gap of an exact step is no more than the rounding of what is left of K / tau."""
+    mu = jko.Histogram([[0.0], [0.3], [2.0]], [1.0, 0.0, 1e-9])
+    step = jko.step(mu, jko.Potential(np.array([0.1, 0.2, 0.3])), jko.MMD(K, mass="free"), tau)
+    assert step.gap <= 1e-9 * abs(step.objective)
