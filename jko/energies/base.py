@@ -201,10 +201,12 @@ class EnergySum(Energy):
         return self._gaussian_form
 
     def first_variation(self, mu: Discrete) -> Array:
-        return np.sum([c * term.first_variation(mu) for c, term in self._terms], axis=0)
+        return np.asarray(np.sum([c * term.first_variation(mu) for c, term in self._terms], axis=0))
 
     def wasserstein_gradient(self, mu: Discrete) -> Array:
-        return np.sum([c * term.wasserstein_gradient(mu) for c, term in self._terms], axis=0)
+        return np.asarray(
+            np.sum([c * term.wasserstein_gradient(mu) for c, term in self._terms], axis=0)
+        )
 
     def convexity(self, geometry: Geometry) -> float | None:
         moduli = [term.convexity(geometry) for _, term in self._terms]

@@ -241,11 +241,12 @@ class Tilt(FormEnergy):
 
     def _value_at(self, x: Array) -> Array:
         pairs = zip(self.multipliers, self.moments, strict=True)
-        return np.sum([y * np.asarray(m.potential._function(x)) for y, m in pairs], axis=0)  # type: ignore[misc]
+        values = [y * np.asarray(m.potential._function(x)) for y, m in pairs]  # type: ignore[misc]
+        return np.asarray(np.sum(values, axis=0))
 
     def _gradient_at(self, x: Array) -> Array:
         pairs = zip(self.multipliers, self.moments, strict=True)
-        return np.sum([y * m.gradient_at(x) for y, m in pairs], axis=0)
+        return np.asarray(np.sum([y * m.gradient_at(x) for y, m in pairs], axis=0))
 
     def value(self, mu: Measure) -> float:
         if isinstance(mu, (Gaussian, GaussianMixture)):

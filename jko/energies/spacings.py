@@ -62,4 +62,4 @@ def spacing_gradient(mu: Particles, pressure: Profile) -> Array:
         force = (np.append(p, 0.0) - np.append(0.0, p)) / w
     out = np.interp(mu.points[:, 0], x, force)
     out[index] = force
-    return out[:, None]
+    return np.asarray(out[:, None])

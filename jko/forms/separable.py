@@ -65,7 +65,7 @@ class Separable:
     @property
     def n(self) -> int:
         """Number of atoms."""
-        return self.linear.shape[0]
+        return int(self.linear.shape[0])
 
     @property
     def ceiling(self) -> Array:

@@ -123,7 +123,7 @@ class WassersteinFisherRao(Geometry):
         cost = self.cost(a.points, b.points[right])
         near = np.isfinite(cost)
         f = np.where(near, np.where(near, cost, 0.0) - solved.h, np.inf).min(axis=1)
-        return -(2 / self.beta) * np.expm1(-f) / self.rate
+        return np.asarray(-(2 / self.beta) * np.expm1(-f) / self.rate)
 
     def geodesic(self, a: Measure, b: Measure, t: float) -> Measure:
         """Every pair of the plan follows the cone geodesic of its two masses (U1), as particles.
@@ -172,7 +172,7 @@ class WassersteinFisherRao(Geometry):
 
 def _paired(geometry: WassersteinFisherRao, x: Array, y: Array) -> Array:
     """delta (k,) between partners."""
-    return np.sqrt(geometry.beta / (4 * geometry.alpha) * ((x - y) ** 2).sum(axis=1))
+    return np.asarray(np.sqrt(geometry.beta / (4 * geometry.alpha) * ((x - y) ** 2).sum(axis=1)))
 
 
 def _semi_couplings(

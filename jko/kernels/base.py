@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import Unsupported
-from jko.kernels.hooks import Weighted
 from jko.validation import Array
 
-from .hooks import Algebra, Alone, Definiteness
+from .hooks import Algebra, Alone, Definiteness, Weighted, no_closed_form
 from .pairwise import (
     BLOCK_ENTRIES,
     GramBlock,
@@ -253,11 +252,11 @@ class Kernel(ABC):
 
     def _gaussian_embed(self, mean: Array, cov: Array, x: Array) -> Array:
         """int k(x_i, y) dN(mean, cov)(y), shape (n,)."""
-        raise Unsupported(_no_closed_form(self))
+        raise Unsupported(no_closed_form(self))
 
     def _gaussian_embed_gradient(self, mean: Array, cov: Array, x: Array) -> Array:
         """Gradient of `_gaussian_embed`, shape (n, d)."""
-        raise Unsupported(_no_closed_form(self))
+        raise Unsupported(no_closed_form(self))
 
     # -- operators -----------------------------------------------------------------------
 
@@ -293,10 +292,3 @@ class Kernel(ABC):
         from .integral import integral_operator
 
         return integral_operator(self, rho)
-
-
-def _no_closed_form(kernel: Kernel) -> str:
-    return (
-        f"{kernel!r} has no closed-form integral against a Gaussian measure; use"
-        " jko.kernels.Gaussian, or sample the Gaussian into Particles"
-    )

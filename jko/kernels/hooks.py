@@ -51,3 +51,11 @@ class Weighted(Protocol):
     @property
     def weights(self) -> Array:
         """Array (n,)."""
+
+
+def no_closed_form(kernel: Kernel) -> str:
+    """Why a kernel cannot be integrated against a Gaussian."""
+    return (
+        f"{kernel!r} has no closed-form integral against a Gaussian measure; use"
+        " jko.kernels.Gaussian, or sample the Gaussian into Particles"
+    )

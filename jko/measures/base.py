@@ -49,7 +49,8 @@ class Measure(ReadOnly, ABC):
 
     def plot(self, ax: Axes | None = None, **options: object) -> list[Artist]:
         """Draw the measure; see `jko.plot.measure`."""
-        return draw("measure", self, ax, **options)
+        drawn: list[Artist] = draw("measure", self, ax, **options)
+        return drawn
 
     def _html_rows(self) -> list[tuple[str, object]]:
         """The figures a notebook shows."""
@@ -79,11 +80,11 @@ class Discrete(Measure):
     @property
     def n(self) -> int:
         """Number of atoms."""
-        return self.weights.shape[0]
+        return int(self.weights.shape[0])
 
     @property
     def dim(self) -> int:
-        return self.points.shape[1]
+        return int(self.points.shape[1])
 
     @property
     def mass(self) -> float:  # type: ignore[override]
@@ -95,7 +96,7 @@ class Discrete(Measure):
         """Mean (d,), normalised by the mass."""
         # Relative to an atom: coordinates far from zero, such as dates, keep their last digits.
         origin = self.points[0]
-        return origin + self.weights @ (self.points - origin) / self.mass
+        return np.asarray(origin + self.weights @ (self.points - origin) / self.mass)
 
     @property
     def cov(self) -> Array:  # type: ignore[override]

@@ -56,7 +56,7 @@ class _GaussianFamily(Measure):
         """Gradient of the log density at points (n, d)."""
         terms, white = self._log_terms(x)
         share = np.exp(terms - np.logaddexp.reduce(terms, axis=1)[:, None])
-        return -np.einsum("nc,cji,ncj->ni", share, self._precision_roots, white)
+        return np.asarray(-np.einsum("nc,cji,ncj->ni", share, self._precision_roots, white))
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """Draw n points (n, d) from the normalised measure."""

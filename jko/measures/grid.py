@@ -93,7 +93,7 @@ class Grid(ReadOnly):
     @property
     def spacing(self) -> Array:
         """Cell sides (d,)."""
-        return (self.upper - self.lower) / np.asarray(self.shape)
+        return np.asarray((self.upper - self.lower) / np.asarray(self.shape))
 
     @property
     def cell_volume(self) -> float:

@@ -28,7 +28,7 @@ def hellinger_flow(
     decay = np.exp(-time)
     if p == 1:
         moved = start**decay * end ** (1 - decay)
-        return moved * (start.sum() / moved.sum()) if mass == "fixed" else moved
+        return np.asarray(moved * (start.sum() / moved.sum()) if mass == "fixed" else moved)
     if mass == "fixed":
         raise ValueError(f"the flow on fixed mass has a closed form for p = 1 only, got p = {p}")
     ratio = (start / end) ** (1 - p)

@@ -71,7 +71,7 @@ def action(
         tilt -= tilt.sum() * a.weights / a.mass
 
         def bent(t: float, tilt: Array = tilt) -> Array:
-            return geodesic(t) + 0.5 * np.sin(np.pi * t) * tilt
+            return np.asarray(geodesic(t) + 0.5 * np.sin(np.pi * t) * tilt)
 
         shortfalls.append(least - path_action(bent, a, power))
     residual = max_of([abs(least - square), *shortfalls]) / square

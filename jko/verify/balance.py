@@ -102,7 +102,7 @@ def mmd_curves(target: Discrete, start: Discrete, kernel: Kernel) -> Curves:
     gram, energy = kernel.positive_gram(start.points), MMDEnergy(target, kernel)
 
     def weights(t: float) -> Array:
-        return target.weights + (start.weights - target.weights) * np.exp(-t)
+        return np.asarray(target.weights + (start.weights - target.weights) * np.exp(-t))
 
     def speed(t: float) -> float:
         rate = _rate(weights, t)
@@ -254,7 +254,7 @@ def evi_mmd_transport(distance: float = 3.0) -> Identity:
         from scipy.integrate import solve_ivp
 
         def rhs(_: float, x: Array) -> Array:
-            return kernel.gradient(x[None], target.points)[0, 0]  # minus grad f
+            return np.asarray(kernel.gradient(x[None], target.points)[0, 0])  # minus grad f
 
         out = solve_ivp(rhs, (0.0, t), [distance], rtol=1e-11, atol=1e-13).y[:, -1]
         return Particles([[float(out[0])]], [1.0])

@@ -38,7 +38,7 @@ def inclusive_kl_program(coefficients: Array, total: float, mass: float | None) 
     constraints = [] if mass is None else [cp.sum(w) == mass]
     program = cp.Problem(cp.Minimize(n * objective), constraints)
     _run(program)
-    return np.maximum(np.asarray(w.value, dtype=float), 0.0)
+    return np.asarray(np.maximum(np.asarray(w.value, dtype=float), 0.0))
 
 
 def _run(program: Any) -> None:

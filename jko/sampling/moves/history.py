@@ -114,7 +114,9 @@ class History:
     def variance(self) -> Array:
         """Their variance (k,)."""
         first, second = self.part(0, 1)
-        return np.maximum(np.asarray(second.mean(axis=0) - first.mean(axis=0) ** 2), 0.0)
+        return np.asarray(
+            np.maximum(np.asarray(second.mean(axis=0) - first.mean(axis=0) ** 2), 0.0)
+        )
 
     @property
     def mcse(self) -> Array:
@@ -149,7 +151,7 @@ class History:
         m, v = first.mean(axis=0), second.mean(axis=0)
         third, fourth = self.third / self.total, self.fourth / self.total
         central = fourth - 4 * m * third + 6 * m**2 * v - 3 * m**4
-        return np.maximum(np.asarray(central - self.variance**2), 0.0)
+        return np.asarray(np.maximum(np.asarray(central - self.variance**2), 0.0))
 
     @property
     def sizes(self) -> Array:
@@ -193,7 +195,7 @@ class History:
             means += [g.mean(axis=0) for g in np.array_split(ordered, count)]
         between = np.var(np.stack(means), axis=0)
         within = np.maximum(self.variance - between, 1e-300)
-        return np.sqrt(1 + between / within)
+        return np.asarray(np.sqrt(1 + between / within))
 
     def stein_z(self) -> Array:
         r"""z (d,) of E[(x_j - c_j) d_j log pi] = -1, from the scatter of the chains' own means.
@@ -219,4 +221,6 @@ def _z(own: Array) -> Array:
     error = own.std(axis=0) / np.sqrt(len(own))
     mean = own.mean(axis=0)
     small = 1e-9 * np.maximum(1.0, np.abs(own).max(axis=0, initial=0.0))
-    return np.divide(mean, error, out=np.zeros_like(mean), where=error > small / len(own))
+    return np.asarray(
+        np.divide(mean, error, out=np.zeros_like(mean), where=error > small / len(own))
+    )

@@ -132,7 +132,7 @@ def _far(task: Task, history: History, found: Masses | None) -> Iterator[tuple[s
 def _lower(values: Array) -> Array:
     """Means over points (n, k), less two standard errors, at least 0."""
     error = values.std(axis=0) / np.sqrt(len(values))
-    return np.maximum(values.mean(axis=0) - 2 * error, 0.0)
+    return np.asarray(np.maximum(values.mean(axis=0) - 2 * error, 0.0))
 
 
 def _height(

@@ -19,7 +19,8 @@ from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.hellinger.multiplier import rescale
-from jko.solvers.programs.transport import TransportStep, stated_paths
+from jko.solvers.programs.stated import TransportStep
+from jko.solvers.programs.transport import stated_paths
 from jko.solvers.refusals import ALL_CLOSED, Elsewhere, not_transport
 from jko.status import Breakdown, Status
 from jko.validation import Array, Index
