@@ -15,7 +15,7 @@ from jko.markov.scale import Preconditioner
 from jko.measures.atoms import Particles
 from jko.sampling.flows import svgd, wfr
 from jko.sampling.methods import langevin, tempered
-from jko.sampling.moves.chains import choose
+from jko.sampling.moves.chains import Chains, choose
 from jko.sampling.moves.history import History
 from jko.sampling.moves.modes import find_modes
 from jko.sampling.moves.path import default_spread
@@ -211,11 +211,7 @@ def _result(task: Task, progress: SampleProgress, method: str, began: float) -> 
         progress.evidence["matching"] = evidence.matching(matched, count, len(points))
         progress.evidence["defined"] = evidence.defined(task.target)
         if history.draws and not interrupted(progress):
-            tops = [] if task.opening is None else [(task.opening.top, task.opening.height)]
-            found, more = second_look(task, chains, tops)
-            progress.evidence |= more
-            if found is not None and found.error <= TOLERABLE:
-                figures |= {"log_evidence": found.log_total, "log_evidence_error": found.error}
+            figures |= _looked_again(task, chains, progress)
         d = task.target.dim
         figures |= {"rhat": history.rhat()[:d], "mcse": history.mcse[:d], "moves": history.total}
         figures |= {"history_mean": mean[:-1], "history_std": np.sqrt(variance[:-1])}
@@ -230,6 +226,16 @@ def _result(task: Task, progress: SampleProgress, method: str, began: float) -> 
     said = (*failures, *progress.notes)
     verdict = not failures
     return SampleResult(measure, method, verdict, said, figures, draws, names, constrain)
+
+
+def _looked_again(task: Task, chains: Chains, progress: SampleProgress) -> dict[str, object]:
+    """The evidence of a second look, kept; the evidence of the density where that is known."""
+    tops = [] if task.opening is None else [(task.opening.top, task.opening.height)]
+    found, more = second_look(task, chains, tops)
+    progress.evidence |= more
+    if found is None or found.error > TOLERABLE:
+        return {}
+    return {"log_evidence": found.log_total, "log_evidence_error": found.error}
 
 
 def _failures(progress: SampleProgress) -> tuple[str, ...]:
