@@ -72,6 +72,15 @@ class Energy:
             return np.array([np.inf])
         return np.concatenate(parts)
 
+    def raw(self, w):
+        """The terms that squared differences of measures are made of, which cancel in them."""
+        w, total = np.asarray(w, dtype=LONG), LONG(0)
+        for c, part in self.parts:
+            if part.gram is not None:
+                both = np.abs(w) + np.abs(part.centre)
+                total += LONG(c) * (both @ np.abs(part.gram) @ both)
+        return float(total)
+
     def floor(self, tilt, at, mass=None):
         """min F(w) + tilt.w over w >= 0 (of one mass), from below; quadratics by tangents."""
         at, linear, constant = np.asarray(at, dtype=LONG), np.asarray(tilt, dtype=LONG), LONG(0)

@@ -67,7 +67,7 @@ class Case:
 
     def value(self, w, log_a, log_b):
         terms = np.concatenate([self.energy.terms(w), self.penalty(w, log_a, log_b)])
-        return terms.sum(), float(np.abs(terms).sum())
+        return terms.sum(), float(np.abs(terms).sum()) + self.energy.raw(w)
 
     def settled(self, w, psi_):
         """The best plan of fixed weights, by alternating minimisation: log a, log b."""
@@ -115,7 +115,7 @@ class Case:
         paid = np.where(g > 0, np.where(g > 0, self.cost, 0) * g, 0)
         moved = [_kl(g.sum(axis=1), w), psi(1, g.sum(axis=0), self.m).ravel(), paid.ravel()]
         terms = np.concatenate([self.energy.terms(w), self.lam * np.concatenate(moved)])
-        return terms.sum(), float(np.abs(terms).sum())
+        return terms.sum(), float(np.abs(terms).sum()) + self.energy.raw(w)
 
     def exact_floor(self, w, h):
         """The dual value of a potential of m', quadratic parts by their tangents at w."""

@@ -92,7 +92,9 @@ class Case:
             d = self.self_potential(log_w)
             terms += [-self.factor * dot(w, d), -self.factor * self.own / 2]
         terms = np.array(terms)
-        return terms.sum(), float(np.abs(terms).sum()) + float(self.factor) * self.mass
+        return terms.sum(), float(np.abs(terms).sum()) + float(
+            self.factor
+        ) * self.mass + self.energy.raw(w)
 
     # -- the minimum -----------------------------------------------------------------------------
 

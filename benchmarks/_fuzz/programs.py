@@ -79,7 +79,7 @@ class Case:
         """(objective, size) with the lower (0) or upper (1) bound of the transport."""
         parts = self.transport(w)
         terms = np.array([*self.energy.terms(w), parts[bound]])
-        return terms.sum(), float(np.abs(terms).sum())
+        return terms.sum(), float(np.abs(terms).sum()) + self.energy.raw(w)
 
     def _solve(self):
         if self.refused():
