@@ -42,7 +42,7 @@ from jko.solvers.grids.levels import CONSISTENT, Problem
 from jko.validation import Array, Mask
 
 #: Accuracy of the potential of the previous measure; the objective errs by its square.
-OWN = 1e-6
+OWN = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
