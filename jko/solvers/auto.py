@@ -39,7 +39,7 @@ from jko.solvers.unbalanced.solver import UnbalancedScaling
 from jko.solvers.weights.mixture import Mixture
 from jko.solvers.weights.newton import KernelReaction, WeightNewton
 from jko.solvers.weights.simplex_qp import SimplexQP
-from jko.solvers.worth import moving_front, short_step
+from jko.solvers.worth import front, moving_front, short_step
 from jko.validation import shown
 
 #: Ascent steps after which back-and-forth leaves a front to the scaling: where it certifies it
@@ -92,14 +92,14 @@ _KNOWN: tuple[Rule, ...] = (
     Rule(FiniteVolume(), when=short_step),
     Rule(TransportProgram(), when=atoms_of_their_own),
     Rule(BackAndForth(), when=moving_front, budget=FRONT_BUDGET, resolves=FRONT_RESOLUTION),
-    Rule(Entropic()),
+    Rule(Entropic(), budget=SWEEPS),
     Rule(Entropic(debias=False)),
     Rule(UnbalancedProgram(), when=atoms_of_their_own),
     Rule(UnbalancedScaling()),
     Rule(UnbalancedProgram()),
     Rule(Dynamic(slices=2), when=bent_with_sources),
     Rule(FiniteVolume()),
-    Rule(BackAndForth()),
+    Rule(BackAndForth(), when=front),
     Rule(Entropic()),
     Rule(TransportProgram()),
     Rule(Conic()),

@@ -50,8 +50,8 @@ def short_step(problem: ProxProblem) -> str | None:
     )
 
 
-def moving_front(problem: ProxProblem) -> str | None:
-    """None at sharp fronts (powers p > 1 or bounds, no entropy) that move by `FAR` cells."""
+def front(problem: ProxProblem) -> str | None:
+    """None at sharp fronts (powers p > 1 or bounds, no entropy) on cells enough for the ascent."""
     grid, h = grid_of(problem), problem.form.separable
     if grid.size < min(WORTH, SIDE ** sum(m > 1 for m in grid.shape)):
         return f"a grid of fewer than {SIDE} cells a side; ask for it with BackAndForth()"
@@ -60,7 +60,16 @@ def moving_front(problem: ProxProblem) -> str | None:
             "under an entropy densities are smooth, and the entropic step is the closer one;"
             " ask for it with BackAndForth()"
         )
-    cells = displacement(CellScheme(problem.form, grid), problem.discrete.weights, problem.step)
+    return None
+
+
+def moving_front(problem: ProxProblem) -> str | None:
+    """None at sharp fronts that move by `FAR` cells."""
+    why = front(problem)
+    if why is not None:
+        return why
+    scheme = CellScheme(problem.form, grid_of(problem))
+    cells = displacement(scheme, problem.discrete.weights, problem.step)
     if cells < FAR:
         return (
             f"mass moves by {cells:.2g} cells at most, and shares of places between cells blur;"
