@@ -14,8 +14,6 @@ from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.finite_volume.length import model_error
 from jko.solvers.finite_volume.scheme import CellScheme
-from jko.solvers.finite_volume.start import solution
-from jko.solvers.finite_volume.stated import LinearisedStep
 from jko.solvers.grids.blocks import blocks
 from jko.solvers.refusals import not_on_cells
 from jko.status import Breakdown, Status
@@ -100,6 +98,9 @@ class FiniteVolume(ProxSolver):
         return None
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
+        from jko.solvers.finite_volume.start import solution
+        from jko.solvers.finite_volume.stated import LinearisedStep
+
         previous = problem.previous
         assert isinstance(previous, GridDensity)
         scheme = CellScheme(problem.form, previous.grid)

@@ -16,8 +16,6 @@ from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
-from jko.solvers.line.kinked import KinkedNewton
-from jko.solvers.line.newton import spread_out
 from jko.solvers.line.parts import Parts, check_terms
 from jko.solvers.line.stated import Line
 from jko.solvers.refusals import Elsewhere
@@ -115,6 +113,9 @@ class Quantile(ProxSolver):
         return None
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
+        from jko.solvers.line.kinked import KinkedNewton
+        from jko.solvers.line.newton import spread_out
+
         line = Line(problem, Parts.of(problem.energy), self.curvature)
         check_moving(problem.energy, line.previous)
         limit = self.max_iter if controls.max_iter is None else controls.max_iter
