@@ -1,7 +1,6 @@
 """A run cut short goes on to the same trajectory, whatever it moves and however it ended."""
 
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -235,6 +234,7 @@ def test_a_real_signal_hands_back_the_trajectory(tmp_path):
         """
         import os, signal, threading, sys, warnings
         import numpy as np, jko
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
         def interrupt(event):
             if event.index == 2:
                 threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -260,7 +260,6 @@ def test_a_real_signal_hands_back_the_trajectory(tmp_path):
         timeout=500,
         env=environment,
         check=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     status, moved, warned = out.stdout.split()
     assert (status, moved, warned) == ("interrupted", "True", "1")
