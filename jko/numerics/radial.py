@@ -179,11 +179,18 @@ class RadialProducts:
         return np.where(np.isfinite(highest), found, -np.inf)
 
     def paid(self, log_a: Array, log_b: Array) -> float:
-        """sum of cost a K b."""
+        """sum of cost a K b; where cancellation loses digits, the most that the mass there may pay.
+
+        An upper bound: what is lost is far down in the tails, but a may be huge there.
+        """
+        rows = np.exp(log_a + self.log_apply(log_b))
         top, kernel = float(log_b.max()), self.far if self.steep else self.near
-        out = kernel.contracted(kernel.paying, exp_scaled(log_b - top))
+        scaled = exp_scaled(log_b - top)
+        _, lost = kernel.product(scaled)
+        out = kernel.contracted(kernel.paying, scaled)
         moved = np.where(out > FAINT, np.exp(log_a + _logs(np.maximum(out, FAINT), top)), 0.0)
-        return float(moved.sum())
+        most = np.where(rows > 0, kernel.most * rows, 0.0)
+        return float(np.where(lost, most, np.minimum(moved, most)).sum())
 
     def _highest(self, v: Array) -> Array:
         """The largest v within the window of the far kernel."""
