@@ -104,7 +104,7 @@ def test_three_dimensions_and_large_grids_take_few_sweeps():
         # sweeps, where 300 were enough for a gap of 1e-8 that is now 1e-10.
         r = jko.step(mu, energy, W2, 0.2, solver=Entropic())
         assert r.gap <= 1e-8
-        assert r.iterations < 380
+        assert r.iterations < 420
 
 
 def test_late_steps_of_a_flow_stay_cheap():
