@@ -40,4 +40,4 @@ def blocks(problem: Problem, w: Array) -> float:
         # Beside an empty cell h' may be infinite.
         part = np.where(np.isfinite(step), step, bend * rise**2)
         total += float(np.where(charged & (rise != 0), part, 0.0).sum()) / 24
-    return MARGIN * total if np.isfinite(total) else 0.0
+    return MARGIN * total if np.isfinite(total) else np.inf
