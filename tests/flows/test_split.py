@@ -234,8 +234,6 @@ def test_midpoint_says_when_the_geodesic_leaves_the_cone(name):
 
 
 def test_midpoint_on_a_grid_in_transport_is_refused():
-    if "Entropic" not in {type(s).__name__ for s in jko.solvers.auto.AUTO}:
-        pytest.skip("no transport step on grids")
     grid = jko.Grid(-3.0, 3.0, 20)
     mu = jko.GridDensity.from_function(lambda x: np.exp(-(x[:, 0] ** 2)), grid, mass=1.0)
     with pytest.raises(jko.Unsupported, match="use scheme='implicit'"):
