@@ -18,6 +18,7 @@ from jko.flows import archive
 from jko.flows.container import Tree
 from jko.flows.trajectory import Trajectory
 from jko.measures.base import Measure
+from jko.measures.grid import GridDensity
 from jko.paths.curves import CURVES, Curve
 from jko.validation import Array, real
 
@@ -114,8 +115,9 @@ class Path:
         names = [f"{k}" for k in range(shots)]
         mus = [self.at(float(t)) for t in times]
         fig, axes = plot.figure([names], (2.4 * shots, 2.7), sharex=True, sharey=True)
-        densities = all(hasattr(mu, "density") for mu in mus)
-        top = max(float(mu.density.max()) for mu in mus) if densities else None  # type: ignore[attr-defined]
+        grids = [mu for mu in mus if isinstance(mu, GridDensity)]
+        densities = len(grids) == len(mus)
+        top = max(float(mu.density.max()) for mu in grids) if densities else None
         for name, t, mu in zip(names, times, mus, strict=True):
             if densities:
                 plot.density(axes[name], mu, vmax=top)

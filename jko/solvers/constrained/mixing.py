@@ -51,5 +51,7 @@ def mixture(
     parts = tuple((float(a), s) for a, s in zip(shares, kept, strict=True) if a > 0)
     first = parts[0][1].measure
     assert isinstance(first, Discrete)
-    weights = np.sum([a * np.asarray(s.measure.weights) for a, s in parts], axis=0)  # type: ignore[attr-defined]
+    measures = [(a, s.measure) for a, s in parts]
+    mixed = [a * nu.weights for a, nu in measures if isinstance(nu, Discrete)]
+    weights = np.sum(mixed, axis=0)
     return parts, first.with_weights(weights)
