@@ -11,6 +11,7 @@ from jko.markov.scale import Preconditioner, Tuner
 from jko.sampling.moves.history import History
 from jko.sampling.moves.modes import find_modes
 from jko.sampling.moves.path import TemperedPath, longest_power, wide
+from jko.sampling.search.opening import open_at_fit
 from jko.sampling.verdict.diagnostics import stein_discrepancy, unseen
 from jko.sampling.verdict.moments import moment_weights, project
 
@@ -189,3 +190,22 @@ def test_the_path_estimates_the_evidence(rng):
     assert np.abs(path.points.mean(axis=0)).max() < 0.15
     assert all(0 < s <= 1 for s in path.sizes)
     assert path.exponents == sorted(path.exponents)
+
+
+def test_the_opening_is_at_the_hill_of_most_mass(rng):
+    """The best first points lead up a hill of weight e^-40, others up the one that counts."""
+
+    def log_density(x):
+        return np.logaddexp(-40 - 2 * (x**2).sum(axis=1), -0.5 * ((x - 6) ** 2).sum(axis=1))
+
+    def gradient(x):
+        share = np.exp(-40 - 2 * (x**2).sum(axis=1) - log_density(x))[:, None]
+        return -4 * share * x - (1 - share) * (x - 6)
+
+    target = jko.LogDensity(log_density, gradient, 2)
+    first = np.array([[0.01, 0.0], [0.0, 0.02], [4.0, -3.5], [-4.0, -4.0]])
+    heights = log_density(first)
+    assert heights.argmax() < 2
+    found = open_at_fit(target, first, heights, 200, rng)
+    assert found.settled
+    np.testing.assert_allclose(found.points.mean(axis=0), 6.0, atol=0.3)
