@@ -128,6 +128,22 @@ def test_a_gradient_that_is_inexact_far_out_is_a_warning():
     np.testing.assert_allclose(out.std, 1.0, rtol=0.05)
 
 
+def test_a_gradient_may_be_inexact_wherever_the_run_starts():
+    """Off by 5 % at every starting point, exact where the climb from them ends."""
+
+    def inexact(x):
+        far = np.linalg.norm(x, axis=1, keepdims=True) > 0.5
+        return np.where(far, -105.0, -100.0) * x
+
+    target = jko.LogDensity(lambda x: 100 * square(x), inexact, 6)
+    with pytest.warns(jko.JkoWarning, match="points near the top it agrees"):
+        out = jko.sample(target, n=400, rng=0)
+    assert out.converged
+    np.testing.assert_allclose(out.std, 0.1, rtol=0.05)
+    with pytest.raises(jko.InvalidArgument, match="disagrees"):
+        jko.sample(jko.LogDensity(target.log_density, lambda x: 1.05 * inexact(x), 6), rng=0)
+
+
 def test_one_particle():
     with pytest.warns(jko.JkoWarning, match="1 particles cannot carry the means"):
         out = jko.sample(gaussian(3), n=1, moves=20, rng=0)

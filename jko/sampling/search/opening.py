@@ -17,8 +17,10 @@ GOOD = 0.3
 #: Weights are flattened until this share of the points is left.
 LEFT = 0.5
 #: Climbs from the best of the first points: of 12 on the posterior of Lotka-Volterra 4 reached the
-#: top that has the mass. So many that agree from the first are enough.
-CLIMBS, AGREE = 12, 3
+#: top that has the mass.
+CLIMBS = 12
+#: So many that agree from the first are enough.
+AGREE = 3
 #: Heights of tops that are nearer than this, relatively, are those of one top.
 LEVEL = 1e-6
 #: A fit whose bump has less mass than this (log) next to what the first points already have is the
@@ -41,7 +43,7 @@ def open_at_fit(
     target: Density, first: Array, log_p: Array, size: int, rng: np.random.Generator
 ) -> Opening:
     """Climb from the best of the first points (m, d), fit Gaussians there, draw from the best."""
-    (top, height), fits = _climbed(target, first, log_p)
+    (top, height), fits = climbed(target, first, log_p)
     unchanged = Opening(first, False, top, height, None)
     best: tuple[float, Array, Array, LaplaceFit] | None = None
     for fit in fits:
@@ -61,7 +63,7 @@ def open_at_fit(
     return Opening(x[systematic(weights, size, rng)], settled, top, height, fit)
 
 
-def _climbed(
+def climbed(
     target: Density, first: Array, log_p: Array
 ) -> tuple[tuple[Array, float], list[LaplaceFit]]:
     """The highest top reached from some of the best points (m, d), and a fit of every top.
