@@ -2,7 +2,10 @@
 
 Every problem with fixed mass asks for the number x at which the mass of its responses is right:
 steps in closed form, certificates, transport potentials. They differ in how x enters and in what
-Newton's method proposes; the bracket, and what is done where Newton fails, is here.
+Newton's method proposes; the bracket, and what is done where Newton fails, is here. So is what
+makes the mass of given weights exact. Many equations at a time, one an atom, are solved by
+`jko.numerics.roots.exponential_sum_root`; oracles use `increasing_root` there and share nothing
+with this search.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jko.numerics.elementary import EPS
+from jko.validation import Array
 
 #: A Newton step longer than this many reaches is not believed.
 LEAP = 1e3
@@ -73,3 +77,31 @@ def inside(x: float, lo: float, hi: float) -> float:
     near, far = sorted((abs(lo), abs(hi)))
     middle = float(np.sqrt(near) * np.sqrt(far)) if far > 4 * near else 0.5 * (near + far)
     return middle if hi > 0 else -middle
+
+
+def rescale(w: Array, ceiling: Array | float, mass: float) -> Array:
+    """Mass exact to rounding: the atoms below their ceiling take the last few units.
+
+    Those that reach their ceiling leave what is over to the others.
+    """
+    for _ in range(w.size + 1):
+        moving = w < ceiling
+        inner = float(w[moving].sum())
+        if inner <= 0:
+            break
+        factor = (mass - float(w[~moving].sum())) / inner
+        full = moving & (w * factor > ceiling)
+        w = np.where(moving, np.minimum(w * factor, ceiling), w)
+        if not full.any():
+            break
+    return w
+
+
+def filled(w: Array, ceiling: Array | float, mass: float) -> Array:
+    """min(c w, ceiling) with the factor c that gives the mass, for w at most the ceiling.
+
+    Weights beyond it are cut first. Without weights that can grow the mass is not reached.
+    """
+    w = np.minimum(w, ceiling)
+    total = float(w.sum())
+    return w * (mass / total) if total >= mass else rescale(w, ceiling, mass)

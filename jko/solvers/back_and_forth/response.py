@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jko.forms.separable import Separable
+from jko.prox.duality.mass import MassSearch
 from jko.validation import Array
 
 
@@ -65,24 +66,18 @@ class Fixed:
 
 def level(response: Response, psi: Array, mass: float, start: float) -> tuple[Array, float]:
     """w(c - psi) of the right mass, and the level c: Newton's method inside a bracket."""
-    low, high, c = -np.inf, np.inf, start
-    reach = 1e-3 * (float(np.ptp(psi)) + abs(start)) + 1e-12
+    search = MassSearch(start, reach=1e-3 * (float(np.ptp(psi)) + abs(start)) + 1e-12)
     for _ in range(200):
+        c = search.x
         w = response.weights(c - psi)
         total = float(w.sum())
         if abs(total - mass) <= 1e-13 * mass:
             break
-        low, high = (low, c) if total > mass else (c, high)
-        rate = float(response.slope(c - psi, w, 0.0).sum())
-        new = np.nan
+        rate, newton = float(response.slope(c - psi, w, 0.0).sum()), np.nan
         if 0 < total < np.inf and 0 < rate < np.inf:
             far = not 0.5 < total / mass < 2.0  # from far away exponentials need the log
-            new = c - (float(np.log(total / mass)) * total if far else total - mass) / rate
-        if not low < new < high:
-            new = 0.5 * (low + high)
-            if not np.isfinite(new):
-                new, reach = (low + reach if np.isinf(high) else high - reach), 2 * reach
-        if new == c:
+            newton = (float(np.log(mass / total)) * total if far else mass - total) / rate
+            search.reach = max(search.reach, 1e-3 * abs(newton))
+        if not search.advance(total < mass, newton):
             break
-        c = new
     return w, c

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jko.forms.separable import Separable
+from jko.prox.duality.mass import filled
 from jko.solvers.dynamic.problem import DynamicProblem
 from jko.solvers.dynamic.projection import factored, graph_laplacian
 from jko.validation import Array
@@ -59,22 +60,8 @@ def admissible(problem: DynamicProblem, inner: Array, mixed: float = MIXED) -> A
         v = np.clip(np.where(opened, u, 0.0), 0.0, top)
         mass = problem.mass if problem.balanced else max(float(v.sum()), 1e-300)
         v = np.minimum((1 - mixed) * v + mixed * mass * np.where(top > 0, even, 0.0), top)
-        out[k] = fitted(v, mass, top) if problem.balanced else v
+        out[k] = filled(v, top, mass) if problem.balanced else v
     return out
-
-
-def fitted(v: Array, mass: float, top: Array | float) -> Array:
-    """min(c v, top) with the factor c that gives the mass."""
-    if np.isinf(top).all():
-        return v * (mass / float(v.sum()))
-    low, high = 0.0, 1.0
-    while float(np.minimum(high * v, top).sum()) < mass and high < 1e12:
-        low, high = high, 4 * high
-    for _ in range(100):
-        middle = 0.5 * (low + high)
-        short = float(np.minimum(middle * v, top).sum()) < mass
-        low, high = (middle, high) if short else (low, middle)
-    return np.minimum(high * v, top)
 
 
 def feasible(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jko.numerics.elementary import EPS
-from jko.prox.duality.mass import MassSearch, inside
+from jko.prox.duality.mass import MassSearch, inside, rescale
 from jko.solvers.hellinger.atoms import Atoms, Response
 from jko.validation import Array, Mask
 
@@ -163,21 +163,3 @@ def _first_guess(atoms: Atoms) -> float:
     weight = atoms.sensitivity(atoms.previous)
     used = (weight > 0) & np.isfinite(f)
     return float(weight[used] @ f[used]) / float(weight[used].sum()) if used.any() else 0.0
-
-
-def rescale(w: Array, ceiling: Array, mass: float) -> Array:
-    """Mass exact to rounding: the atoms below their ceiling take the last few units.
-
-    Those that reach their ceiling leave what is over to the others.
-    """
-    for _ in range(w.size + 1):
-        moving = w < ceiling
-        inner = float(w[moving].sum())
-        if inner <= 0:
-            break
-        factor = (mass - float(w[~moving].sum())) / inner
-        full = moving & (w * factor > ceiling)
-        w = np.where(moving, np.minimum(w * factor, ceiling), w)
-        if not full.any():
-            break
-    return w

@@ -12,6 +12,7 @@ from jko.geometries.base import Geometry
 from jko.geometries.hellinger import SphericalHellinger
 from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import EPS
+from jko.prox.duality.mass import MassSearch
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
@@ -113,17 +114,16 @@ def half_angle_root(
     A secant on h - moved(h) inside its bracket, bisected when it stalls; `moved` is evaluated last
     at the returned h. The objective is stationary in the answer: an error e in h costs O(e^2).
     """
-    lo, hi = 0.0, np.pi / 2
-    h, count, before = 0.0, 0, None
+    search, h, count = MassSearch(0.0, 0.0, np.pi / 2), 0.0, 0
+    before: tuple[float, float] | None = None
     while count < limit:
-        count += 1
+        h, count = search.x, count + 1
         excess = h - moved(h)
-        if abs(excess) <= max(tol, 4 * EPS * max(h, 1e-8)) or hi - lo <= 4 * EPS:
+        if abs(excess) <= max(tol, 4 * EPS * max(h, 1e-8)) or search.hi - search.lo <= 4 * EPS:
             break
-        lo, hi = (h, hi) if excess < 0 else (lo, h)
         # The slope of h - moved(h) is at least 1: the plain fixed point never overshoots twice.
         slope = 1.0 if before is None else (excess - before[1]) / (h - before[0])
         before = (h, excess)
-        new = h - excess / max(slope, 1.0)
-        h = new if lo < new < hi else 0.5 * (lo + hi)
+        if not search.advance(excess < 0, -excess / max(slope, 1.0)):
+            break
     return h, count

@@ -15,10 +15,10 @@ from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.geometries.mmd import MMD
 from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import gram_root
+from jko.prox.duality.mass import rescale
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
-from jko.solvers.hellinger.multiplier import rescale
 from jko.solvers.hellinger.spherical import half_angle_root
 from jko.solvers.refusals import NearMiss, infeasible
 from jko.status import Breakdown, Status

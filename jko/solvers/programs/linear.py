@@ -14,11 +14,10 @@ from jko.measures.base import Measure
 from jko.measures.grid import GridDensity
 from jko.numerics.elementary import EPS
 from jko.numerics.partners import best_partners
-from jko.prox.duality.mass import MassSearch
+from jko.prox.duality.mass import MassSearch, rescale
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
-from jko.solvers.hellinger.multiplier import rescale
 from jko.solvers.programs.stated import TransportStep
 from jko.solvers.programs.transport import stated_paths
 from jko.solvers.refusals import ALL_CLOSED, Elsewhere, not_transport

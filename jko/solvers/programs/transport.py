@@ -16,11 +16,11 @@ from jko.measures.atoms import Histogram
 from jko.measures.base import Measure
 from jko.measures.grid import GridDensity, not_straight
 from jko.numerics.elementary import gram_root
+from jko.prox.duality.mass import rescale
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.grids.resolution import warn_if_coarse
-from jko.solvers.hellinger.multiplier import rescale
 from jko.solvers.programs.conic import rescaled
 from jko.solvers.programs.stated import TransportStep as TransportStep
 from jko.solvers.refusals import NearMiss, infeasible, not_transport

@@ -13,11 +13,10 @@ from jko.forms.form import WeightForm
 from jko.forms.separable import Separable
 from jko.kernels.operators import STORED_LIMIT, DenseOperator
 from jko.measures.base import Discrete
-from jko.prox.duality.mass import MassSearch
+from jko.prox.duality.mass import filled, rescale
 from jko.prox.duality.weights import fixed_gap
 from jko.prox.stated import Controls
 from jko.solvers.hellinger.atoms import scatter
-from jko.solvers.hellinger.multiplier import rescale
 from jko.solvers.weights.barrier import Barrier, BarrierStatus
 from jko.solvers.weights.systems import SMALL, DenseSystem, DiagonalSystem, FactorSystem, System
 from jko.status import Breakdown, Status
@@ -26,10 +25,6 @@ from jko.validation import Array, Index
 #: Atoms whose weight cannot be more than this share of the mass stay empty: at 1e-301 a weight of
 #: rounding would cost 1e269.
 LEAST = 1e-40
-
-
-#: Evaluations of the factor that fills the bounds: Newton on a function of n pieces takes a few.
-FILLINGS = 200
 
 
 @dataclass(eq=False)
@@ -288,12 +283,4 @@ def _below(w: Array, ceiling: Array, mass: float | None) -> Array:
         return np.minimum(w, 0.5 * ceiling)
     spare = 1 - mass / float(ceiling.sum()) if bounded.all() else 1.0
     top = (1 - 0.5 * min(spare, 0.5)) * ceiling
-    search = MassSearch(1.0, 0.0)
-    for _ in range(FILLINGS):
-        free = search.x * w < top
-        short = mass - float(np.minimum(search.x * w, top).sum())
-        slope = float(w[free].sum())
-        newton = short / slope if slope > 0 else np.nan
-        if not search.advance(short > 0, newton) or search.x > 1e300:
-            break
-    return np.minimum(search.x * w, top)
+    return filled(w, top, mass)
