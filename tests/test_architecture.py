@@ -181,7 +181,6 @@ LEFT = {
     "jko/geometries/unbalanced_transport.py": 2,
     "jko/kernels/nonuniform.py": 2,
     "jko/measures/cells.py": 1,
-    "jko/solvers/entropic/scaling.py": 2,
     "jko/vi/arguments.py": 1,
     "jko/vi/evidence.py": 3,
 }

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
+from jko.numerics.best import Best
 from jko.numerics.elementary import log_or_minus_inf
 from jko.validation import Array
 
@@ -49,17 +50,16 @@ def reaction_barycentre(
     """
     logs = [log_or_minus_inf(m) for m in masses]
     h = [np.zeros(len(cost)) for _ in masses]
-    best: ReactionBarycentre | None = None
+    best: Best[ReactionBarycentre] = Best()
     eps, count, size = FIRST, 0, float(sum(c * m.sum() for c, m in zip(lam, masses, strict=True)))
     while True:
         f, h, log_nu, used = _scaled(logs, cost, lam, h, eps, limit)
         count += used
         lower = _lower(masses, cost, lam, h)
         weights, upper = _upper(masses, cost, lam, f, h, log_nu, eps)
-        if best is None or upper - lower < best.upper - best.lower:
-            best = ReactionBarycentre(weights, upper, lower, count)
-        if best.upper - best.lower <= tol * size or eps <= LAST:
-            return best._replace(iterations=count)
+        best.offer(upper - lower, ReactionBarycentre(weights, upper, lower, count))
+        if best.found is not None and (best.figure <= tol * size or eps <= LAST):
+            return best.found._replace(iterations=count)
         eps = max(FALL * eps, LAST)
 
 

@@ -13,6 +13,7 @@ from jko.markov.mala import Cloud
 from jko.markov.resampling import effective_size
 from jko.markov.scale import Preconditioner
 from jko.measures.atoms import Particles
+from jko.numerics.best import Best
 from jko.sampling.flows import svgd, wfr
 from jko.sampling.methods import langevin, tempered
 from jko.sampling.moves.chains import Chains, choose
@@ -249,15 +250,14 @@ def _failures(progress: SampleProgress) -> tuple[str, ...]:
 
 def _most_even(task: Task, clouds: list[Array], history: History) -> tuple[Array, Array, str]:
     """The cloud (n, d) that needs the least weighting to have the moments of the history."""
-    best: tuple[float, Array, Array, str] | None = None
+    best: Best[tuple[Array, Array, str]] = Best()
     mean, variance = history.mean[:-1], history.variance[:-1]  # the last is the log density
     for x in clouds:
         weights, matched = moment_weights(task.features(x), mean, variance)
         even = effective_size(weights) if matched != "nothing" else 0.0
-        if best is None or even > best[0]:
-            best = (even, x, weights, matched)
-    assert best is not None
-    return best[1:]
+        best.offer(-even, (x, weights, matched))
+    assert best.found is not None
+    return best.found
 
 
 def _ksd(task: Task, measure: Particles) -> float:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jko.numerics.best import Halving, best_of
+from jko.numerics.best import Best, Halving, best_of
 
 
 def test_tries_end_with_the_first_that_is_good_enough():
@@ -27,3 +27,12 @@ def test_without_a_good_one_the_first_of_the_best_is_kept():
 def test_a_figure_is_stale_until_it_is_halved():
     halving = Halving()
     assert [halving.seen(x) for x in (8.0, 5.0, 4.0, 3.9, 2.0, 1.9)] == [0, 1, 2, 0, 1, 0]
+
+
+def test_the_first_of_the_least_figure_is_kept():
+    offered = (np.nan, 2.0, 2.0, np.nan, 1.0)
+    best = Best()
+    assert [best.offer(x, n) for n, x in enumerate(offered)] == [True, True, False, False, True]
+    assert (best.figure, best.found) == (1.0, 4)
+    best = Best(found="start")
+    assert [best.offer(x, n) for n, x in enumerate(offered)] == [False, True, False, False, True]

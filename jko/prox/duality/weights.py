@@ -17,6 +17,7 @@ from jko.energies.conjugate import brackets, charged_by, response
 from jko.forms.form import WeightForm
 from jko.forms.separable import Separable
 from jko.kernels.operators import DenseOperator
+from jko.numerics.best import Best
 from jko.numerics.elementary import EPS
 from jko.prox.duality.mass import MassSearch
 from jko.prox.stated import Certificate
@@ -64,22 +65,22 @@ def fixed_gap(
     limit = multiplier_limit(h, pull)
     size = float(w @ np.abs(pull)) + mass * abs(lam)
     search = MassSearch(min(lam, limit), reach=float(np.ptp(pull)) + EPS * abs(lam))
-    best, best_lam, start = np.inf, search.x, w
+    best, start = Best(found=search.x), w
     for _ in range(ASCENTS):
         lam = search.x
         gap, v = bound.at(lam, start)
-        if gap < best:
-            best, best_lam = gap, lam
+        best.offer(gap, lam)
         missing = mass - float(v.sum())
         newton = _ascent(h, v, missing)
         going = search.advance(missing > 0, newton)
         # The dual is concave: a multiplier `far` away gains no more than missing * far.
         far = float(np.fmin(search.hi - lam if missing > 0 else lam - search.lo, abs(newton)))
-        enough = abs(missing) <= max(SHARP * best, EPS * size) / max(far, EPS * EPS)
+        enough = abs(missing) <= max(SHARP * best.figure, EPS * size) / max(far, EPS * EPS)
         if enough or not going or (lam == limit and missing > 0):
             break
         search.x, start = min(search.x, limit), np.where(np.isfinite(v), v, w)
-    return best, best_lam
+    assert best.found is not None
+    return best.figure, best.found
 
 
 class _FixedBound:

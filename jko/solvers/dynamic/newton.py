@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jko.forms.separable import Separable
+from jko.numerics.best import Best
 from jko.solvers.dynamic.lower import lower_bound
 from jko.solvers.dynamic.problem import DynamicProblem
 from jko.solvers.dynamic.projection import graph_laplacian
@@ -81,18 +82,18 @@ def one_interval(
     newton = _SaddleNewton(problem)
     if not newton.start():
         return None
-    best: Saddle | None = None
+    best: Best[Saddle] = Best()
     for count in range(1, min(STEPS, most) + 1):
         moved = newton.step()
         if moved and not newton.near(tol, scale):
             continue
         found = newton.bounds(count)
-        if best is None or found.best.value - found.lower < best.best.value - best.lower:
-            best = found
-        size = scale or max(abs(best.best.value), best.best.action)
-        if best.best.value - best.lower <= 0.5 * tol * size or not moved:
+        best.offer(found.best.value - found.lower, found)
+        assert best.found is not None
+        path = best.found.best
+        if best.figure <= 0.5 * tol * (scale or max(abs(path.value), path.action)) or not moved:
             break
-    return best
+    return best.found
 
 
 class _SaddleNewton:

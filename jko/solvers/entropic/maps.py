@@ -90,17 +90,17 @@ class ScalingMap:
         rate = 2 * stated.rate if stated.half else stated.rate
         self.prox = KLProx(stated.form, rate, stated.previous.mass)
 
-    def __call__(self, x: Array) -> Sweep:
+    def __call__(self, x: Array) -> Sweep[SweepState]:
         if self.stated.divergence:
             return self._debiased(x)
         return self._half(x) if self.stated.half else self._plain(x)
 
-    def _plain(self, log_b: Array) -> Sweep:
+    def _plain(self, log_b: Array) -> Sweep[SweepState]:
         plan = self.stated.plan(log_b)
         log_w = self.prox(plan.log_s, plan.log_w)
         return Sweep(floored(log_w - plan.log_s), np.exp(plan.log_w), SweepState(plan))
 
-    def _half(self, log_b: Array) -> Sweep:
+    def _half(self, log_b: Array) -> Sweep[SweepState]:
         plan = self.stated.plan(log_b)
         log_w = self.prox(2 * plan.log_s - self.stated.log_one, plan.log_w)
         w = np.exp(log_w)
@@ -111,7 +111,7 @@ class ScalingMap:
         weights = np.maximum(np.exp(plan.log_w), np.minimum(w, self.stated.previous.mass))
         return Sweep(floored(log_b + change), weights, SweepState(plan))
 
-    def _debiased(self, x: Array) -> Sweep:
+    def _debiased(self, x: Array) -> Sweep[SweepState]:
         log_b, log_d = x
         plan = self.stated.plan(log_b)
         log_w = self.prox(log_d + plan.log_s, plan.log_w)

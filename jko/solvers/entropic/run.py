@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from jko.measures.grid import GridDensity
+from jko.numerics.best import Best
 from jko.prox.stated import Answer, Controls
 from jko.solvers.entropic.dual import LARGE
 from jko.solvers.entropic.ended import Ended, fits
@@ -58,7 +59,7 @@ UNLIMITED = 3000
 class _Found:
     """What a stage reached."""
 
-    state: SweepState | None
+    state: SweepState
     gap: float
 
 
@@ -120,7 +121,7 @@ class EntropicRun:
         gap = self.stated.gap(state.plan, state.log_d, state.tangent, state.smooth).gap
         return np.inf if gap is None or not np.isfinite(gap) else abs(gap) / self.unit
 
-    def done(self, sweep: Sweep, residual: float) -> bool:
+    def done(self, sweep: Sweep[SweepState], residual: float) -> bool:
         """Whether the certificate of the potentials meets the target."""
         self.improved += 1
         # Where bounds bind or cells are empty the residual says little about the gap.
@@ -176,21 +177,21 @@ class EntropicRun:
 
     def answer(self) -> Answer:
         """Stages in turn until one meets the target; the best of them otherwise."""
-        best = _Found(None, np.inf)
+        best: Best[SweepState] = Best()
         with np.errstate(all="ignore"):  # zero weights have log -inf; finiteness is checked below
             for stage in self.stages():
-                if best.gap <= ENOUGH * self.target or self.left <= 0:
+                if best.figure <= ENOUGH * self.target or self.left <= 0:
                     break
                 with self.stated.work.stage("sweeps"):
-                    found = stage(best)
-                if found is not None and (found.gap < best.gap or best.state is None):
-                    best = found
-            state = best.state
+                    found = stage(best.found)
+                if found is not None:
+                    best.offer(found.gap, found.state)
+            state = best.found
             if state is None or not np.isfinite(state.plan.log_w).any():
                 raise Breakdown(Status.BROKEN, "the scaling iteration left no finite measure")
-            return self.report(state, best.gap > self.target and self.left <= 0)
+            return self.report(state, best.figure > self.target and self.left <= 0)
 
-    def stages(self) -> Iterator[Callable[[_Found], _Found | None]]:
+    def stages(self) -> Iterator[Callable[[SweepState | None], _Found | None]]:
         """Scaling from the warm and the cold start, Newton's method, scaling from its answer.
 
         Large grids start from coarser ones, unless a few sweeps do, often so at moderate 2 tau/eps.
@@ -213,7 +214,7 @@ class EntropicRun:
             yield lambda _: self.newton()
         if begin is not None and not small:
             yield lambda _: self.scale_from(self.cold(), LONG)
-        yield lambda best: self.scale_from(best.state.potentials, LONG) if best.state else None
+        yield lambda best: self.scale_from(best.potentials, LONG) if best is not None else None
 
     def scale_from(self, start: Array, most: int) -> _Found | None:
         """Accelerated scaling, by one map after the other."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from jko.numerics.best import Best
 from jko.solvers.entropic.gibbs import Gibbs
 from jko.validation import Array
 
@@ -23,21 +24,23 @@ STALL = 60
 #: A residual this much above the best one makes the acceleration start afresh.
 GROWTH = 10.0
 
+R = TypeVar("R")
 
-class Sweep(NamedTuple):
+
+class Sweep(NamedTuple, Generic[R]):
     """One evaluation of a fixed-point map: the image, the weights of the norm, and a record.
 
     The weights (of the shape of x, or broadcast to it) define the norm of g(x) - x. The record is
-    what the evaluation at x learnt, kept for the best x.
+    what the evaluation at x learnt, kept for the best x; None where nothing is.
     """
 
     image: Array
     weights: Array
-    record: Any = None
+    record: R
 
 
 @dataclass(frozen=True, eq=False)
-class Scaling:
+class Scaling(Generic[R]):
     """Where a fixed-point iteration ended.
 
     Attributes
@@ -45,7 +48,7 @@ class Scaling:
     x : array
         Image of the best iterate.
     record : object
-        The record of the best iterate itself.
+        The record of the best iterate itself; None where no change was a number.
     residual : float
         Its weighted root-mean-square change.
     iterations : int
@@ -56,17 +59,17 @@ class Scaling:
     residual: float
     iterations: int
     converged: bool
-    record: Any = None
+    record: R | None
 
 
 def anderson(
-    step: Callable[[Array], Sweep],
+    step: Callable[[Array], Sweep[R]],
     x: Array,
     *,
-    done: Callable[[Sweep, float], bool],
+    done: Callable[[Sweep[R], float], bool],
     depth: int = 5,
     max_iter: int = 1000,
-) -> Scaling:
+) -> Scaling[R]:
     r"""Fixed point of g by Anderson acceleration in a weighted norm.
 
     Parameters
@@ -79,7 +82,8 @@ def anderson(
         Number of earlier differences combined; 0 is the plain iteration.
     max_iter : int
     """
-    best_x, best, since, record = x, np.inf, 0, None
+    best: Best[tuple[Array, R | None]] = Best(found=(x, None))
+    since = 0
     history: list[tuple[Array, Array]] = []
     last: tuple[Array, Array] | None = None
     for iteration in range(1, max_iter + 1):
@@ -87,24 +91,26 @@ def anderson(
         image, weights, _ = sweep
         f = image - x
         norm = float(np.sqrt((weights * f**2).sum() / weights.sum()))
-        if not np.isfinite(norm) or norm > GROWTH * best:
+        if not np.isfinite(norm) or norm > GROWTH * best.figure:
             # The extrapolation left the region where it is good: resume from the best image.
             if last is None:
                 break
-            history, last, x = [], None, best_x
+            assert best.found is not None
+            history, last, x = [], None, best.found[0]
             continue
         since += 1
         if since > STALL:
             break
-        if norm < best:
-            best_x, best, since, record = image, norm, 0, sweep.record
+        if best.offer(norm, (image, sweep.record)):
+            since = 0
             if done(sweep, norm):
-                return Scaling(best_x, best, iteration, True, record)
+                return Scaling(image, norm, iteration, True, sweep.record)
         if last is not None:
             history = [*history, (f - last[0], image - last[1])][-depth:] if depth else []
         last = (f, image)
         x = _extrapolate(f, image, weights, history)
-    return Scaling(best_x, best, iteration, False, record)
+    assert best.found is not None
+    return Scaling(best.found[0], best.figure, iteration, False, best.found[1])
 
 
 def _extrapolate(
@@ -145,13 +151,13 @@ def self_scaling(
     w = np.exp(log_w)
     log_w = floored(log_w)
 
-    def step(x: Array) -> Sweep:
+    def step(x: Array) -> Sweep[Array]:
         return Sweep(floored(0.5 * (x + log_w - kernel.log_apply(x, slot))), w, x)
 
     if start is None:
         start = 0.5 * (log_w - kernel.log_one())
     run = anderson(step, floored(start), done=lambda _, r: r <= tol, max_iter=max_iter)
-    return run.x if run.record is None else np.asarray(run.record)
+    return run.x if run.record is None else run.record
 
 
 def pair_scaling(
@@ -166,9 +172,9 @@ def pair_scaling(
     w = np.exp(log_w)
     log_w = floored(log_w)
 
-    def step(x: Array) -> Sweep:
+    def step(x: Array) -> Sweep[None]:
         log_a = log_m - kernel.log_apply(x, "b")
-        return Sweep(floored(log_w - kernel.log_apply(log_a, "a")), w)
+        return Sweep(floored(log_w - kernel.log_apply(log_a, "a")), w, None)
 
     begin = np.where(w > 0, 0.0, FLOOR) if start is None else floored(start)
     return anderson(step, begin, done=lambda _, r: r <= tol, max_iter=max_iter).x

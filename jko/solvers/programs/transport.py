@@ -15,6 +15,7 @@ from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Histogram
 from jko.measures.base import Measure
 from jko.measures.grid import GridDensity, not_straight
+from jko.numerics.best import Best
 from jko.numerics.elementary import gram_root
 from jko.prox.duality.mass import rescale
 from jko.prox.problem import ProxProblem
@@ -147,7 +148,7 @@ def _best_answer(stated: TransportStep, controls: Controls) -> _ProgramAnswer:
     moving = mass * float(stated.cost().max(initial=0.0))
     n, aim = problem.discrete.n, 0.5 * controls.tol * problem.unit
     large = max(problem.unit, moving)
-    best: _ProgramAnswer | None = None
+    best: Best[_ProgramAnswer] = Best()
     failure: Breakdown | None = None
     iterations = 0
     for size, settings in (
@@ -158,19 +159,18 @@ def _best_answer(stated: TransportStep, controls: Controls) -> _ProgramAnswer:
     ):
         try:
             scale = size / n if size > n * TINY else mass / n  # nothing costs anything
-            found = _TransportProgram(stated, scale, best).solve(settings, controls.max_iter)
+            found = _TransportProgram(stated, scale, best.found).solve(settings, controls.max_iter)
         except Breakdown as trouble:
             failure = trouble
             continue
         iterations += found.iterations
-        if best is None or found.gap < best.gap:
-            best = found
-        if best.gap <= aim or controls.max_iter is not None:
+        best.offer(found.gap, found)
+        if best.figure <= aim or controls.max_iter is not None:
             break
-    if best is None:
+    if best.found is None:
         assert failure is not None
         raise failure
-    return best._replace(iterations=iterations)
+    return best.found._replace(iterations=iterations)
 
 
 class _TransportProgram:

@@ -81,15 +81,15 @@ def settle(stated: Settling, w: Array, psi: Array, tol: float) -> ConePlan:
 
 
 def _swept(stated: Settling, log_w: Array, psi: Array, enough: float) -> ConePlan:
-    def step(x: Array) -> Sweep:
+    def step(x: Array) -> Sweep[ConePlan]:
         plan = stated.plan(log_w, x, stated.smooth(x))
         return Sweep(stated.update(plan), stated.m, plan)
 
-    def done(sweep: Sweep, _: float) -> bool:
+    def done(sweep: Sweep[ConePlan], _: float) -> bool:
         return stated.mismatch(sweep.record) <= enough
 
     plan = anderson(step, psi, done=done, max_iter=SWEEPS).record
-    return plan if isinstance(plan, ConePlan) else stated.plan(log_w, psi, stated.smooth(psi))
+    return plan if plan is not None else stated.plan(log_w, psi, stated.smooth(psi))
 
 
 def _newton(stated: Settling, kernel: DenseCone, plan: ConePlan) -> Array:

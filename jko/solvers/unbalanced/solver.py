@@ -194,15 +194,15 @@ class _ScalingRun:
         self.log_w = self.respond(stated.reduced(log_smooth), self.log_w)
         return stated.plan(self.log_w, psi, log_smooth)
 
-    def step(self, psi: Array) -> Sweep:
+    def step(self, psi: Array) -> Sweep[None]:
         """psi -> the next psi; NaN where weights overflow: the acceleration then starts afresh."""
         with np.errstate(over="ignore", invalid="ignore"):
             plan = self.plan(psi)
             if (plan.log_w == np.inf).any():
-                return Sweep(np.full_like(psi, np.nan), self.stated.m)
-            return Sweep(psi + self.damping * (self.stated.update(plan) - psi), self.stated.m)
+                return Sweep(np.full_like(psi, np.nan), self.stated.m, None)
+            return Sweep(psi + self.damping * (self.stated.update(plan) - psi), self.stated.m, None)
 
-    def done(self, sweep: Sweep, residual: float) -> bool:
+    def done(self, sweep: Sweep[None], residual: float) -> bool:
         """Whether the gap of a potential meets MARGIN times the tolerance."""
         if not residual <= self.gate:
             return False
@@ -213,11 +213,11 @@ class _ScalingRun:
             return False
         return gap <= MARGIN * self.controls.tol * self.stated.problem.unit
 
-    def iterate(self, psi: Array, limit: int) -> Scaling:
+    def iterate(self, psi: Array, limit: int) -> Scaling[None]:
         """The accelerated iteration from a potential."""
         return anderson(self.step, psi, done=self.done, max_iter=limit)
 
-    def converge(self) -> Scaling:
+    def converge(self) -> Scaling[None]:
         """The iteration; where it fails at a small eps, again through a ladder of larger ones."""
         first = self.iterate(self.start(), self.controls.max_iter or DIRECT)
         if first.converged or self.controls.max_iter is not None:

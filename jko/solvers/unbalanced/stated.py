@@ -117,8 +117,8 @@ class UnbalancedStep(Neighbour):
         """log e with e K e = m' (m,)."""
         log_m = np.log(self.m)
 
-        def step(x: Array) -> Sweep:
-            return Sweep(0.5 * (x + log_m - self.kernel.among(x)), self.m)
+        def step(x: Array) -> Sweep[None]:
+            return Sweep(0.5 * (x + log_m - self.kernel.among(x)), self.m, None)
 
         start = 0.5 * (log_m - self.kernel.among(np.zeros_like(log_m)))
         return anderson(step, start, done=lambda _, r: r <= 1e-12, max_iter=300).x

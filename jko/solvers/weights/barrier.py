@@ -21,7 +21,7 @@ from enum import Enum
 import numpy as np
 
 from jko.forms.separable import Separable
-from jko.numerics.best import Halving
+from jko.numerics.best import Best, Halving
 from jko.solvers.weights.systems import Solve, System
 from jko.validation import Array
 
@@ -70,7 +70,7 @@ class Barrier:
     target: Callable[[Array, Array], float]
     mass: float | None
     w: Array
-    best: tuple[float, Array, float] = field(init=False)
+    best: Best[tuple[Array, float]] = field(init=False)
     iterations: int = 0
 
     def __post_init__(self) -> None:
@@ -94,7 +94,7 @@ class Barrier:
         mu = max(0.1 * spread, 1e-14 * float(self.w @ np.abs(gradient)) / n, 1e-300)
         self.z = (mu + self.natural) / self.w
         self.v = np.where(self.bounded, mu / self.room(self.w), 0.0)
-        self.best = (np.inf, self.w, self.lam)
+        self.best = Best(found=(self.w, self.lam))
 
     def room(self, w: Array) -> Array:
         """u - w, 1 where there is no ceiling."""
@@ -114,7 +114,7 @@ class Barrier:
                     return BarrierStatus.UNBOUNDED
                 if self.iterations == max_iter:
                     return BarrierStatus.MAX_ITER
-                patience = PATIENCE if self.best[0] <= 1e3 * target else EARLY_PATIENCE
+                patience = PATIENCE if self.best.figure <= 1e3 * target else EARLY_PATIENCE
                 if stale > patience or not self.advance():
                     return BarrierStatus.STALLED
                 self.iterations += 1
@@ -122,7 +122,7 @@ class Barrier:
     def finish(self, aim: float) -> None:
         """Up to two more steps: convergence is fast here, and digits are nearly free."""
         for _ in range(2):
-            if self.best[0] <= aim or not self.advance():
+            if self.best.figure <= aim or not self.advance():
                 return
             self.iterations += 1
             self.measure()
@@ -144,8 +144,7 @@ class Barrier:
             exact = self.product(self.w)
             self.system.correct(self.w, exact)
             gap, lam = self.gap(self.w, exact, self.lam)
-        if gap < self.best[0]:
-            self.best = (gap, self.w, lam)
+        self.best.offer(gap, (self.w, lam))
         return gap, target
 
     def advance(self) -> bool:

@@ -152,7 +152,8 @@ class WeightProgram:
             if self.value(run.w, self.product(run.w)) < self.value(start, self.product(start)):
                 raise _unbounded()
             status = BarrierStatus.STALLED
-        gap, w, lam = run.best
+        assert run.best.found is not None
+        gap, (w, lam) = run.best.figure, run.best.found
         if not np.isfinite(gap):
             w, lam = run.w, run.lam
         w, lam = self.polish(w, lam, gap)

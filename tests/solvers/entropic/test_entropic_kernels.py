@@ -164,7 +164,7 @@ def test_acceleration_recovers_from_nan_and_reports_failure():
     def step(x):
         calls.append(x)
         image = 0.9 * x + 1 if len(calls) != 4 else np.full_like(x, np.nan)
-        return Sweep(image, np.ones_like(x))
+        return Sweep(image, np.ones_like(x), None)
 
     found = anderson(step, np.zeros(3), done=lambda _, r: r < 1e-10)
     assert found.converged
@@ -178,7 +178,7 @@ def test_acceleration_saves_iterations():
     rates = np.linspace(0.1, 0.97, 30)
 
     def step(x):
-        return Sweep(rates * x + 1, np.ones_like(x))
+        return Sweep(rates * x + 1, np.ones_like(x), None)
 
     runs = [anderson(step, np.zeros(30), done=lambda _, r: r < 1e-9, depth=d) for d in (0, 5)]
     assert runs[1].iterations < runs[0].iterations / 3
