@@ -8,9 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
-from jko.energies.base import Energy
-from jko.energies.moment import Moment, within
-from jko.energies.time_dependent import TimeDependent
+from jko.energies.moment import Moment
 from jko.errors import InvalidArgument, JkoWarning, StepFailed, Unsupported
 from jko.flows.callbacks import Callbacks, Event, Watching
 from jko.flows.checkpoint import Checkpoint, resumed
@@ -18,7 +16,7 @@ from jko.flows.clock import pace_of
 from jko.flows.container import InvalidFile
 from jko.flows.control import AdaptiveStep
 from jko.flows.failure import explain
-from jko.flows.plan import Energies, Functional, Plan, Scheme
+from jko.flows.plan import Functional, Plan, Scheme
 from jko.flows.state import Options, Run, Saving
 from jko.flows.trajectory import Trajectory
 from jko.geometries.base import Geometry, GeometrySum
@@ -114,27 +112,13 @@ def flow(
         energy, geometry, tau = _again(before, energy, geometry, tau)
         measure = before.final
     instance(measure, Measure, "measure", "pass a measure such as GridDensity or Particles")
-    plan = Plan.of(_within(energy, constraints), geometry, solver, Scheme(splitting, scheme))
+    plan = Plan.of(energy, geometry, solver, Scheme(splitting, scheme), constraints)
     clock = pace_of(tau, steps, t1, first, start)
     keep, options = Saving.of(save, clock.steps), Options(tol, max_iter)
     watchers = Callbacks.of(callbacks, progress)
     run = Run.begin(measure, plan, clock, keep, options, rng_of(rng), before)
     keeper = Checkpoint.of(checkpoint, every, plan, run)
     return drive(run, plan, watchers, keeper, throw)
-
-
-def _within(energy: Functional | None, constraints: Sequence[Moment]) -> Functional | None:
-    """The energies, functions of time among them, with the sets that each is to stay in."""
-    if isinstance(energy, tuple):
-        made = {id(f): _held(f, constraints) for f in energy}
-        return tuple(made[id(f)] for f in energy)
-    return None if energy is None else _held(energy, constraints)
-
-
-def _held(energy: Energies, constraints: Sequence[Moment]) -> Energies:
-    if not isinstance(energy, Energy) and callable(energy) and not isinstance(energy, type):
-        energy = TimeDependent(energy)
-    return within(energy, constraints)
 
 
 def _again(

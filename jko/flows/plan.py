@@ -9,6 +9,7 @@ from typing import TypedDict, TypeVar
 import numpy as np
 
 from jko.energies.base import Energy
+from jko.energies.moment import Moment, within
 from jko.energies.recorded import recorded
 from jko.energies.time_dependent import TimeDependent
 from jko.errors import InvalidArgument, Unsupported
@@ -110,16 +111,23 @@ class Plan:
         geometry: Geometry | GeometrySum | None,
         solver: Solver | tuple[Solver, ...] = "auto",
         scheme: Scheme | None = None,
+        constraints: Sequence[Moment] = (),
     ) -> Plan:
-        """Check the arguments of a split step and give every geometry its energy and solver."""
+        """Check the arguments of a split step and give every geometry its energy and solver.
+
+        Every energy is held in the sets of `constraints`.
+        """
         remedy = "pass a geometry or a sum such as jko.Wasserstein() + jko.Hellinger()"
         whole: Geometry | GeometrySum = instance(
             geometry, (Geometry, GeometrySum), "geometry", remedy
         )
         parts = whole.parts
-        energies = tuple(
-            instance(f, Energy, "energy", "pass an energy, or a tuple with one per geometry")
-            for f in _timed(_per_part(energy, parts, "energy"))
+        energies = _held(
+            [
+                instance(f, Energy, "energy", "pass an energy, or a tuple with one per geometry")
+                for f in _timed(_per_part(energy, parts, "energy"))
+            ],
+            constraints,
         )
         solvers: tuple[Solver, ...] = _per_part(solver, parts, "solver")
         chosen = scheme or Scheme()
@@ -165,6 +173,12 @@ def _timed(energies: tuple[object, ...]) -> tuple[object, ...]:
         if callable(f) and not isinstance(f, (Energy, type)):
             made.setdefault(id(f), TimeDependent(f))
     return tuple(made.get(id(f), f) for f in energies)
+
+
+def _held(energies: list[Energy], constraints: Sequence[Moment]) -> tuple[Energy, ...]:
+    """The energies within the sets; one that several geometries share stays one."""
+    made = {id(f): within(f, constraints) for f in energies}
+    return tuple(made[id(f)] for f in energies)
 
 
 def _is_auto(solver: object) -> bool:

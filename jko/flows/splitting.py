@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from jko.energies.base import Energy
+from jko.energies.moment import Moment
 from jko.errors import StepFailed
 from jko.flows.plan import Plan, Scheme, StepOptions, Warm
 from jko.geometries.base import Geometry, GeometrySum
@@ -96,6 +98,7 @@ def split_step(
     max_iter: int | None = None,
     warm: Warm = None,
     rng: Seed = None,
+    constraints: Sequence[Moment] = (),
     throw: bool = True,
 ) -> SplitResult:
     """Take one step of alpha G_1 + beta G_2 + ...: a proximal step of length alpha tau in G_1,
@@ -117,7 +120,7 @@ def split_step(
     scheme : {"implicit", "midpoint", "richardson"}
         See `jko.flows.plan.Scheme`.
     solver : "auto", a solver, or a tuple with one per geometry
-    tol, accuracy, max_iter, rng, throw
+    tol, accuracy, max_iter, rng, constraints, throw
         As in `jko.step`, for every sub-step.
     warm : sequence, optional
         `warm` of the previous split step.
@@ -130,7 +133,7 @@ def split_step(
     ----------
     Gallouët and Monsaingeon (2017); Strang (1968).
     """
-    plan = Plan.of(energy, geometry, solver, Scheme(splitting, scheme))
+    plan = Plan.of(energy, geometry, solver, Scheme(splitting, scheme), constraints)
     options: StepOptions = {
         "tol": tol,
         "accuracy": accuracy,

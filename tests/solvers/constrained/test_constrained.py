@@ -206,6 +206,17 @@ def test_flows_stay_in_the_set_and_go_on(tmp_path):
     assert cap.value(more.final) == 0
 
 
+def test_every_part_of_a_split_step_stays_in_the_set():
+    mu, pi = pair()
+    cap = jko.Moment(square, upper=0.9 * mu.expect(square))
+    geometry, energy = jko.Wasserstein() + jko.Hellinger(mass="fixed"), jko.KL(pi)
+    done = jko.split_step(mu, energy, geometry, 0.3, constraints=[cap])
+    same = jko.split_step(mu, energy + cap, geometry, 0.3)
+    assert np.array_equal(done.measure.weights, same.measure.weights)
+    assert all(cap.value(part.measure) == 0 for part in done.substeps)
+    assert jko.split_step(mu, energy, geometry, 0.3).measure.expect(square) > cap.upper
+
+
 def test_contradictions_are_shown_by_a_combination():
     mu, pi = pair()
     m = mu.expect(square)
