@@ -10,7 +10,9 @@ other (`Plan.carry`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -19,23 +21,93 @@ from jko.validation import Array
 
 
 @dataclass(frozen=True, eq=False)
+class Move:
+    """Mass on its way along the lines of one axis.
+
+    Attributes
+    ----------
+    axis : int
+    lines : Lines
+        Where the mass goes: `share` of it to the right end of a segment, the rest to the left.
+    mass, right : (m, n) arrays
+        What starts at every cell, and its part for the right ends.
+    after : array of the grid's shape
+        What arrives at every cell.
+    """
+
+    axis: int
+    lines: Lines
+    mass: Array
+    right: Array
+    after: Array
+
+    def back(self, rows: Array) -> Array:
+        """Values on the lines (m, n), or (m n,), of the grid's shape."""
+        return back(rows, self.axis, np.moveaxis(self.after, self.axis, -1).shape)
+
+    def laid(self, left: Array, right: Array) -> Array:
+        """Values (m, n) for the two ends of segments, added up at the cells."""
+        return self.back(shared(left, right, self.lines))
+
+
+@dataclass(frozen=True, eq=False)
 class Carried:
     """What a plan does to the mass w of the cells y.
 
     Attributes
     ----------
+    plan : CellPlan
     mass : array of the grid's shape
         The other marginal.
-    cost : float
-        sum of |x - y|^2 / (2 step) over the plan.
-    spread : float
-        What it costs more when the shares go to the cells themselves: sum of
-        share (1 - share) h^2 / (2 step).
+    moves : tuple of Move
     """
 
+    plan: CellPlan
     mass: Array
-    cost: float
-    spread: float
+    moves: tuple[Move, ...]
+
+    @cached_property
+    def cost(self) -> float:
+        """The sum of |x - y|^2 / (2 step) over the plan."""
+        total = 0.0
+        for move in self.moves:
+            hops = np.arange(move.mass.shape[1]) - move.lines.segment - move.lines.share
+            total += self.plan.scales[move.axis] * float((move.mass * hops**2).sum())
+        return total
+
+    @cached_property
+    def spread(self) -> float:
+        """What it costs more when the shares go to the cells themselves.
+
+        The sum of share (1 - share) h^2 / (2 step).
+        """
+        return sum(float(self._price(move).sum()) for move in self.moves)
+
+    def _price(self, move: Move) -> Array:
+        price: Array = self.plan.scales[move.axis] * move.right * (1 - move.lines.share)
+        return price
+
+    def placed(self) -> Array:
+        """What arrives at every cell would cost more if all that shares places with it were placed
+        at cells: mass share (1 - share) h^2 / (2 step), at both ends of a segment.
+        """
+        out: Array | None = None
+        for move in self.moves:
+            price, share = self._price(move), move.lines.share
+            # What is owed for earlier axes is shared like the mass that owes it.
+            owed = along(out, move.axis)[0] if out is not None else np.zeros_like(price)
+            part = owed * share
+            out = move.laid(owed - part + price, part + price)
+        return np.zeros_like(self.mass) if out is None else out
+
+    def origins(self) -> Array:
+        """What arrives at every cell, times how many cells back its origin lies (axis, *shape)."""
+        out = np.zeros((self.mass.ndim, *self.mass.shape))
+        for k, move in enumerate(self.moves):
+            away = np.arange(move.mass.shape[1]) - move.lines.segment
+            moment = move.laid((move.mass - move.right) * away, move.right * (away - 1))
+            out[move.axis] = self.plan.push(moment, k + 1)
+        return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,38 +127,21 @@ class CellPlan:
 
     def carry(self, w: Array) -> Carried:
         """Move the mass w (of the grid's shape) to its places and share it between cells."""
-        cost = spread = 0.0
-        for axis, lines in self.moves:
-            mass, shape = along(w, axis)
-            moved = np.arange(mass.shape[1]) - lines.segment - lines.share
-            cost += self.scales[axis] * float((mass * moved**2).sum())
-            right = mass * lines.share
-            spread += self.scales[axis] * float((right * (1 - lines.share)).sum())
-            w = back(shared(mass - right, right, lines), axis, shape)
-        return Carried(w, cost, spread)
+        moves = tuple(self._passed(w, 0))
+        return Carried(self, moves[-1].after if moves else w, moves)
 
     def push(self, w: Array, first: int = 0) -> Array:
         """The other marginal alone, from the move `first` on; w may have any sign."""
+        for move in self._passed(w, first):
+            w = move.after
+        return w
+
+    def _passed(self, w: Array, first: int) -> Iterator[Move]:
         for axis, lines in self.moves[first:]:
             mass, shape = along(w, axis)
             right = mass * lines.share
             w = back(shared(mass - right, right, lines), axis, shape)
-        return w
-
-    def placed(self, w: Array) -> Array:
-        """What arrives at every cell would cost more if all that shares places with it were placed
-        at cells: mass share (1 - share) h^2 / (2 step), at both ends of a segment.
-        """
-        out = np.zeros_like(w)
-        for axis, lines in self.moves:
-            mass, shape = along(w, axis)
-            right = mass * lines.share
-            price = self.scales[axis] * right * (1 - lines.share)
-            earlier, _ = along(out, axis)
-            part = earlier * lines.share
-            out = back(shared(earlier - part + price, part + price, lines), axis, shape)
-            w = back(shared(mass - right, right, lines), axis, shape)
-        return out
+            yield Move(axis, lines, mass, right, w)
 
     def pull(self, values: Array, first: int = 0) -> Array:
         """The transpose of `push`: values at the places, interpolated between cells."""
@@ -142,8 +197,10 @@ def back(rows: Array, axis: int, shape: tuple[int, ...]) -> Array:
 def shared(left: Array, right: Array, lines: Lines) -> Array:
     """The masses left and right added up at the two ends of their segments."""
     m, n = left.shape
-    row = n * np.arange(m)[:, None]
-    at = (lines.left + row).ravel()
-    out: Array = np.bincount(at, left.ravel(), minlength=m * n).astype(float)
-    out += np.bincount((lines.right + row).ravel(), right.ravel(), minlength=m * n)
-    return out.reshape(m, n)
+    at = (lines.left + n * np.arange(m)[:, None]).ravel()
+    out = np.bincount(at, left.ravel(), minlength=m * n).astype(float).reshape(m, n)
+    ahead = np.bincount(at, right.ravel(), minlength=m * n).reshape(m, n)
+    out[:, 1:] += ahead[:, :-1]
+    if lines.circular:
+        out[:, 0] += ahead[:, -1]
+    return out

@@ -77,7 +77,7 @@ def test_plan_and_potentials_belong_together(shape):
     pulled = (found.plan.pull(other) * w).sum()
     assert pulled == pytest.approx((other * carried.mass).sum(), abs=1e-12)
     # What arrives pays for all of the spread, most of it more than once.
-    assert found.plan.placed(w).sum() >= carried.spread - 1e-14
+    assert carried.placed().sum() >= carried.spread - 1e-14
 
 
 def test_no_plan_is_cheaper_than_the_potentials_say():
@@ -113,7 +113,7 @@ def test_mass_sent_on_pays_for_the_place_it_leaves(share):
     plan = CellPlan((1.0,), ((0, Lines(np.zeros((1, 3)), at, np.full((1, 3), share))),))
     w, q = np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0])
     for send in (Sent.to_neighbours, Sent.along_curve):
-        sent = Sent(plan, w, plan.push(w))
+        sent = Sent(plan.carry(w))
         send(sent, q)
         sent.along_curve(q)
         assert plan.carry(w).cost + sent.cost >= 1.0

@@ -14,7 +14,7 @@ from operator import add
 import numpy as np
 
 from jko.numerics.c_lines import Lines
-from jko.numerics.c_transform import CellPlan, along, back, shared
+from jko.numerics.c_transform import Carried, CellPlan, along
 from jko.numerics.multigrid import Balance, solve
 from jko.validation import Array, Index, Mask
 
@@ -58,21 +58,19 @@ def couple(
 ) -> Coupled:
     """Mend a plan of w (of the grid's shape) until its other marginal is q."""
     shifts, fluxes = rounds
-    mass, p = float(q.sum()), plan.push(w)
-    first = off = float(np.abs(p - q).sum())
+    mass, carried = float(q.sum()), plan.carry(w)
+    first = off = float(np.abs(carried.mass - q).sum())
     for _ in range(shifts):
         if off <= CLOSE * mass:
             break
-        shifted = _shifted(plan, w, p - q)
-        new = shifted.push(w)
-        now = float(np.abs(new - q).sum())
+        shifted = _shifted(carried, carried.mass - q).carry(w)
+        now = float(np.abs(shifted.mass - q).sum())
         if not now < off:
             break
-        plan, p, off, before = shifted, new, now, off
+        carried, off, before = shifted, now, off
         if off > 0.5 * before:
             break
-    carried = plan.carry(w)
-    sent = Sent(plan, w, p)
+    sent = Sent(carried)
     for _ in range(fluxes):
         if sent.off(q) > CLOSE * mass:
             sent.to_neighbours(q)
@@ -80,26 +78,25 @@ def couple(
     return Coupled(carried.cost + sent.cost, carried.spread, first / mass)
 
 
-def _shifted(plan: CellPlan, w: Array, excess: Array) -> CellPlan:
+def _shifted(carried: Carried, excess: Array) -> CellPlan:
     """Change the shares by minus the gradient of eta, div(mass on segments grad eta) = excess.
 
     A segment with the mass e on it sends e d forward when its shares grow by d; mass that sits at a
     cell belongs to the segments on both sides.
     """
-    ahead = [np.zeros_like(w) for _ in plan.scales]
-    stage = w
-    for k, (axis, lines) in enumerate(plan.moves):
-        mass, shape = along(stage, axis)
-        m, n = mass.shape
+    plan, faint = carried.plan, FAINT * float(carried.mass.mean())
+    ahead = [np.zeros_like(excess) for _ in plan.scales]
+    for k, move in enumerate(carried.moves):
+        axis, lines = move.axis, move.lines
+        m, n = move.mass.shape
         row = n * np.arange(m)[:, None]
-        half = np.where(_sits(lines), 0.5 * mass, 0.0)
+        half = np.where(_sits(lines), 0.5 * move.mass, 0.0)
         at = (lines.left + row).ravel()
-        on: Array = np.bincount(at, (mass - half).ravel(), minlength=m * n).astype(float)
+        on: Array = np.bincount(at, (move.mass - half).ravel(), minlength=m * n).astype(float)
         on += np.bincount((_before(lines) + row).ravel(), half.ravel(), minlength=m * n)
-        ahead[axis] = plan.push(back(on, axis, shape), k + 1) + FAINT * float(w.mean())
+        ahead[axis] = plan.push(move.back(on), k + 1) + faint
         if not lines.circular:
             ahead[axis][(slice(None),) * axis + (slice(-1, None),)] = 0.0
-        stage = CellPlan(plan.scales, plan.moves[k : k + 1]).push(stage)
     eta = _potential(ahead, excess)
     moves = []
     for k, (axis, lines) in enumerate(plan.moves):
@@ -138,33 +135,20 @@ def _potential(ahead: list[Array], excess: Array) -> Array:
     return eta.reshape(excess.shape)
 
 
-def _origins(plan: CellPlan, w: Array) -> Array:
-    """What arrives at every cell, times how far back its origin lies (axis, *shape), in cells."""
-    out, stage = np.zeros((w.ndim, *w.shape)), w
-    for k, (axis, lines) in enumerate(plan.moves):
-        mass, shape = along(stage, axis)
-        right = mass * lines.share
-        away = np.arange(mass.shape[1]) - lines.segment
-        moment = shared((mass - right) * away, right * (away - 1), lines)
-        out[axis] = plan.push(back(moment, axis, shape), k + 1)
-        stage = back(shared(mass - right, right, lines), axis, shape)
-    return out
-
-
 class Sent:
-    """Arrivals p on their way to other cells.
+    """Arrivals p of a plan on their way to other cells.
 
     Mass f that arrives at a cell and is sent on by k cells costs f (|k - b|^2 - |b|^2) more, with
     b the mean of the cells it serves, counted from where it arrived. What shared its place is then
     placed at cells too: that costs share (1 - share) h^2 of the whole, once, f e on the mean.
     """
 
-    def __init__(self, plan: CellPlan, w: Array, p: Array) -> None:
-        self.scales, self.p = plan.scales, p
-        self.circular = {axis: lines.circular for axis, lines in plan.moves}
-        safe = np.where(p > 0, p, 1.0)
-        self.b = np.where(p > 0, _origins(plan, w) / safe, 0.0)
-        self.e = plan.placed(w) / safe
+    def __init__(self, carried: Carried) -> None:
+        self.scales, self.p = carried.plan.scales, carried.mass
+        self.circular = {move.axis: move.lines.circular for move in carried.moves}
+        safe = np.where(self.p > 0, self.p, 1.0)
+        self.b = np.where(self.p > 0, carried.origins() / safe, 0.0)
+        self.e = carried.placed() / safe
         self.cost = 0.0
 
     def off(self, q: Array) -> float:
