@@ -21,7 +21,7 @@ from jko.validation import Array
 
 
 @dataclass(frozen=True, eq=False)
-class Move:
+class Passage:
     """Mass on its way along the lines of one axis.
 
     Attributes
@@ -59,12 +59,12 @@ class Carried:
     plan : CellPlan
     mass : array of the grid's shape
         The other marginal.
-    moves : tuple of Move
+    moves : tuple of Passage
     """
 
     plan: CellPlan
     mass: Array
-    moves: tuple[Move, ...]
+    moves: tuple[Passage, ...]
 
     @cached_property
     def cost(self) -> float:
@@ -83,7 +83,7 @@ class Carried:
         """
         return sum(float(self._price(move).sum()) for move in self.moves)
 
-    def _price(self, move: Move) -> Array:
+    def _price(self, move: Passage) -> Array:
         price: Array = self.plan.scales[move.axis] * move.right * (1 - move.lines.share)
         return price
 
@@ -136,12 +136,12 @@ class CellPlan:
             w = move.after
         return w
 
-    def _passed(self, w: Array, first: int) -> Iterator[Move]:
+    def _passed(self, w: Array, first: int) -> Iterator[Passage]:
         for axis, lines in self.moves[first:]:
             mass, shape = along(w, axis)
             right = mass * lines.share
             w = back(shared(mass - right, right, lines), axis, shape)
-            yield Move(axis, lines, mass, right, w)
+            yield Passage(axis, lines, mass, right, w)
 
     def pull(self, values: Array, first: int = 0) -> Array:
         """The transpose of `push`: values at the places, interpolated between cells."""

@@ -28,7 +28,6 @@ from jko.solvers.entropic.gibbs import DenseGibbs
 from jko.solvers.entropic.stated import EntropicPlan, EntropicStep
 from jko.solvers.grids.blocks import LIGHT, blocks
 from jko.solvers.grids.cell_bound import CellTransport, Judged, fenchel_bound
-from jko.solvers.grids.coupling import FAIR
 from jko.solvers.grids.levels import (
     Level,
     Problem,
@@ -167,10 +166,11 @@ def excess(stated: EntropicStep, plan: EntropicPlan, scale: float) -> Excess:
         transport = AtomTransport(stated, plan)
         kind = BETWEEN_ATOMS if transport.exact else ROUNDED
     phi = entropic_potential(stated, plan)
-    best = sharpest(transport, w, phi, scale)
+    enough = ENOUGH * scale
+    best = sharpest(transport, w, phi, enough)
     grid, more = 0.0, 0.0
     if isinstance(transport, CellTransport):
-        grid, more = grid_error(transport, w, phi, best.gap, scale)
+        grid, more = grid_error(transport, w, phi, best.gap, enough)
     unit, spent = 2 * stated.problem.step, time.perf_counter() - started
     return Excess(
         best.gap,
@@ -190,15 +190,15 @@ def entropic_potential(stated: EntropicStep, plan: EntropicPlan) -> Array:
     return np.where(known, phi, phi[known].min(initial=0.0))
 
 
-def sharpest(transport: _Transport, w: Array, phi: Array, scale: float) -> Judged:
-    """The least bound of the potentials that are tried."""
+def sharpest(transport: _Transport, w: Array, phi: Array, enough: float) -> Judged:
+    """The least bound of potentials, which are tried until one is small enough."""
     best: Judged | None = None
-    for judged in _judgements(transport, w, phi, ENOUGH * scale):
+    for judged in _judgements(transport, w, phi, enough):
         cost = judged.cost if best is None else min(best.cost, judged.cost)
         if best is None or judged.gap < best.gap:
             best = judged
         best = Judged(best.gap - (best.cost - cost), cost, best.slack, best.phi, best.psi)
-        if best.gap <= ENOUGH * scale:
+        if best.gap <= enough:
             break
     assert best is not None
     return best
@@ -236,13 +236,14 @@ def _centred(phi: Array, m: Array) -> Array:
 
 
 def grid_error(
-    transport: CellTransport, w: Array, phi: Array, gap: float, scale: float
+    transport: CellTransport, w: Array, phi: Array, gap: float, enough: float
 ) -> tuple[float, float]:
     """What the grid adds to the excess, an estimate; and its c-transforms, in those of the grid.
 
     What a density that is constant on cells loses to smooth ones, and how the bound changes with
-    the cells. On a line they are halved, both measures spread over the halves, and the bound looked
-    at again; in several dimensions, where halves cost too much, cells are joined instead.
+    the cells; that is looked at no closer than the former deserves. On a line they are halved, both
+    measures spread over the halves, and the bound looked at again; in several dimensions, where
+    halves cost too much, cells are joined instead.
     """
     problem, grid = transport.problem, transport.grid
     coarse = coarsened(problem) if sum(n > 1 for n in grid.shape) > 1 else None
@@ -256,10 +257,10 @@ def grid_error(
         parts = [a // b for a, b in zip(grid.shape, coarse.discrete.grid.shape, strict=True)]
         moved = gathered(w, grid.shape, parts)
         phi = gathered(phi, grid.shape, parts) / float(np.prod(parts))
-    seen = CellTransport(other, FAIR)
-    found = sharpest(seen, moved, phi, scale)
-    share = other.discrete.n / problem.discrete.n
+    seen = CellTransport(other)
     steps = blocks(problem, w)
+    found = sharpest(seen, moved, phi, max(enough, gap + steps))
+    share = other.discrete.n / problem.discrete.n
     return steps + factor * max(found.gap - gap, 0.0), seen.transforms * share
 
 

@@ -20,17 +20,18 @@ from functools import cached_property
 import numpy as np
 
 from jko.forms.separable import Separable
-from jko.numerics.best import best_of
 from jko.numerics.c_transform import c_transform
 from jko.numerics.elementary import EPS
 from jko.prox.duality.fenchel import entropic_everywhere, fenchel_gap
 from jko.prox.duality.weights import fixed_gap, median_multiplier
-from jko.solvers.grids.coupling import SWIFT, couple
+from jko.solvers.grids.coupling import couple
 from jko.solvers.grids.levels import Problem, grid_of
 from jko.validation import Array
 
 #: Cells from which on a plan is mended no better than it takes; below, a full mending costs 20 ms.
 MANY = 2**14
+#: What the plan may cost more, as a share of a gap that is small enough.
+PLAN_SHARE = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,12 +89,10 @@ class CellTransport:
     ----------
     problem : Problem
         On a GridDensity without obstacles.
-    rounds : tuple of pairs
-        How plans are mended, in turn until a bound is good enough.
     """
 
-    def __init__(self, problem: Problem, rounds: tuple[tuple[int, int], ...] = SWIFT) -> None:
-        self.problem, self.grid, self.rounds = problem, grid_of(problem), rounds
+    def __init__(self, problem: Problem) -> None:
+        self.problem, self.grid = problem, grid_of(problem)
         self.transforms = 0
 
     @cached_property
@@ -116,18 +115,12 @@ class CellTransport:
     def judge(self, w: Array, phi: Array, enough: float = 0.0) -> Judged:
         """The bound of weights (n,) by a potential (n,) of the previous measure, over 2 step.
 
-        Plans are mended as well as it takes for the bound to come to `enough`.
+        The plan is mended as well as it takes for a gap of `enough`.
         """
         self.transforms += 1
         shape, m = self.grid.shape, self.problem.discrete.weights
         found = c_transform(phi.reshape(shape), self.scales, periodic=self.grid.periodic)
-        psi, swift = found.values.ravel(), enough > 0 and self.grid.size > MANY
-
-        def bound(rounds: tuple[int, int]) -> Judged:
-            coupled = couple(found.plan, w.reshape(shape), m.reshape(shape), rounds)
-            return fenchel_bound(self.problem, w, phi, psi, coupled.cost, coupled.spread)
-
-        tries = map(bound, self.rounds if swift else self.rounds[-1:])
-        best = best_of(tries, lambda found: found.gap, lambda found: found.gap <= enough)
-        assert best is not None
-        return best
+        room = PLAN_SHARE * enough if self.grid.size > MANY else 0.0
+        plan = couple(found.plan, w.reshape(shape), m.reshape(shape), room)
+        psi = found.values.ravel()
+        return fenchel_bound(self.problem, w, phi, psi, plan.cost, plan.spread)
