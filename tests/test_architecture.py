@@ -2,10 +2,14 @@
 
 import ast
 import re
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import jko
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -257,3 +261,42 @@ def test_the_search_finds_what_is_too_large(tmp_path):
     )
     (tmp_path / "b.py").write_text("\n" * (MOST_LINES + 1))
     assert too_large(tmp_path) == ["long", "wide", "b.py"]
+
+
+# -- the way of one step --------------------------------------------------------------------------
+
+#: Files that run in one step in Wasserstein on 32^2 cells, from the front verb to the certificate
+#: and the bound of the bias. Merge what belongs together before one of them grows.
+VISITED = {"KL": 48, "PorousMedium": 42}
+
+
+def files_run(function):
+    """Files of the package whose functions run in a call."""
+    root, found = str(ROOT / "jko"), set()
+
+    def look(frame, event, _):
+        if event == "call" and frame.f_code.co_filename.startswith(root):
+            found.add(frame.f_code.co_filename)
+
+    before = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    return {Path(name).relative_to(ROOT).as_posix() for name in found}
+
+
+@pytest.mark.parametrize("name", VISITED)
+def test_the_way_of_one_step_stays_short(name):
+    grid = jko.Grid(lower=[-4, -4], upper=[4, 4], shape=[32, 32])
+    bump = lambda at: jko.GridDensity.from_function(
+        lambda x: np.exp(-((x - at) ** 2).sum(axis=-1)), grid
+    )
+    mu = bump(0.5)
+    energy = jko.KL(bump(-0.3)) if name == "KL" else jko.PorousMedium(m=2)
+    take = lambda: jko.step(mu, energy, jko.Wasserstein(), 0.1)
+    take()  # what is imported when it is needed runs once
+    visited = files_run(take)
+    assert len(visited) <= VISITED[name], "\n".join(sorted(visited))
+    assert {"jko/solvers/step.py", "jko/prox/judge.py"} <= visited

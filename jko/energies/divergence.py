@@ -11,8 +11,7 @@ from jko.energies.gaussian_form import GaussianForm
 from jko.energies.gaussian_moments import Field
 from jko.errors import Unsupported
 from jko.expectations import ExpectationRule
-from jko.forms.form import WeightForm
-from jko.forms.penalties import divergence_form
+from jko.forms.form import WeightForm, divergence_form
 from jko.geometries.gaussian import gaussian_kl
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure

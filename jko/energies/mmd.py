@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from jko.energies.base import FormEnergy
 from jko.errors import Unsupported
-from jko.forms.form import WeightForm
-from jko.forms.penalties import mmd_form
+from jko.forms.form import WeightForm, mmd_form
 from jko.kernels import Kernel
 from jko.kernels.fast_sums import FastSums, SpectralMMD
 from jko.measures.base import Discrete, Measure

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jko.errors import Unsupported
-from jko.forms.form import WeightForm
-from jko.forms.penalties import divergence_form
+from jko.forms.form import WeightForm, divergence_form
 from jko.geometries.base import Geometry, common_weights, show
 from jko.geometries.gaussian import gaussian_kl, hellinger_square
 from jko.measures.base import Discrete, Measure

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jko.errors import Unsupported
-from jko.forms.form import WeightForm
-from jko.forms.penalties import divergence_form
+from jko.forms.form import WeightForm, divergence_form
 from jko.geometries.base import (
     Geometry,
     check_masses,

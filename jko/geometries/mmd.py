@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import Unsupported
-from jko.forms.form import WeightForm
-from jko.forms.penalties import mmd_form
+from jko.forms.form import WeightForm, mmd_form
 from jko.geometries.base import (
     Geometry,
     check_masses,

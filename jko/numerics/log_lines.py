@@ -16,9 +16,8 @@ from functools import cached_property
 
 import numpy as np
 
-from jko.numerics.bands import Bands
 from jko.numerics.elementary import log_or_minus_inf
-from jko.numerics.normal import LIFT, SAFE, exp_scaled, log_scaled, product, without_tiny
+from jko.numerics.products import LIFT, SAFE, Bands, exp_scaled, log_scaled, product, without_tiny
 from jko.validation import Array, Index, Mask
 
 #: Sources this far (in log) below the best one of a target do not matter: 4e-18 each, and room for

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jko.numerics.normal import product
+from jko.numerics.products import product
 from jko.validation import Array
 
 #: Arguments may drift this far (in log) from the one absorbed.

@@ -19,11 +19,11 @@ from itertools import product as iter_product
 
 import numpy as np
 
-from jko.numerics.bands import Bands
-from jko.numerics.normal import (
+from jko.numerics.products import (
     FAINT,
     LIFT,
     SAFE,
+    Bands,
     exp_scaled,
     log_scaled,
     without_faint,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jko.numerics.log_lines import LineKernel
-from jko.numerics.normal import (
+from jko.numerics.products import (
     LIFT,
     SAFE,
     exp_scaled,

@@ -11,7 +11,7 @@ from jko.geometries.divergence import Divergence
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Histogram
 from jko.measures.base import Discrete
-from jko.measures.grid import GridDensity
+from jko.measures.grid import GridDensity, not_straight
 from jko.prox.problem import ProxProblem
 from jko.solvers.base import ProxSolver
 
@@ -33,10 +33,18 @@ class Elsewhere(str):
     __slots__ = ()
 
 
+def other_ground(problem: ProxProblem) -> Wasserstein | None:
+    """The geometry, where its cost is not |x-y|^2."""
+    geometry = problem.geometry
+    if isinstance(geometry, Wasserstein) and not geometry.is_quadratic:
+        return geometry
+    return None
+
+
 def other_cost(problem: ProxProblem, solver: ProxSolver) -> str | None:
     """Why a Wasserstein step with another cost than |x-y|^2 is none of this solver's."""
-    geometry = problem.geometry
-    if not isinstance(geometry, Wasserstein) or geometry.is_quadratic:
+    geometry = other_ground(problem)
+    if geometry is None:
         return None
     if not solver.any_cost:
         return Elsewhere(f"takes the cost |x-y|^2 alone, not that of {geometry!r}")
@@ -116,3 +124,9 @@ def not_on_cells(problem: ProxProblem) -> str | None:
     if (previous.weights[problem.form.separable.ceiling == 0] > 0).any():
         return "the measure charges cells that the energy closes"
     return infeasible(problem)
+
+
+def stated_paths(problem: ProxProblem) -> str | None:
+    """Why the cost is not that of straight ways, where the geometry means them."""
+    given = isinstance(problem.geometry, Wasserstein) and problem.geometry.listed
+    return None if given else not_straight(problem.previous)

@@ -5,9 +5,9 @@ import pytest
 from scipy.special import logsumexp
 
 import jko
-from jko.numerics import bands, log_lines, log_matrix, normal
-from jko.numerics.bands import Bands
+from jko.numerics import log_lines, log_matrix, products
 from jko.numerics.log_matrix import LogMatrix
+from jko.numerics.products import Bands
 from jko.solvers.entropic import gibbs
 from jko.solvers.entropic.gibbs import DenseGibbs, GridGibbs
 
@@ -30,12 +30,12 @@ def watched(monkeypatch):
         for factor in (left, right):
             assert least(factor) >= LEAST
         assert least(left) * least(right) >= LEAST, "a product of entries is denormal"
-        done = normal.product(left, right, out)
+        done = products.product(left, right, out)
         assert least(done) >= LEAST
         seen.append(left.shape)
         return done
 
-    for module in (bands, log_lines, log_matrix, gibbs):
+    for module in (products, log_lines, log_matrix, gibbs):
         monkeypatch.setattr(module, "product", product)
     return seen
 
@@ -107,9 +107,9 @@ def test_narrow_kernels_are_cheap(monkeypatch):
 
     def product(left, right, out=None):
         entries.append(left.shape[0] * left.shape[1] * right.shape[1])
-        return normal.product(left, right, out)
+        return products.product(left, right, out)
 
-    monkeypatch.setattr(bands, "product", product)
+    monkeypatch.setattr(products, "product", product)
     grid = jko.Grid([-4, -4], [4, 4], [512, 512])
     v = -0.5 * (grid.points**2).sum(1)
     for width, share in ((10, 0.45), (2, 0.13)):
@@ -130,5 +130,5 @@ def test_blocks_of_a_band_are_its_products():
 
 
 def test_the_least_product_is_normal():
-    assert normal.TINY * normal.FAINT >= LEAST
-    assert np.finfo(float).max > normal.LIFT * 1e12
+    assert products.TINY * products.FAINT >= LEAST
+    assert np.finfo(float).max > products.LIFT * 1e12

@@ -19,9 +19,8 @@ from jko.solvers.back_and_forth.ascent import Found, approach, ascend
 from jko.solvers.back_and_forth.start import FEW, flat, onto, response, starts, warmed
 from jko.solvers.back_and_forth.stated import CellStep
 from jko.solvers.base import ProxSolver
-from jko.solvers.grids.blocks import blocks
 from jko.solvers.grids.levels import count_parts, grid_of
-from jko.solvers.grids.resolution import warn_if_coarse
+from jko.solvers.grids.resolution import blocks, warn_if_coarse
 from jko.solvers.refusals import not_on_cells
 from jko.validation import Array, deprecated, instance, one_of, positive_int
 

@@ -26,14 +26,6 @@ from jko.validation import Array, Mask
 SHARE = 0.1
 
 
-def other_ground(problem: object) -> Wasserstein | None:
-    """The geometry, where its cost is not |x-y|^2."""
-    geometry = problem.geometry if isinstance(problem, ProxProblem) else None
-    if isinstance(geometry, Wasserstein) and not geometry.is_quadratic:
-        return geometry
-    return None
-
-
 def cost_unit(problem: ProxProblem) -> float:
     """What the geometry's cost is multiplied by so that a step pays it over 2 step."""
     geometry = problem.geometry

@@ -26,7 +26,6 @@ import numpy as np
 from jko.measures.grid import GridDensity
 from jko.solvers.entropic.gibbs import DenseGibbs
 from jko.solvers.entropic.stated import EntropicPlan, EntropicStep
-from jko.solvers.grids.blocks import LIGHT, blocks
 from jko.solvers.grids.cell_bound import CellTransport, Judged, fenchel_bound
 from jko.solvers.grids.levels import (
     Level,
@@ -39,6 +38,7 @@ from jko.solvers.grids.levels import (
     refined,
     spread,
 )
+from jko.solvers.grids.resolution import LIGHT, blocks
 from jko.validation import Array
 
 #: A bound below this share of the decrease is good enough: no other potential is tried.

@@ -20,7 +20,7 @@ from jko.measures.base import Discrete
 from jko.measures.grid import Grid, GridDensity
 from jko.numerics.log_lines import LineKernel
 from jko.numerics.log_matrix import LogMatrix
-from jko.numerics.normal import (
+from jko.numerics.products import (
     LIFT,
     SAFE,
     exp_scaled,

@@ -16,12 +16,12 @@ from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls, figure
 from jko.solvers.base import ProxSolver
-from jko.solvers.entropic.costs import CostStep, cost_unit, default_reg, other_ground
+from jko.solvers.entropic.costs import CostStep, cost_unit, default_reg
 from jko.solvers.entropic.gibbs import DENSE_LIMIT
 from jko.solvers.entropic.regularisation import choose_reg
 from jko.solvers.entropic.stated import EntropicStep
 from jko.solvers.grids.resolution import spacing, warn_if_coarse, warn_if_unresolved
-from jko.solvers.refusals import NearMiss, infeasible, not_transport
+from jko.solvers.refusals import NearMiss, infeasible, not_transport, other_ground
 from jko.validation import brief, one_of, positive, positive_int, switch
 
 #: Squared cells that plain and half steps should carry mass by (`jko.solvers.grids.resolution`).

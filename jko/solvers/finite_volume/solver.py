@@ -12,9 +12,8 @@ from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
-from jko.solvers.finite_volume.length import model_error
-from jko.solvers.finite_volume.scheme import CellScheme
-from jko.solvers.grids.blocks import blocks
+from jko.solvers.finite_volume.scheme import CellScheme, model_error
+from jko.solvers.grids.resolution import blocks
 from jko.solvers.refusals import not_on_cells
 from jko.status import Breakdown, Status
 from jko.validation import deprecated, positive, positive_int

@@ -10,9 +10,8 @@ from jko.forms.form import WeightForm
 from jko.forms.separable import Separable
 from jko.measures.grid import Grid
 from jko.numerics.multigrid import joined
-from jko.solvers.finite_volume.length import displacement
 from jko.solvers.finite_volume.newton import Newton
-from jko.solvers.finite_volume.scheme import CellScheme
+from jko.solvers.finite_volume.scheme import CellScheme, displacement
 from jko.status import Breakdown
 from jko.validation import Array
 

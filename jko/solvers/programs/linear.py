@@ -19,8 +19,7 @@ from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.programs.stated import TransportStep
-from jko.solvers.programs.transport import stated_paths
-from jko.solvers.refusals import ALL_CLOSED, Elsewhere, not_transport
+from jko.solvers.refusals import ALL_CLOSED, Elsewhere, not_transport, stated_paths
 from jko.status import Breakdown, Status
 from jko.validation import Array, Index
 

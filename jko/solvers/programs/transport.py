@@ -14,7 +14,7 @@ from jko.geometries.base import Geometry
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Histogram
 from jko.measures.base import Measure
-from jko.measures.grid import GridDensity, not_straight
+from jko.measures.grid import GridDensity
 from jko.numerics.best import Best
 from jko.numerics.elementary import gram_root
 from jko.prox.duality.mass import rescale
@@ -24,7 +24,7 @@ from jko.solvers.base import ProxSolver
 from jko.solvers.grids.resolution import warn_if_coarse
 from jko.solvers.programs.conic import rescaled
 from jko.solvers.programs.stated import TransportStep as TransportStep
-from jko.solvers.refusals import NearMiss, infeasible, not_transport
+from jko.solvers.refusals import NearMiss, infeasible, not_transport, stated_paths
 from jko.status import Breakdown, Status
 from jko.validation import Array, Index, deprecated, positive_int
 
@@ -115,12 +115,6 @@ class TransportProgram(ProxSolver):
             baseline=problem.value(stated.previous),
             info={"conic_status": found.status},
         )
-
-
-def stated_paths(problem: ProxProblem) -> str | None:
-    """Why the cost is not that of straight ways, where the geometry means them."""
-    given = isinstance(problem.geometry, Wasserstein) and problem.geometry.listed
-    return None if given else not_straight(problem.previous)
 
 
 class _ProgramAnswer(NamedTuple):

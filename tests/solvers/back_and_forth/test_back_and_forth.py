@@ -12,9 +12,9 @@ import jko
 from jko import ProxProblem, reference
 from jko.prox.stated import Controls
 from jko.solvers import BackAndForth, Entropic, TransportProgram
+from jko.solvers.auto import moving_front
 from jko.solvers.back_and_forth.stated import CellStep
 from jko.solvers.grids.coupling import couple
-from jko.solvers.worth import moving_front
 from jko.testing import check_solver
 
 W = jko.Wasserstein()

@@ -9,8 +9,7 @@ from jko.numerics.multigrid import solve
 from jko.prox import ProxProblem
 from jko.prox.stated import Controls
 from jko.solvers import FiniteVolume
-from jko.solvers.finite_volume.length import displacement, model_error
-from jko.solvers.finite_volume.scheme import CellScheme
+from jko.solvers.finite_volume.scheme import CellScheme, displacement, model_error
 from jko.testing import check_solver
 
 W = jko.Wasserstein()

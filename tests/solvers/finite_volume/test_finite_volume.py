@@ -9,7 +9,7 @@ from generators import measures
 import jko
 from jko import ProxProblem, reference
 from jko.solvers import FiniteVolume, TransportProgram
-from jko.solvers.worth import short_step
+from jko.solvers.auto import short_step
 from jko.testing import check_solver
 
 W = jko.Wasserstein()

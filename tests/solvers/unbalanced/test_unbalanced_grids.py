@@ -5,7 +5,7 @@ import pytest
 from scipy.special import logsumexp
 
 import jko
-from jko.numerics import bands, normal
+from jko.numerics import products
 from jko.numerics.radial import FAR, RadialCosts, RadialProducts
 from jko.solvers import UnbalancedScaling
 from jko.solvers.unbalanced import cone
@@ -74,9 +74,9 @@ def test_no_denormal_enters_a_product(monkeypatch):
         least = [np.abs(x[x != 0]).min(initial=1.0) for x in (left, right)]
         assert min(*least, least[0] * least[1]) >= tiny
         seen.append(left.shape)
-        return normal.product(left, right, out)
+        return products.product(left, right, out)
 
-    monkeypatch.setattr(bands, "product", product)
+    monkeypatch.setattr(products, "product", product)
     shape, spacing = (60, 44), (0.1, 0.15)
     x, _ = between(shape, spacing, costs(1.0))
     for slope in (1.0, 20.0, 80.0):
