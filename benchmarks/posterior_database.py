@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import re
 import subprocess
 import time
 import warnings
@@ -26,6 +25,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from _kept import Kept, arguments, write_table
 
 import jko
 
@@ -213,41 +213,28 @@ def main() -> None:
     parser.add_argument("path", type=Path, nargs="?", help="a copy of posteriordb")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--n", type=int, default=1000, help="particles")
-    parser.add_argument("--only", nargs="+", default=[""], help="parts of names")
+    arguments(parser)
     parser.add_argument("--skip", nargs="+", default=[], help="parts of names")
-    parser.add_argument("--keep", type=Path, help="a file of results, one a line")
-    parser.add_argument("--page", type=Path, help="write the table of what is kept to this page")
     parser.add_argument("--none", action="store_true", help="run nothing")
     args = parser.parse_args()
-    kept = []
-    if args.keep and args.keep.exists():
-        kept = [json.loads(line) for line in args.keep.read_text().splitlines()]
+    kept = Kept(args.keep)
     if args.path is not None and not args.none:
         database = Database(args.path)
         for seed in args.seeds:
             for posterior in database.posteriors():
                 name = posterior["name"]
-                done = any(k["name"] == name and k["seed"] == seed for k in kept)
-                if done or not any(part in name for part in args.only):
+                if kept.find(name=name, seed=seed) or not any(part in name for part in args.only):
                     continue
                 if any(part in name for part in args.skip):
                     continue
                 line = run(database, posterior, seed, args.n)
-                kept.append(line)
+                kept.add(line)
                 print(f"{name:<46} {seed} {said(line)}", flush=True)
-                if args.keep:
-                    with args.keep.open("a") as file:
-                        file.write(json.dumps(line) + "\n")
-    text = table(sorted(kept, key=lambda k: (k["name"], k["seed"])))
+    text = table(sorted(kept.lines, key=lambda k: (k["name"], k["seed"])))
     if args.page is None:
         print(text.splitlines()[0])
         return
-    page = args.page.read_text(encoding="utf-8")
-    marks = r"(<!-- database -->\n).*(<!-- end of database -->)"
-    page, count = re.subn(marks, lambda m: m[1] + text + "\n" + m[2], page, flags=re.S)
-    if count != 1:
-        raise SystemExit(f"{args.page} has no marks for the table")
-    args.page.write_text(page, encoding="utf-8")
+    write_table(args.page, "database", text)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,13 @@ A run is right when every mean is within .1 standard deviation and every standar
 from __future__ import annotations
 
 import argparse
-import json
-import re
 import sys
 import time
 import warnings
 from pathlib import Path
 
 import numpy as np
+from _kept import Kept, arguments, write_table
 
 import jko
 
@@ -108,37 +107,26 @@ def table(lines):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--only", nargs="+", default=[""], help="parts of names")
-    parser.add_argument("--keep", type=Path, help="a file of results, one a line")
-    parser.add_argument("--page", type=Path, help="write the table of what is kept to this page")
+    arguments(parser)
     args = parser.parse_args()
-    kept = []
-    if args.keep and args.keep.exists():
-        kept = [json.loads(line) for line in args.keep.read_text().splitlines()]
+    kept = Kept(args.keep)
     if args.page is None:
         for seed in args.seeds:
             for exact in everything():
-                done = any(k["name"] == exact.name and k["seed"] == seed for k in kept)
-                if done or not any(part.lower() in exact.name.lower() for part in args.only):
+                if kept.find(name=exact.name, seed=seed) or not any(
+                    part.lower() in exact.name.lower() for part in args.only
+                ):
                     continue
                 line = run(exact, seed)
-                kept.append(line)
+                kept.add(line)
                 print(f"{exact.name:<46} {seed} {said(line)}", flush=True)
-                if args.keep:
-                    with args.keep.open("a") as file:
-                        file.write(json.dumps(line) + "\n")
     order = {exact.name: i for i, exact in enumerate(everything())}
-    kept = sorted((k for k in kept if k["name"] in order), key=lambda k: order[k["name"]])
-    text = table(kept)
+    lines = (k for k in kept.lines if k["name"] in order)
+    text = table(sorted(lines, key=lambda k: order[k["name"]]))
     if args.page is None:
         print(text.splitlines()[0])
         return
-    page = args.page.read_text(encoding="utf-8")
-    marks = r"(<!-- verdicts -->\n).*(<!-- end of verdicts -->)"
-    page, count = re.subn(marks, lambda m: m[1] + text + "\n" + m[2], page, flags=re.S)
-    if count != 1:
-        raise SystemExit(f"{args.page} has no marks for the table")
-    args.page.write_text(page, encoding="utf-8")
+    write_table(args.page, "verdicts", text)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,11 @@ the ratios of `jko` to NUTS; `--keep` holds the rows, so that a run in pieces go
 from __future__ import annotations
 
 import argparse
-import json
-import re
 import time
 import warnings
-from pathlib import Path
 
 import numpy as np
+from _kept import Kept, arguments, write_table
 
 import jko
 
@@ -204,34 +202,21 @@ def main() -> None:
     jax.config.update("jax_enable_x64", True)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="+", default=[""], help="parts of names")
-    parser.add_argument("--keep", type=Path, help="a file of results, one a line")
-    parser.add_argument("--page", type=Path, help="write the table of what is kept to this page")
+    arguments(parser)
     args = parser.parse_args()
-    kept = []
-    if args.keep and args.keep.exists():
-        kept = [json.loads(line) for line in args.keep.read_text().splitlines()]
+    kept = Kept(args.keep)
     print(HEAD, flush=True)
     for name, make in regressions():
         if not any(part in name for part in args.only):
             continue
-        known = [r for r in kept if (r["name"], r["seed"]) == (name, args.seed)]
-        found = known[0] if known else row(name, make, args.seed)
+        known = kept.find(name=name, seed=args.seed)
+        found = known or row(name, make, args.seed)
         print(said(found), flush=True)
         if not known:
-            kept.append(found)
-            if args.keep:
-                with args.keep.open("a") as file:
-                    file.write(json.dumps(found) + "\n")
-    print(counts(kept))
-    if args.page is None:
-        return
-    text = args.page.read_text(encoding="utf-8")
-    marks = r"(<!-- efficiency -->\n).*(<!-- end of efficiency -->)"
-    text, found = re.subn(marks, lambda m: m[1] + table(kept) + "\n" + m[2], text, flags=re.S)
-    if found != 1:
-        raise SystemExit(f"{args.page} has no marks for the table")
-    args.page.write_text(text, encoding="utf-8")
+            kept.add(found)
+    print(counts(kept.lines))
+    if args.page is not None:
+        write_table(args.page, "efficiency", table(kept.lines))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,26 @@ class _RobustLinear(BaseEstimator):
     tol: float
     max_iter: int
 
+    def __init__(
+        self,
+        loss: Any = "squared",
+        geometry: Any = None,
+        radius: float = 0.1,
+        tau: float | None = None,
+        alpha: float = 0.0,
+        fit_intercept: bool = True,
+        tol: float = 1e-6,
+        max_iter: int = 1000,
+    ) -> None:
+        self.loss = loss
+        self.geometry = geometry
+        self.radius = radius
+        self.tau = tau
+        self.alpha = alpha
+        self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.max_iter = max_iter
+
     def _fit(self, x: Array, y: Array, weights: Array, loss: PredictionLoss) -> RobustFit:
         """Train on targets y (n,) and weights of mass 1."""
         geometry = check_geometry(Divergence(p=1) if self.geometry is None else self.geometry)
@@ -166,26 +186,6 @@ class RobustRegressor(RegressorMixin, _RobustLinear):
     Mohajerin Esfahani and Kuhn (2018); Blanchet and Murthy (2019).
     """
 
-    def __init__(
-        self,
-        loss: Any = "squared",
-        geometry: Any = None,
-        radius: float = 0.1,
-        tau: float | None = None,
-        alpha: float = 0.0,
-        fit_intercept: bool = True,
-        tol: float = 1e-6,
-        max_iter: int = 1000,
-    ) -> None:
-        self.loss = loss
-        self.geometry = geometry
-        self.radius = radius
-        self.tau = tau
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.tol = tol
-        self.max_iter = max_iter
-
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit to samples X (n, d), targets y (n,) and optional weights (n,)."""
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
@@ -236,14 +236,7 @@ class RobustClassifier(ClassifierMixin, _RobustLinear):
         tol: float = 1e-6,
         max_iter: int = 1000,
     ) -> None:
-        self.loss = loss
-        self.geometry = geometry
-        self.radius = radius
-        self.tau = tau
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.tol = tol
-        self.max_iter = max_iter
+        super().__init__(loss, geometry, radius, tau, alpha, fit_intercept, tol, max_iter)
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit to samples X (n, d), labels y (n,) of two classes and optional weights (n,)."""

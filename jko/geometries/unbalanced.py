@@ -9,11 +9,12 @@ import numpy as np
 
 from jko.errors import Unsupported
 from jko.geometries.base import Geometry, check_pair, check_time, show
-from jko.geometries.unbalanced_transport import UnbalancedPlan, unbalanced_plan
+from jko.geometries.unbalanced_transport import unbalanced_plan
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.grid import not_straight
 from jko.numerics.elementary import EPS
+from jko.numerics.sinkhorn import BoundedPlan
 from jko.validation import Array, Index, positive
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class WassersteinFisherRao(Geometry):
         cost = np.where(delta < np.pi / 4, near, far)
         return np.where(delta >= np.pi / 2 * (1 - EPS), np.inf, cost)
 
-    def solve(self, a: Measure, b: Measure) -> tuple[UnbalancedPlan, Index, Index]:
+    def solve(self, a: Measure, b: Measure) -> tuple[BoundedPlan, Index, Index]:
         """The static problem between the charged atoms of two measures, and their indices."""
         if not isinstance(a, Discrete) or not isinstance(b, Discrete):
             raise Unsupported(
@@ -175,9 +176,7 @@ def _paired(geometry: WassersteinFisherRao, x: Array, y: Array) -> Array:
     return np.asarray(np.sqrt(geometry.beta / (4 * geometry.alpha) * ((x - y) ** 2).sum(axis=1)))
 
 
-def _semi_couplings(
-    solved: UnbalancedPlan, mu: Array, nu: Array
-) -> tuple[Index, Index, Array, Array]:
+def _semi_couplings(solved: BoundedPlan, mu: Array, nu: Array) -> tuple[Index, Index, Array, Array]:
     """Pairs (i, j) of the plan with the masses of i and j they use; the rest stays in place.
 
     Pairs below the accuracy of the plan are dropped. An atom without partner keeps its place: its

@@ -11,12 +11,13 @@ that both bounds hold at every iteration and their difference is the certificate
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from jko.numerics.elementary import xlogy
+from jko.numerics.sinkhorn import BoundedPlan
 from jko.validation import Array
 
 MAX_ITER = 100
@@ -29,35 +30,13 @@ RECENTRE = 0.3
 LAG = 0.01
 
 
-@dataclass(frozen=True, eq=False)
-class UnbalancedPlan:
-    """A solved problem.
-
-    Attributes
-    ----------
-    plan : (n, m) array
-    f, h : (n,), (m,) arrays
-        Dual potentials, f_i + h_j <= c_ij; +inf at atoms that no finite cost reaches.
-    upper, lower : float
-        Value of the plan and of the potentials: the optimum lies between them.
-    iterations : int
-    """
-
-    plan: Array
-    f: Array
-    h: Array
-    upper: float
-    lower: float
-    iterations: int
-
-
 def unbalanced_plan(
     mu: Array,
     nu: Array,
     cost: Array,
     rtol: float = 1e-13,
     weights: tuple[float, float] = (1.0, 1.0),
-) -> UnbalancedPlan:
+) -> BoundedPlan:
     """Solve to a duality gap of `rtol` relative to the value (1e-15 of the masses at best).
 
     Parameters
@@ -69,6 +48,11 @@ def unbalanced_plan(
         Factors of the two divergences; inf for a marginal that must be met, one of them at most,
         and then every atom there needs a finite cost. The dual is then that of
         weight mu (1 - e^{-f/weight}).
+
+    Returns
+    -------
+    BoundedPlan
+        f_i + h_j <= c_ij, +inf at atoms that no finite cost reaches.
     """
     if np.isinf(weights[0]):  # the elimination starts with the softer side
         turned = unbalanced_plan(nu, mu, cost.T, rtol, (weights[1], weights[0]))
@@ -77,7 +61,7 @@ def unbalanced_plan(
     scale = min(weights)  # potentials vary on the scale of the softer divergence
     if scale != 1:
         soft = unbalanced_plan(mu, nu, cost / scale, rtol, (weights[0] / scale, weights[1] / scale))
-        return UnbalancedPlan(
+        return BoundedPlan(
             soft.plan,
             scale * soft.f,
             scale * soft.h,
@@ -93,14 +77,14 @@ def unbalanced_plan(
         for w, gone in zip(weights, (mu[~rows], nu[~columns]), strict=True)
     )
     if not rows.any():
-        return UnbalancedPlan(plan, f, h, lost, lost, 0)
+        return BoundedPlan(plan, f, h, lost, lost, 0)
     unit = float(mu.sum() + nu.sum())
     core = np.ix_(rows, columns)
     inner = _InteriorPoint(mu[rows] / unit, nu[columns] / unit, cost[core], lost / unit, weights)
     iterations = inner.run(rtol)
     plan[core] = unit * inner.plan
     f[rows], h[columns] = inner.f, inner.h
-    return UnbalancedPlan(plan, f, h, unit * inner.upper, unit * inner.lower, iterations)
+    return BoundedPlan(plan, f, h, unit * inner.upper, unit * inner.lower, iterations)
 
 
 class _InteriorPoint:

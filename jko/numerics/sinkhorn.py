@@ -35,17 +35,17 @@ LONGEST = 8.0
 
 
 @dataclass(frozen=True, eq=False)
-class SinkhornPlan:
-    """A solved problem.
+class BoundedPlan:
+    """A plan and potentials, whose values bound the optimum of their problem.
 
     Attributes
     ----------
     plan : (n, m) array
         Feasible where marginals are hard.
     f, h : (n,), (m,) arrays
-        Potentials; any pair bounds the optimum from below.
+        Potentials.
     upper, lower : float
-        Value of the plan and of the potentials, without eps times the mass of R.
+        Value of the plan and of the potentials: the optimum lies between them.
     iterations : int
     """
 
@@ -65,11 +65,11 @@ def entropic_plan(
     weights: tuple[float, float] = (np.inf, np.inf),
     log_reference: Array | float = 0.0,
     tol: float = 1e-13,
-) -> SinkhornPlan:
+) -> BoundedPlan:
     """Solve until the marginals are met to `tol` of the mass, or to rounding.
 
     Every atom needs a finite cost to some other; hard marginals on both sides need equal masses
-    and finite costs.
+    and finite costs. The values of the answer are those without eps times the mass of R.
     """
     problem = _Dual(a, b, cost, eps, weights, log_reference)
     f, h = np.zeros(a.size), np.zeros(b.size)
@@ -88,7 +88,7 @@ def entropic_plan(
     f, h = problem.sweep(h)
     plan = problem.feasible(problem.plan(f, h))
     upper, lower = problem.primal(plan), problem.value(f, h)
-    return SinkhornPlan(plan, f, h, upper, lower, count)
+    return BoundedPlan(plan, f, h, upper, lower, count)
 
 
 class _Dual:

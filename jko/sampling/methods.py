@@ -118,17 +118,15 @@ def compare_with_search(task: Task, progress: SampleProgress, sample: Array) -> 
     spread = np.maximum(np.maximum(found.std(axis=0), sample.std(axis=0)), 1e-300)
     shift = np.abs(found.mean(axis=0) - mean) / spread
     worst = int(np.argmax(shift))
-    progress.evidence["search"] = Evidence(
+    progress.evidence["search"] = Evidence.at_most(
         share,
         UNSEEN,
-        share <= UNSEEN,
         "share of the mass that a tempered search found where the sample has none",
         "it misses a mode; use method='tempered'",
     )
-    progress.evidence["agreement"] = Evidence(
-        float(shift[worst]),
+    progress.evidence["agreement"] = Evidence.at_most(
+        shift[worst],
         DISAGREEMENT,
-        bool(shift[worst] <= DISAGREEMENT),
         f"distance of the mean of coordinate {worst} from that of a tempered search, in sd",
         "modes may have wrong weights; use method='tempered'",
     )

@@ -130,3 +130,8 @@ def stated_paths(problem: ProxProblem) -> str | None:
     """Why the cost is not that of straight ways, where the geometry means them."""
     given = isinstance(problem.geometry, Wasserstein) and problem.geometry.listed
     return None if given else not_straight(problem.previous)
+
+
+def keeps_mass(problem: ProxProblem, remedy: str) -> str | None:
+    """Why a solver that keeps the mass refuses a geometry that does not."""
+    return None if problem.geometry.conserves_mass else f"it keeps the mass; use {remedy}"

@@ -169,19 +169,24 @@ def named_well(function, gradient):
 )
 def test_functions_of_the_same_name_are_told_apart_by_probes(other, tmp_path):
     path, start = tmp_path / "run.npz", CASES["particles"].measure
-    with pytest.warns(RuntimeWarning):
-        jko.flow(
-            start,
-            well_energy(),
-            jko.Wasserstein(),
-            tau=0.1,
-            steps=4,
-            checkpoint=path,
-            callbacks=_interrupt,
-        )
+    interrupted(path, start, well_energy(), jko.Wasserstein(), steps=4)
     with pytest.raises(jko.InvalidArgument, match="not the one the run used"):
         jko.resume(path, other)
     assert jko.resume(path, well_energy()).success
+
+
+def interrupted(path, start, energy, geometry, steps):
+    """A checkpoint of a run that ended after its first step."""
+    with pytest.warns(RuntimeWarning):
+        jko.flow(
+            start,
+            energy,
+            geometry,
+            tau=0.1,
+            steps=steps,
+            checkpoint=path,
+            callbacks=_interrupt,
+        )
 
 
 def _interrupt(event):
@@ -194,10 +199,7 @@ def test_swapped_energies_are_told_apart(tmp_path):
     geometry = jko.Wasserstein() + 2 * jko.Wasserstein()
     start, path = CASES["particles"].measure, tmp_path / "run.npz"
     whole = jko.flow(start, (one, two), geometry, tau=0.1, steps=3)
-    with pytest.warns(RuntimeWarning):
-        jko.flow(
-            start, (one, two), geometry, tau=0.1, steps=3, checkpoint=path, callbacks=_interrupt
-        )
+    interrupted(path, start, (one, two), geometry, steps=3)
     with pytest.raises(jko.InvalidArgument, match="not the one the run used"):
         jko.resume(path, (two, one))
     assert_same(jko.resume(path, (one, two)), whole)
@@ -216,16 +218,7 @@ class Homemade(jko.energies.Energy):
 def test_an_energy_without_a_repr_can_be_handed_in_again(tmp_path):
     path, start = tmp_path / "run.npz", CASES["particles"].measure
     whole = jko.flow(start, Homemade(), jko.Wasserstein(), tau=0.1, steps=3)
-    with pytest.warns(RuntimeWarning):
-        jko.flow(
-            start,
-            Homemade(),
-            jko.Wasserstein(),
-            tau=0.1,
-            steps=3,
-            checkpoint=path,
-            callbacks=_interrupt,
-        )
+    interrupted(path, start, Homemade(), jko.Wasserstein(), steps=3)
     assert_same(jko.resume(path, Homemade()), whole)
 
 

@@ -4,29 +4,16 @@ The problems and their plain formulas are those of `benchmarks/fuzz_certificates
 run is; here a part of it, the same in every run.
 """
 
-import sys
-from pathlib import Path
-
 import pytest
+from generators.from_benchmarks import fuzz_certificates as fuzz
 
-ROOT = Path(__file__).parents[2]
 #: Certificates of each family and points of each problem: some seconds in all.
 COUNTS = {"weights": 300, "entropic": 120, "wfr": 200, "programs": 200, "cells": 100}
 POINTS = 12
 
 
-@pytest.fixture(scope="module")
-def fuzz():
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        import fuzz_certificates
-    finally:
-        sys.path.pop(0)
-    return fuzz_certificates
-
-
 @pytest.mark.parametrize("family", COUNTS)
-def test_no_certificate_is_below_the_true_excess(fuzz, family):
+def test_no_certificate_is_below_the_true_excess(family):
     tallies, faults = fuzz.run(COUNTS[family], POINTS, seed=5, only=family)
     assert not faults, fuzz.report(tallies, faults)
     total, known = (sum(getattr(t, n) for t in tallies.values()) for n in ("count", "known"))
@@ -35,7 +22,7 @@ def test_no_certificate_is_below_the_true_excess(fuzz, family):
 
 
 @pytest.mark.parametrize("family", COUNTS)
-def test_a_certificate_that_is_too_small_is_noticed(fuzz, family, monkeypatch):
+def test_a_certificate_that_is_too_small_is_noticed(family, monkeypatch):
     """Gaps that are a fifth of what they should be: most are less than five times the excess."""
     from _fuzz import certified
 

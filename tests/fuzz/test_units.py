@@ -3,38 +3,24 @@
 The problems, their plain formulas and their rivals are those of `benchmarks/fuzz_steps.py`.
 """
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from generators.from_benchmarks import checks, records
 
-ROOT = Path(__file__).parents[2]
 #: Problems of each piece, seeded: a few seconds in all.
 PIECE = 15
 
 
-@pytest.fixture(scope="module")
-def fuzz():
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        from _fuzz import checks, records
-    finally:
-        sys.path.pop(0)
-    return checks, records
-
-
 @pytest.mark.parametrize("first", range(0, 4 * PIECE, PIECE))
-def test_random_steps_are_right_in_any_unit(fuzz, first):
-    checks, records = fuzz
+def test_random_steps_are_right_in_any_unit(first):
     found = checks.run(range(first, first + PIECE), seed=7)
     assert not any(r.faults for r in found), records.report(found)
     assert sum(r.verified for r in found) >= PIECE // 2
 
 
-def test_a_wrong_success_is_noticed(fuzz, monkeypatch):
+def test_a_wrong_success_is_noticed(monkeypatch):
     """A step that stays and calls itself certified is above its rivals."""
-    checks, _ = fuzz
     right = checks.take
 
     def lazy(case, u):
@@ -49,9 +35,8 @@ def test_a_wrong_success_is_noticed(fuzz, monkeypatch):
     assert sum("above" in [kind for kind, _ in r.faults] for r in found) >= 8
 
 
-def test_a_wrong_verdict_is_noticed(fuzz, monkeypatch):
+def test_a_wrong_verdict_is_noticed(monkeypatch):
     """A refusal of problems that have an answer, and an exception, are violations."""
-    checks, _ = fuzz
     asked = []
 
     def moody(case, u):
@@ -69,9 +54,8 @@ def test_a_wrong_verdict_is_noticed(fuzz, monkeypatch):
     assert kinds.count("refused") >= 6
 
 
-def test_records_survive_a_kill(fuzz, tmp_path):
+def test_records_survive_a_kill(tmp_path):
     """A log that was cut off is read up to the cut, and the run goes on from there."""
-    checks, records = fuzz
     path = tmp_path / "log.jsonl"
     checks.run(range(3), seed=7, log=records.Log(path), rivals=0.0, units=0)
     text = path.read_text()

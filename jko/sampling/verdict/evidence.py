@@ -62,6 +62,16 @@ class Evidence:
     what: str
     advice: str = ""
 
+    @classmethod
+    def at_most(cls, value: float, threshold: float, what: str, advice: str) -> Evidence:
+        """A figure that passes up to its threshold."""
+        return cls(float(value), threshold, bool(value <= threshold), what, advice)
+
+    @classmethod
+    def unused(cls, threshold: float, what: str, why: str) -> Evidence:
+        """A check that says nothing here, and why."""
+        return cls(0.0, threshold, True, f"{what}: not used, {why}")
+
     def sentence(self) -> str:
         """What a failure says."""
         return f"{self.what}: {self.value:.3g} (threshold {self.threshold:g}); {self.advice}"
@@ -102,10 +112,9 @@ def _mixing(history: History, method: str) -> Evidence:
         return Evidence(np.nan, RHAT, False, "R-hat: too few chains or moves", "raise n or moves=")
     worst = int(np.argmax(values))
     other = "method='tempered'" if method == "langevin" else "a start= that covers the mass"
-    return Evidence(
-        float(values[worst]),
+    return Evidence.at_most(
+        values[worst],
         RHAT,
-        bool(values[worst] <= RHAT),
         f"R-hat of {_label(history, worst)}, groups of chains by where they started",
         f"raise moves=, rescale or reparametrise the density, or try {other}",
     )
@@ -114,13 +123,12 @@ def _mixing(history: History, method: str) -> Evidence:
 def _stein(chains: Chains, history: History) -> Evidence:
     what = "Stein identity E[(x_j - c_j) d_j log pi] = -1, largest |z|"
     if chains.outside > EDGE * max(1, chains.proposed):
-        return Evidence(0.0, STEIN, True, f"{what}: not used, the support has an edge")
+        return Evidence.unused(STEIN, what, "the support has an edge")
     z = np.abs(history.stein_z())
     worst = int(np.argmax(z))
-    return Evidence(
-        float(z[worst]),
+    return Evidence.at_most(
+        z[worst],
         STEIN,
-        bool(z[worst] <= STEIN),
         f"{what}, of coordinate {worst}",
         "the chains miss a region of long gradients, such as the neck of a hierarchy: reparametrise"
         " it (non-centred), or use NUTS with a high target acceptance",
@@ -133,10 +141,9 @@ def _drift(history: History) -> Evidence:
     worst = int(np.argmax(z))
     k = len(history.moving)
     square = "the square of " if worst >= k else ""
-    return Evidence(
-        float(z[worst]),
+    return Evidence.at_most(
+        z[worst],
         DRIFT,
-        bool(z[worst] <= DRIFT),
         f"drift of {square}{_label(history, worst % k)}, last third against first, |z|",
         "the chains are still on their way: pass start= closer to the mass, or raise moves=",
     )
@@ -159,10 +166,9 @@ def _precision(history: History) -> Evidence:
     off = np.maximum(history.mcse / spread, history.mcse_std)
     off = np.where(history.moving, off, 0.0)[: history.start.shape[1] - 1]
     worst = int(np.argmax(off))
-    return Evidence(
-        float(off[worst]),
+    return Evidence.at_most(
+        off[worst],
         PRECISION,
-        bool(off[worst] <= PRECISION),
         f"standard error of mean or spread of {_label(history, worst)}, in sd,"
         f" after {history.total} moves",
         "raise moves=",
@@ -186,10 +192,9 @@ def defined(target: Counted) -> Evidence:
     """Share of the evaluations of the chains at which values or gradients were not defined."""
     lost = target.lost_values / max(1, target.values)
     lost += target.lost_gradients / max(1, target.gradients)
-    return Evidence(
+    return Evidence.at_most(
         lost,
         DEFINED,
-        lost <= DEFINED,
         "share of evaluations with NaN, an exception, or a gradient that is not finite",
         "they count as outside the support: check the density there, or return -inf",
     )
@@ -215,16 +220,15 @@ def tails(draws: Array) -> Evidence:
     centred = np.abs(draws - np.median(draws, axis=0))
     count = max(20, len(draws) // 100)
     if len(draws) < 4 * count:
-        return Evidence(0.0, TAIL, True, "tail index: not used, too few draws")
+        return Evidence.unused(TAIL, "tail index", "too few draws")
     top = -np.sort(-centred, axis=0)[: count + 1]
     with np.errstate(divide="ignore", invalid="ignore"):
         hill = np.log(top[:-1] / top[-1]).mean(axis=0)
     hill = np.where(np.isfinite(hill), hill, 0.0) * (1 - 2 / np.sqrt(count))
     worst = int(np.argmax(hill))
-    return Evidence(
-        float(hill[worst]),
+    return Evidence.at_most(
+        hill[worst],
         TAIL,
-        bool(hill[worst] <= TAIL),
         f"tail index of coordinate {worst} (1/2: infinite variance)",
         "standard deviations are not to be trusted, quantiles may be: sample a transformed"
         " coordinate, such as its arsinh",

@@ -72,16 +72,15 @@ def _shares(history: History, found: Masses | None, count: int, labels: Labels) 
     """Shares of the modes by the chains' visits against those by bridges."""
     what = "difference of the share of a mode by visits and by its own mass, beyond errors"
     if found is None:
-        return Evidence(0.0, SHARES, True, f"{what}: not used, the modes are too far from Gaussian")
+        return Evidence.unused(SHARES, what, "the modes are too far from Gaussian")
     visits = np.stack([np.bincount(labels(x), minlength=count) / len(x) for x in history.draws])
     share = visits.mean(axis=0)
     error = np.sqrt(share / history.draws[0].shape[0]) + found.shares * found.errors
     off = np.abs(share - found.shares) - Z * error
     worst = int(np.argmax(off))
-    return Evidence(
+    return Evidence.at_most(
         max(0.0, float(off[worst])),
         SHARES,
-        bool(off[worst] <= SHARES),
         what,
         "the chains have not settled the weights of the modes: raise moves= and n",
     )
@@ -92,7 +91,7 @@ def _far(task: Task, history: History, found: Masses | None) -> Iterator[tuple[s
     mass = "share of the mass far out where the sample has none"
     spread = "share of a coordinate's variance far out where the sample has none"
     if found is None or not history.draws:
-        yield "far_mass", Evidence(0.0, UNSEEN, True, f"{mass}: not used, the mass is not known")
+        yield "far_mass", Evidence.unused(UNSEEN, mass, "the mass is not known")
         return
     sample = np.concatenate(history.draws)
     shells = Shells.around(task.target, sample, SHELLS, max(task.spread, 2.0), task.rng)
@@ -104,10 +103,9 @@ def _far(task: Task, history: History, found: Masses | None) -> Iterator[tuple[s
     share = _lower(weights[:, None])
     yield (
         "far_mass",
-        Evidence(
-            float(share[0]),
+        Evidence.at_most(
+            share[0],
             UNSEEN,
-            bool(share[0] <= UNSEEN),
             mass,
             "a broad component surrounds it: pass start= as wide as that, or sample it separately",
         ),
@@ -118,10 +116,9 @@ def _far(task: Task, history: History, found: Masses | None) -> Iterator[tuple[s
     worst = int(np.argmax(share))
     yield (
         "far_variance",
-        Evidence(
-            float(share[worst]),
+        Evidence.at_most(
+            share[worst],
             FAR_VARIANCE,
-            bool(share[worst] <= FAR_VARIANCE),
             f"{spread}, coordinate {worst}",
             "the tails carry the variance: raise moves=, or sample a transformed coordinate, such"
             " as its arsinh",
@@ -145,7 +142,7 @@ def _height(
     threshold = 2 * task.target.dim + HEIGHT
     what = "height of the top above the mean log density of the chains"
     if not history.draws:
-        return Evidence(0.0, threshold, True, f"{what}: not used, no draws were kept")
+        return Evidence.unused(threshold, what, "no draws were kept")
     x, log_p = np.concatenate(history.draws), np.concatenate(history.heights)
     mode = labels(x)
     worst = 0.0
@@ -158,10 +155,9 @@ def _height(
         height = ascend(task.target, x[best], modes.roots[k])[1]
         height = max([height, *(h for j, h in known if j == k)])
         worst = max(worst, height - float(log_p[rows].mean()))
-    return Evidence(
+    return Evidence.at_most(
         worst,
         threshold,
-        worst <= threshold,
         f"{what} (log-concave: at most {task.target.dim})",
         "there is a spike, such as the neck of a hierarchy, that the chains do not enter:"
         " reparametrise it (non-centred), or bound it away",

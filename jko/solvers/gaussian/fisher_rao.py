@@ -20,6 +20,7 @@ from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.gaussian.stated import Covering, Followed, MirrorStep, Nearest
+from jko.solvers.refusals import keeps_mass
 from jko.status import Breakdown
 from jko.validation import Array
 
@@ -70,10 +71,8 @@ class NaturalGradient(ProxSolver):
         geometry = problem.geometry
         if not isinstance(geometry, (Hellinger, SphericalHellinger)):
             return f"it steps in jko.SphericalHellinger(), not in {geometry!r}"
-        why = form_refusal(problem)
-        if why is None and not geometry.conserves_mass:
-            return "it keeps the mass; use jko.Hellinger(mass='fixed') or jko.SphericalHellinger()"
-        return why
+        remedy = "jko.Hellinger(mass='fixed') or jko.SphericalHellinger()"
+        return form_refusal(problem) or keeps_mass(problem, remedy)
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         previous, form = gaussian_and_form(problem)
@@ -124,10 +123,7 @@ class GaussianMirror(ProxSolver):
         geometry = problem.geometry
         if not (isinstance(geometry, Divergence) and geometry.p == 1):
             return f"it steps in jko.Divergence(p=1), not in {geometry!r}"
-        why = form_refusal(problem)
-        if why is None and not geometry.conserves_mass:
-            return "it keeps the mass; use jko.Divergence(p=1, mass='fixed')"
-        return why
+        return form_refusal(problem) or keeps_mass(problem, "jko.Divergence(p=1, mass='fixed')")
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         previous, form = gaussian_and_form(problem)

@@ -17,6 +17,7 @@ from jko.prox.stated import Answer, Certificate, Controls, Scale, Stated, of_kin
 from jko.solvers.base import ProxSolver
 from jko.solvers.gaussian.mixtures import mixture_refusal
 from jko.solvers.gaussian.stated import ROUNDINGS, relative
+from jko.solvers.refusals import keeps_mass
 from jko.validation import Array
 
 #: and of a reaction step in a Hellinger geometry.
@@ -130,10 +131,8 @@ class MixtureWeights(ProxSolver):
         entropic = isinstance(geometry, Divergence) and geometry.p == 1
         if not (entropic or isinstance(geometry, (Hellinger, SphericalHellinger))):
             return f"it reacts in jko.SphericalHellinger() or Divergence(p=1), not in {geometry!r}"
-        why = mixture_refusal(problem)
-        if why is None and not geometry.conserves_mass:
-            return "it keeps the mass; use mass='fixed' or jko.SphericalHellinger()"
-        return why
+        remedy = "mass='fixed' or jko.SphericalHellinger()"
+        return mixture_refusal(problem) or keeps_mass(problem, remedy)
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         previous = problem.previous

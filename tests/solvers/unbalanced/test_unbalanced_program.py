@@ -1,44 +1,31 @@
 """Exact steps with sources between few atoms: rivals in extended precision, limits, certificate."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from generators.from_benchmarks import checks, records, weights
 
 import jko
 from jko.prox.stated import Claim, Controls
 from jko.solvers import UnbalancedProgram
 from jko.solvers.unbalanced.cone import ConeStep
 
-ROOT = Path(__file__).parents[3]
 WFR = jko.WassersteinFisherRao(0.7, 1.3)
-
-
-@pytest.fixture(scope="module")
-def fuzz():
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        from _fuzz import checks, records, weights
-    finally:
-        sys.path.pop(0)
-    return checks, records, weights
 
 
 def scattered(rng, n, mass=1.0):
     return jko.Histogram(rng.normal(size=(n, 2)), mass * rng.dirichlet(np.ones(n)))
 
 
-def test_random_steps_are_right_in_any_unit(fuzz):
+def test_random_steps_are_right_in_any_unit():
     """tau from 1e-6 to 1e6, zero and tiny weights, masses, lengths and energies rescaled."""
-    checks, records, weights = fuzz
     found = checks.run(range(24), seed=3, draw=weights.draw_with_sources)
     assert not any(r.faults for r in found), records.report(found)
     assert sum(r.verified for r in found) >= 15
 
 
-def test_the_oracle_knows_the_distance_of_two_diracs(fuzz):
+def test_the_oracle_knows_the_distance_of_two_diracs():
     """Formula U1, and nothing between a measure and itself."""
     from _fuzz import sources
 
