@@ -8,6 +8,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+#: A run is right when its means are this close in standard deviations, and those relatively.
+MEAN, STD = 0.1, 0.1
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """--only, --keep and --page."""
@@ -44,3 +49,32 @@ def write_table(page: Path, mark: str, text: str) -> None:
     if count != 1:
         raise SystemExit(f"{page} has no marks for the table")
     page.write_text(whole, encoding="utf-8")
+
+
+def right(line: dict[str, Any]) -> bool:
+    """Whether a run ended with the moments it should."""
+    return "error" not in line and line["mean"] <= MEAN and line["std"] <= STD
+
+
+def verdict(line: dict[str, Any]) -> tuple[str, str]:
+    """What the verdict of a run was worth, and the verdict."""
+    said = "converged" if line["converged"] else "not: " + ", ".join(line["failed"])
+    if right(line):
+        return "ok" if line["converged"] else "alarm", said
+    return "FALSE" if line["converged"] else "-", said
+
+
+def tally(runs: list[dict[str, Any]]) -> np.ndarray:
+    """Runs, right ones, converged ones, false "converged", false alarms."""
+    good = np.array([right(r) for r in runs])
+    done = np.array([bool(r.get("converged")) for r in runs])
+    counts = (good, done, done & ~good, good & ~done)
+    return np.array([len(runs), *(int(c.sum()) for c in counts)])
+
+
+def by_name(lines: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Results of every name, in the order of the first."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for line in lines:
+        rows.setdefault(line["name"], []).append(line)
+    return rows

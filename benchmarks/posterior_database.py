@@ -25,14 +25,13 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from _kept import Kept, arguments, write_table
+from _kept import Kept, arguments, by_name, tally, verdict, write_table
 
 import jko
 
 #: What `python -m benchmarks` passes: without a copy of the database there is nothing to run.
 QUICK = ["--none"]
 
-MEAN, STD = 0.1, 0.1
 ROOT = "posterior_database/"
 
 
@@ -154,29 +153,21 @@ def run(database, posterior, seed, n=1000):
     }
 
 
-def right(line):
-    return "error" not in line and line["mean"] <= MEAN and line["std"] <= STD
-
-
 def said(line):
     if "error" in line:
         return "ERROR " + line["error"][:200]
-    verdict = "converged" if line["converged"] else "not: " + ", ".join(line["failed"])
-    flag = "ok" if right(line) == line["converged"] else "FALSE" if line["converged"] else "alarm"
-    flag = "-" if not right(line) and not line["converged"] else flag
+    flag, said_so = verdict(line)
     mean, std = line["particles"]
     return (
         f"{flag:<6} mean {line['mean']:6.3f} sd {line['std']:6.1%} particles {mean:6.3f}"
         f" {std:6.1%} {line['evaluations']:9d} {line['seconds']:6.1f} s"
-        f" {line['wall']:6.1f} s  {verdict}"
+        f" {line['wall']:6.1f} s  {said_so}"
     )
 
 
 def table(lines):
     """The table of the page: one row a posterior, and the totals."""
-    rows = {}
-    for line in lines:
-        rows.setdefault(line["name"], []).append(line)
+    rows = by_name(lines)
     out = [
         "| posterior | d | runs | right | converged | false converged | false alarms | worst mean,"
         " sd | evaluations |",
@@ -184,13 +175,9 @@ def table(lines):
     ]
     totals, sure = np.zeros(5, dtype=int), 0
     for name, runs in rows.items():
-        good = [right(r) for r in runs]
-        done = [bool(r.get("converged")) for r in runs]
-        false = sum(d and not g for g, d in zip(good, done, strict=True))
-        alarm = sum(g and not d for g, d in zip(good, done, strict=True))
-        figures = np.array([len(runs), sum(good), sum(done), false, alarm])
+        figures = tally(runs)
         totals += figures
-        sure += all(good) and all(done)
+        sure += figures[1] == figures[2] == len(runs)
         worst = [max(r.get(k, np.inf) for r in runs) for k in ("mean", "std")]
         cost = np.mean([r.get("evaluations", 0) for r in runs]) / 1e3
         out.append(

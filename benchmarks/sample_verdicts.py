@@ -18,7 +18,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from _kept import Kept, arguments, write_table
+from _kept import Kept, arguments, by_name, tally, verdict, write_table
 
 import jko
 
@@ -26,8 +26,6 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))
 
 from generators.exact_targets import everything  # noqa: E402
-
-MEAN, STD = 0.1, 0.1
 
 
 def run(exact, seed):
@@ -60,38 +58,26 @@ def run(exact, seed):
     return line
 
 
-def right(line):
-    return "error" not in line and line["mean"] <= MEAN and line["std"] <= STD
-
-
 def said(line):
     if "error" in line:
         return "ERROR " + line["error"][:90]
-    verdict = "converged" if line["converged"] else "not: " + ", ".join(line["failed"])
-    flag = "ok" if right(line) == line["converged"] else "FALSE" if line["converged"] else "alarm"
-    flag = "-" if not right(line) and not line["converged"] else flag
+    flag, said_so = verdict(line)
     return (
         f"{flag:<6} mean {line['mean']:7.3f} sd {line['std']:7.1%} {line['evaluations']:9d}"
-        f" {line['seconds']:6.1f} s  {verdict}  {line.get('evidence', '')}"
+        f" {line['seconds']:6.1f} s  {said_so}  {line.get('evidence', '')}"
     )
 
 
 def table(lines):
     """The table of the page: one row a target, and the totals."""
-    rows = {}
-    for line in lines:
-        rows.setdefault(line["name"], []).append(line)
+    rows = by_name(lines)
     out = [
         "| target | runs | right | converged | false converged | false alarms | evaluations |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     totals = np.zeros(5, dtype=int)
     for name, runs in rows.items():
-        good = [right(r) for r in runs]
-        done = [bool(r.get("converged")) for r in runs]
-        false = sum(d and not g for g, d in zip(good, done, strict=True))
-        alarm = sum(g and not d for g, d in zip(good, done, strict=True))
-        figures = np.array([len(runs), sum(good), sum(done), false, alarm])
+        figures = tally(runs)
         totals += figures
         cost = np.mean([r.get("evaluations", 0) for r in runs]) / 1e3
         out.append(f"| {name} | " + " | ".join(map(str, figures)) + f" | {cost:.0f} 000 |")

@@ -17,6 +17,7 @@ from jko.errors import InvalidMeasure, InvalidType, Unsupported
 from jko.forms.form import WeightForm
 from jko.forms.separable import Separable
 from jko.measures.base import Discrete
+from jko.measures.log_density import checked_gradients
 from jko.validation import Array, float_array, real
 
 Function = Callable[[Array], Any]
@@ -109,15 +110,7 @@ class Potential(FormEnergy):
             raise Unsupported(
                 "Potential has no gradient to move particles with; pass Potential(V, gradient=...)"
             )
-        out = np.asarray(self._gradient(mu.points), dtype=float)
-        if out.shape != mu.points.shape:
-            raise InvalidMeasure(
-                f"gradient of V has shape {out.shape} for points of shape {mu.points.shape}"
-            )
-        if not np.isfinite(out).all():
-            i = int(np.argmax(~np.isfinite(out).all(axis=1)))
-            raise InvalidMeasure(f"gradient of V is not finite at {mu.points[i].tolist()}")
-        return out
+        return checked_gradients(self._gradient(mu.points), mu.points, "gradient of V")
 
     def __repr__(self) -> str:
         if self._function is None:

@@ -286,14 +286,12 @@ def checked_values(found: ArrayLike, x: Array) -> Array:
     return values
 
 
-def checked_gradients(found: ArrayLike, x: Array) -> Array:
+def checked_gradients(found: ArrayLike, x: Array, name: str = "gradient") -> Array:
     """Gradients at points (n, d): (n, d) and finite."""
     values = np.asarray(found, dtype=float)
     if values.shape != x.shape:
-        raise InvalidMeasure(
-            f"gradient returned shape {values.shape} for points of shape {x.shape}"
-        )
+        raise InvalidMeasure(f"{name} returned shape {values.shape} for points of shape {x.shape}")
     if not np.isfinite(values).all():
         i = int(np.argmax(~np.isfinite(values).all(axis=1)))
-        raise InvalidMeasure(f"gradient is not finite at point {x[i].tolist()}")
+        raise InvalidMeasure(f"{name} is not finite at point {x[i].tolist()}")
     return values

@@ -190,7 +190,7 @@ ENERGIES = [
      Unsupported, ("no gradient", r"Potential\(V, gradient=...\)")),
     ("potential-gradient-shape",
      lambda: jko.Potential(lambda x: x[:, 0], lambda x: x[:, 0]).wasserstein_gradient(HIST),
-     InvalidMeasure, (r"gradient of V has shape \(3,\)", r"\(3, 1\)")),
+     InvalidMeasure, (r"gradient of V returned shape \(3,\)", r"\(3, 1\)")),
     ("infinite-mass", lambda: jko.Histogram(X, [1e308, 1e308, 0.0]), InvalidMeasure,
      ("weights sum to infinity", "rescale")),
     ("entropy-reference", lambda: jko.Entropy(reference=[1.0, 0.0, 1.0]), InvalidMeasure,
