@@ -151,6 +151,8 @@ def kernel_worst_case(
         extra = np.concatenate([extra, found.where[None]])
     bound = None
     if found.upper is not None:
+        assert worst.dual is not None
+        assert size is not None
         bound = worst.dual.bound(size) + measure.mass * max(found.upper, 0.0)
     return BoxWorstCase(worst.value, bound, found, worst, extra, done)
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from jko.dro.ambiguity import Ambiguity, Set, check_geometry, check_size
-from jko.dro.features import FeatureAdversary, OrderOneAdversary
+from jko.dro.features import FeatureAdversary, MovedSamples, OrderOneAdversary
 from jko.dro.linear import linear_model
 from jko.dro.predictions import CLASSIFICATION, REGRESSION, PredictionLoss, prediction_loss
 from jko.dro.programs import PieceProgram
@@ -120,12 +120,11 @@ class _RobustLinear(BaseEstimator):
         self.worst_case_, self.robust_loss_ = fit.worst, fit.value
         self.gap_, self.n_iter_ = fit.gap, fit.iterations
         found = fit.worst
-        if hasattr(found, "index"):
-            share = np.bincount(found.index, found.weights, weights.size)
-        else:
-            share = found.measure.weights
         self.worst_weights_ = np.zeros(charged.size)
-        self.worst_weights_[charged] = share
+        if isinstance(found, MovedSamples):
+            self.worst_weights_[charged] = np.bincount(found.index, found.weights, weights.size)
+        else:
+            self.worst_weights_[charged] = found.measure.weights
 
     def _predictions(self, X: Any) -> Array:
         check_is_fitted(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jko.later import draw
 from jko.measures.base import Discrete
@@ -12,6 +12,8 @@ from jko.measures.base import Discrete
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+
+    from jko.dro.dual import DualFunction
 
 
 class WorstCaseStatus(Enum):
@@ -78,7 +80,7 @@ class WorstCase:
     iterations: int
     seconds: float
     tol: float
-    dual: Any = None
+    dual: DualFunction | None = None
     given: Discrete | None = None
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
+    from jko.dro.features import MovedSamples
+
 #: Relative accuracy of the worst cases inside the training; their gaps vanish quadratically, so
 #: that values and gradients are far better. MMD steps cost the most, and get the larger one.
 INNER_TOL, INNER_TOL_MMD = 1e-10, 1e-8
@@ -43,7 +45,7 @@ class Attack(NamedTuple):
     gradient: Array
     scenario: Scenario
     gap: float
-    report: Any
+    report: WorstCase | MovedSamples
 
 
 class Adversary(Protocol):
@@ -66,8 +68,8 @@ class RobustFit:
         the best theta would lose against one measure of the ball, found by a smooth minimisation.
     residual : float
         Largest component of the gradient of that minimisation where it stopped.
-    worst : WorstCase or other report
-        The worst case at theta.
+    worst : WorstCase
+        The worst case at theta; of fits with moving features where the samples went.
     success : bool
     message : str
     iterations : int
@@ -79,7 +81,7 @@ class RobustFit:
     value: float
     gap: float
     residual: float
-    worst: Any
+    worst: WorstCase | MovedSamples
     success: bool
     message: str
     iterations: int

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jko.energies.base import Energy
 from jko.errors import InvalidArgument
@@ -51,8 +51,8 @@ class CheckedGradient:
 
     def __init__(
         self,
-        function: Callable[[Array], Any],
-        gradient: Callable[[Array], Any],
+        function: Callable[[Array], ArrayLike],
+        gradient: Callable[[Array], ArrayLike],
         name: str,
         remedy: str,
     ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jko.errors import InvalidArgument, InvalidMeasure
 from jko.expectations import ExpectationRule, Nodes, default_rule
@@ -30,8 +31,8 @@ class Field:
     dim : int or None
     """
 
-    value: Callable[[Array], Array]
-    gradient: Callable[[Array], Array] | None = None
+    value: Callable[[Array], ArrayLike]
+    gradient: Callable[[Array], ArrayLike] | None = None
     rule: ExpectationRule | None = None
     scale: float = 1.0
     dim: int | None = None

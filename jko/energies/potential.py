@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,7 +19,7 @@ from jko.measures.base import Discrete
 from jko.measures.log_density import checked_gradients
 from jko.validation import Array, float_array, real
 
-Function = Callable[[Array], Any]
+Function = Callable[[Array], ArrayLike]
 
 
 class Potential(FormEnergy):

@@ -12,7 +12,6 @@ that both bounds hold at every iteration and their difference is the certificate
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -165,7 +164,7 @@ class _InteriorPoint:
         self._record(self._x, self._f, self._h)
         return True
 
-    def _factor(self, weight: Array) -> tuple[Array, Array, Any] | None:
+    def _factor(self, weight: Array) -> tuple[Array, Array, tuple[Array, bool]] | None:
         """Cholesky factor of the Schur complement in the h-block of the Newton matrix."""
         from scipy.linalg import cho_factor  # costs 0.1 s to import
 
@@ -180,7 +179,7 @@ class _InteriorPoint:
         return weight, first, factor
 
     def _direction(
-        self, system: tuple[Array, Array, Any], x: Array, s: Array, target: Array
+        self, system: tuple[Array, Array, tuple[Array, bool]], x: Array, s: Array, target: Array
     ) -> tuple[Array, Array, Array, Array]:
         """Newton direction (df, dh, dx, ds) towards x s = target."""
         from scipy.linalg import cho_solve

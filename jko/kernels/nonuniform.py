@@ -10,12 +10,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jko.validation import Array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 Complex = NDArray[np.complex128]
 #: Entries of the spreading matrix built at a time: about 64 MB.
@@ -72,7 +75,7 @@ class Finufft(Transform):
         return out
 
     @property
-    def _options(self) -> dict[str, Any]:
+    def _options(self) -> dict[str, float]:
         return {"eps": max(self.eps, 1e-14), "nthreads": self.threads}
 
 
@@ -136,7 +139,9 @@ class Spread(Transform):
         factors = [_window_inverse(m, s, self.width) for m, s in zip(most, sizes, strict=True)]
         return reduce(np.multiply.outer, factors)
 
-    def _spreading(self, angles: Array, sizes: tuple[int, ...]) -> Iterator[tuple[slice, Any]]:
+    def _spreading(
+        self, angles: Array, sizes: tuple[int, ...]
+    ) -> Iterator[tuple[slice, csr_matrix]]:
         """Row blocks of the sparse matrix (points, fine cells) of the window's values."""
         from scipy.sparse import csr_matrix
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,7 +15,7 @@ from jko.validation import (
 )
 
 
-def listed(value: object) -> TypeGuard[Sequence[Any]]:
+def listed(value: object) -> TypeGuard[Sequence[object]]:
     """Whether a value has an entry per axis."""
     return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim == 1)
 

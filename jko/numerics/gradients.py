@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from jko.errors import InvalidArgument
 from jko.validation import Array, Index, Mask
@@ -29,7 +29,7 @@ MOST = 64
 #: Units of rounding in a value, on top of what the ladder sees.
 ROUNDING = 8.0
 
-Values = Callable[[Array], NDArray[np.floating]]
+Values = Callable[[Array], ArrayLike]
 
 
 @dataclass(frozen=True, eq=False)

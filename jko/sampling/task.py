@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -93,7 +93,7 @@ class SampleProgress:
 
 
 def stated_density(
-    log_density: Any, dim: int | None, gradient: Callable[[Array], Array] | None
+    log_density: object, dim: int | None, gradient: Callable[[Array], Array] | None
 ) -> Density:
     """The target from the arguments of `jko.sample`."""
     if isinstance(log_density, (LogDensity, Gaussian, GaussianMixture)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -13,10 +13,15 @@ from jko.identity import Identity, max_of
 from jko.kernels import Kernel
 from jko.measures import Grid, GridDensity
 from jko.solvers.entropic.solver import Entropic
+from jko.validation import Array
 from jko.verify.problems import SMOOTH
 
+Profile = Callable[[Array], Array]
 
-def on_interval(log_density: Any, start: Any, n: int = 60) -> tuple[GridDensity, GridDensity]:
+
+def on_interval(
+    log_density: Profile, start: Profile, n: int = 60
+) -> tuple[GridDensity, GridDensity]:
     """A target and a start on [-3, 3], of mass one, from their log densities."""
     grid = Grid(-3.0, 3.0, n)
     x = grid.points[:, 0]

@@ -14,6 +14,7 @@ from jko.geometries import Hellinger, Wasserstein
 from jko.identity import Identity, max_of
 from jko.measures import Histogram, Particles
 from jko.solvers.step import step
+from jko.validation import Array
 from jko.verify import problems
 from jko.verify.orders import TAUS, order
 
@@ -41,7 +42,7 @@ def geodesic_signs(*, sign: float = 1.0) -> Identity:
     def run(xi: float) -> tuple[float, float]:
         """Mass at time 1 and action of the path that leaves mass 1 with xi."""
 
-        def rhs(_: float, y: Any) -> list[float]:
+        def rhs(_: float, y: Array) -> list[float]:
             return [-y[0] * y[1], sign * y[1] ** 2 / 2, y[0] * y[1] ** 2]
 
         y = solve_ivp(rhs, (0, 1), [1.0, xi, 0.0], rtol=1e-11, atol=1e-12).y[:, -1]
@@ -55,7 +56,7 @@ def geodesic_signs(*, sign: float = 1.0) -> Identity:
     return Identity("erratum-2", statement, found, expected, abs(found - expected), 1e-8)
 
 
-def halves(*, energy: Callable[[Any, float], Energy] = PhiDivergence) -> Identity:
+def halves(*, energy: Callable[[Histogram, float], Energy] = PhiDivergence) -> Identity:
     """D_2 = chi^2/2 and D_{1/2} = He^2/2 (erratum 3)."""
     target, mu = problems.shared(20, seed=3, zeros=0, masses=(1.0, 1.7))
     chi2 = float(((mu.weights - target.weights) ** 2 / target.weights).sum())

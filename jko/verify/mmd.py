@@ -194,7 +194,7 @@ def straight_geodesic(
     space = MMD(kernel) if geometry is None else geometry
     gram = kernel.positive_gram(a.points)
 
-    def power(mu: Discrete, rate: Any) -> float:
+    def power(mu: Discrete, rate: Array) -> float:
         """|xi|_H^2 for xi = -K_mu (mu_t/mu), K_mu = K diag(mu)."""
         density = np.where(mu.weights > 0, rate / np.where(mu.weights > 0, mu.weights, 1), 0)
         xi = -(gram * mu.weights) @ density

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from jko import reference
 from jko.energies import KL
+from jko.energies.base import Energy
 from jko.errors import InvalidArgument
 from jko.flows.driver import flow
 from jko.flows.plan import Scheme
@@ -144,7 +145,7 @@ def wfr_error(tau: float, solver: Solver = "auto", run: Callable[..., Any] = flo
 
 def equilibrium(
     target: Discrete,
-    energy: Any,
+    energy: Energy | tuple[Energy, ...],
     geometry: GeometrySum,
     *,
     splitting: str = "lie",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ CHECKED = 3
 
 
 def stated_target(
-    log_density: Any, dim: int | None, gradient: Callable[[Array], Array] | None
+    log_density: object, dim: int | None, gradient: Callable[[Array], Array] | None
 ) -> LogDensity:
     """The target from what was handed in."""
     if isinstance(log_density, (Gaussian, GaussianMixture)):

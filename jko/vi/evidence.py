@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from jko.measures.gaussian import Gaussian
 from jko.measures.target import LogDensity
 from jko.validation import Array
 from jko.vi.importance import ImportanceSample
+
+T = TypeVar("T")
 
 #: The gradient on nodes that the fit has not seen may be this many times its standard error.
 SEEN = 5.0
@@ -59,14 +62,14 @@ class Counts:
 
 
 @dataclass(frozen=True, eq=False)
-class Counting:
+class Counting(Generic[T]):
     """A function of points that adds them up."""
 
-    call: Callable[[Array], Any]
+    call: Callable[[Array], T]
     counts: Counts = field(repr=False)
     name: str = "values"
 
-    def __call__(self, x: Array) -> Any:
+    def __call__(self, x: Array) -> T:
         setattr(self.counts, self.name, getattr(self.counts, self.name) + len(x))
         return self.call(x)
 
@@ -74,14 +77,20 @@ class Counting:
 def counted(target: LogDensity) -> tuple[LogDensity, Counts]:
     """The same density, with a count of its evaluations."""
     counts = Counts()
-    more: dict[str, Any] = {"dim": target.dim, "log_concave": target.log_concave}
-    more |= {"names": target.names, "constrain": target.constrain, "faults": target.faults}
+    again = partial(
+        LogDensity,
+        dim=target.dim,
+        log_concave=target.log_concave,
+        names=target.names,
+        constrain=target.constrain,
+        faults=target.faults,
+    )
     value = Counting(target.log_density, counts)
     if isinstance(getattr(target.value_and_grad, "__self__", None), Fused):
         both = Counting(target.value_and_grad, counts, "gradients")
-        return LogDensity(value, value_and_grad=both, **more), counts
+        return again(value, value_and_grad=both), counts
     slope = target.gradient and Counting(target.gradient, counts, "gradients")
-    return LogDensity(value, slope, **more), counts
+    return again(value, slope), counts
 
 
 def by_other_nodes(mu: Gaussian, error: float, energy: KL) -> FitCheck:

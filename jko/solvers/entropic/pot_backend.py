@@ -9,7 +9,6 @@ w_k by its tangent plus L KL(. | w_k), that is L KL(. | w_k exp(-f_k / L)) up to
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 
@@ -73,7 +72,7 @@ class _Pot:
         x = stated.previous.points
         self.cost = ((x[self.rows][:, None] - x[self.columns][None]) ** 2).sum(axis=-1)
         self.tangent: Array | None = None
-        self.potentials: Any = None
+        self.potentials: tuple[Array, Array] | None = None
 
     def call(self, log_target: Array, c: float) -> EntropicPlan:
         """Minimise over plans with the energy c KL(. | target); checked."""
