@@ -234,8 +234,6 @@ LARGER = {
     "worst_case": "a front verb",
     "kernel_worst_case": "a front verb",
     "minimise": "a front verb",
-    "solve_particles": "the arguments of worst_case, handed on",
-    "solve_qp": "a whole quadratic program, each part by keyword",
 }
 
 

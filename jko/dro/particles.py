@@ -32,6 +32,16 @@ BALL_TOL = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
+class Climb:
+    """How a loss that is no formula is ascended: the arguments of `worst_case` for it."""
+
+    gradient: Callable[[Array], ArrayLike] | None
+    curvature: float | None
+    starts: int
+    rng: Seed
+
+
+@dataclass(frozen=True, eq=False)
 class Moved:
     """Displacements (n, d), the multiplier, an upper bound of the value (None: unknown)."""
 
@@ -47,13 +57,10 @@ def solve_particles(
     geometry: Set,
     radius: float | None,
     tau: float | None,
+    climb: Climb,
     *,
-    gradient: Callable[[Array], ArrayLike] | None,
-    curvature: float | None,
-    starts: int,
     tol: float,
     max_iter: int,
-    rng: Seed,
 ) -> WorstCase:
     """The worst case where every atom of `measure` may move freely."""
     started = time.perf_counter()
@@ -85,9 +92,12 @@ def solve_particles(
     elif isinstance(loss, Quadratic):
         moved, slope = _quadratic(loss, origin, metric.rate, radius, tau), loss.gradient
     else:
-        known = curvature if curvature is not None else getattr(loss, "curvature", None)
+        known = climb.curvature
+        known = getattr(loss, "curvature", None) if known is None else known
         bend = None if known is None else real(known, "curvature")
-        ascent = LossAscent(loss, gradient, origin, metric.rate, starts, rng_of(rng), tol)
+        ascent = LossAscent(
+            loss, climb.gradient, origin, metric.rate, climb.starts, rng_of(climb.rng), tol
+        )
         moved, slope = _ascended(ascent, radius, tau, bend, max_iter), ascent.slope
     return _result(loss, slope, origin, metric, tau, moved, tol, started)
 

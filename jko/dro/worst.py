@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from jko.dro.ambiguity import SUPPORTS, Set, ambiguity, check_size
 from jko.dro.finite import DEFAULT_ITER, DEFAULT_TOL, in_kind, solve_finite
-from jko.dro.particles import solve_particles
+from jko.dro.particles import Climb, solve_particles
 from jko.dro.result import WorstCase
 from jko.errors import InvalidArgument, StepFailed
 from jko.measures.base import Discrete
@@ -119,8 +119,8 @@ def worst_case(
             raise InvalidArgument("points are not used by support='particles'; leave them out")
         found = solve_particles(
             loss, measure, geometry, size, step,
-            gradient=gradient, curvature=curvature, starts=positive_int(starts, "starts"),
-            tol=1e-6 if tol is None else positive(tol, "tol"), max_iter=limit, rng=generator,
+            Climb(gradient, curvature, positive_int(starts, "starts"), generator),
+            tol=1e-6 if tol is None else positive(tol, "tol"), max_iter=limit,
         )  # fmt: skip
     else:
         stated = ambiguity(loss, measure, geometry, support, points)

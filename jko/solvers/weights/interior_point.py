@@ -18,15 +18,41 @@ Woodbury, O(n r^2) an iteration. Two observations make it cheap:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from jko.numerics.woodbury import ScaledQuadratic, checked, prepare
 from jko.solvers.weights.predictor_corrector import PredictorRun, Product
 from jko.solvers.weights.qp_result import QPResult, QPStatus, free_gap, simplex_gap
 
-__all__ = ["QPResult", "QPStatus", "free_gap", "simplex_gap", "solve_qp"]
+__all__ = ["Around", "QPResult", "QPStatus", "free_gap", "simplex_gap", "solve_qp"]
 
 Array = np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Around:
+    """Where a quadratic is written, and what its caller knows of it.
+
+    Around its previous weights a short step loses no digits: ``c`` stays of the size of the slope
+    there, not of slope / step.
+
+    Attributes
+    ----------
+    centre : (n,) array of the mass, or None for 0; fixed mass only.
+    offset : float, what the objective has in addition to P.
+    floor : float, a lower bound of P over all signed w, which shortens the gap of short steps.
+    unit : float, what the tolerance is relative to; None: the size of the terms of P + offset.
+    """
+
+    centre: Array | None = None
+    offset: float = 0.0
+    floor: float = -np.inf
+    unit: float | None = None
+
+
+NOTHING = Around()
 
 
 def solve_qp(
@@ -40,15 +66,11 @@ def solve_qp(
     tol: float = 1e-10,
     max_iter: int = 80,
     warm: Array | None = None,
-    centre: Array | None = None,
-    offset: float = 0.0,
-    floor: float = -np.inf,
-    unit: float | None = None,
+    around: Around = NOTHING,
 ) -> QPResult:
     """Minimise ``1/2 u'Hu - c'u``, ``u = w - centre``, over ``w >= 0`` with ``1'w = mass``.
 
-    A `mass` of None leaves the mass free, over the whole cone. Around its previous weights a short
-    step loses no digits: ``c`` stays of the size of the slope there, not of slope / step.
+    A `mass` of None leaves the mass free, over the whole cone.
 
     Parameters
     ----------
@@ -61,12 +83,9 @@ def solve_qp(
     product : callable ``u -> Ku`` with the exact K that ``L L'`` approximates from below, or None
         when ``K = L L'``. A factor with ``max diag(K - L L') <= 10 tol`` usually needs just one
         product. Then `gap`, `gradient`, `value` are those of ``H = scale K + diag(diagonal)``.
-    tol : float, on the gap, relative to `unit`.
+    tol : float, on the gap, relative to `around.unit`.
     warm : (n,) nonnegative array, a guess.
-    centre : (n,) array of sum `mass`, or None for 0; fixed mass only.
-    offset : float, what the objective has in addition to P.
-    unit : float, what the tolerance is relative to; None: the size of the terms of P + offset.
-    floor : float, a lower bound of P over all signed w, which shortens the gap of short steps.
+    around : Around, the centre, and what is known of the objective there.
 
     Returns
     -------
@@ -97,11 +116,14 @@ def solve_qp(
         lowest = float(gradient.min()) if problem.n and mass is not None else 0.0
         return QPResult(zero, gradient, lowest, 0.0, 0.0, 0, 0, (), QPStatus.OPTIMAL)
     warm = None if warm is None else checked(warm, (problem.n,), "warm", sign=True)
-    z = 0.0 if centre is None else checked(centre, (problem.n,), "centre") / problem.size
-    if mass is None and centre is not None:
-        raise ValueError("a centre needs a fixed mass")
-    run = PredictorRun(problem, product, tol, *_start(problem, warm, z), z, offset, unit)
-    run.floor = floor / (problem.unit * problem.size**2)
+    z: Array | float = 0.0
+    if around.centre is not None:
+        z = checked(around.centre, (problem.n,), "centre") / problem.size
+        if mass is None:
+            raise ValueError("a centre needs a fixed mass")
+    start = _start(problem, warm, z)
+    run = PredictorRun(problem, product, tol, *start, z, around.offset, around.unit)
+    run.floor = around.floor / (problem.unit * problem.size**2)
     return run.result(run.iterate(max_iter))
 
 

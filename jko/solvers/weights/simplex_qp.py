@@ -200,7 +200,7 @@ def _quadratic_program(stated: QuadraticStep, rows: Array | None, controls: Cont
     Several kernels merge into their weighted sum. On a factor of a large step the products are
     those of the factor, and nothing is left to correct.
     """
-    from jko.solvers.weights.interior_point import solve_qp
+    from jko.solvers.weights.interior_point import Around, solve_qp
 
     inside, mass, form = stated.open, stated.mass, stated.curvature
     scale = sum(q.scale for q in form.quadratics)
@@ -235,10 +235,7 @@ def _quadratic_program(stated: QuadraticStep, rows: Array | None, controls: Cont
         tol=_MARGIN * share * controls.tol,
         max_iter=controls.max_iter or 200,
         warm=_warm_weights(controls.warm, inside),
-        centre=centre,
-        offset=offset,
-        floor=floor,
-        unit=stated.problem.unit,
+        around=Around(centre, offset, floor, stated.problem.unit),
     )
 
 
