@@ -73,6 +73,36 @@ class BallAnswer:
     cost: float = np.nan
 
 
+@dataclass(eq=False)
+class CostLine:
+    """Secants of log cost against log price, which is a line where the ball is small.
+
+    An end that stays twice counts half (the Illinois variant of false position).
+    """
+
+    budget: float
+    ends: dict[int, tuple[float, float]] = field(default_factory=dict)
+    damping: dict[int, float] = field(default_factory=lambda: {1: 1.0, -1: 1.0})
+    side: int = 0
+
+    def see(self, price: float, cost: float) -> None:
+        """Learn what the answer at a price costs."""
+        side = 1 if cost > self.budget else -1
+        self.ends[side] = (price, float(np.log(max(cost, 1e-300) / self.budget)))
+        self.damping[side] = 1.0
+        if self.side == side:
+            self.damping[-side] *= 0.5
+        self.side = side
+
+    def guess(self) -> float:
+        """The price at which the line spends the budget; NaN before both ends are known."""
+        if len(self.ends) < 2:
+            return float("nan")
+        (a, f), (b, g) = self.ends[1], self.ends[-1]
+        f, g = self.damping[1] * f, self.damping[-1] * g
+        return float(np.exp((np.log(b) * f - np.log(a) * g) / (f - g)))
+
+
 def solve_ball(
     respond: Respond, budget: float, tol: float, max_iter: int, *, start: float, kinked: bool
 ) -> BallAnswer:
@@ -139,9 +169,10 @@ class _RadiusSearch:
     penalised: Array | None = None
     cost: float = np.nan
     count: int = 0
-    sides: list[int] = field(default_factory=list)
     gaps: list[float] = field(default_factory=list)
-    damping: dict[int, float] = field(default_factory=lambda: {1: 1.0, -1: 1.0})
+
+    def __post_init__(self) -> None:
+        self.line = CostLine(self.budget)
 
     def evaluate(self, gamma: float) -> None:
         """Solve at gamma; improve both bounds."""
@@ -155,7 +186,7 @@ class _RadiusSearch:
         else:
             self.hi = (gamma, found)
             self.improve(found.weights, found.expectation, found.cost)
-        self.remember(1 if found.cost > self.budget else -1)
+        self.line.see(gamma, found.cost)
         if self.lo is not None and self.hi is not None:
             outside, inside = self.lo[1], self.hi[1]
             t = (self.budget - inside.cost) / (outside.cost - inside.cost)
@@ -175,13 +206,6 @@ class _RadiusSearch:
         if expectation > self.lower:
             self.weights, self.lower, self.cost = weights, expectation, cost
 
-    def remember(self, side: int) -> None:
-        """Illinois: an end that stays twice counts half."""
-        self.damping[side] = 1.0
-        if self.sides and self.sides[-1] == side:
-            self.damping[-side] *= 0.5
-        self.sides.append(side)
-
     def propose(self) -> float:
         """The next multiplier."""
         if self.lo is None or self.hi is None:
@@ -191,10 +215,7 @@ class _RadiusSearch:
         if self.kinked:
             guess = float(np.sqrt(a * b)) if self.count % 4 == 0 and b > 1.5 * a else tangents
         elif inside.cost > 0:
-            # log cost against log gamma: a line where the ball is small.
-            f = self.damping[1] * np.log(outside.cost / self.budget)
-            g = self.damping[-1] * np.log(inside.cost / self.budget)
-            guess = float(np.exp((np.log(b) * f - np.log(a) * g) / (f - g)))
+            guess = self.line.guess()
         else:
             guess = float(np.sqrt(a * b))
         # Rounding can turn the tangents around when the ball is tiny: the bracket sees to that.

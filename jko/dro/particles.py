@@ -16,19 +16,21 @@ from numpy.typing import ArrayLike
 
 from jko.dro.ambiguity import Set, check_geometry, check_measure, loss_values
 from jko.dro.ascent import LossAscent
-from jko.dro.ball import PenalisedResponse
+from jko.dro.ball import CostLine, PenalisedResponse
 from jko.dro.losses import Quadratic
 from jko.dro.result import WorstCase, WorstCaseStatus
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
 from jko.measures.base import Measure
-from jko.numerics.roots import increasing_root
+from jko.numerics.elementary import EPS
 from jko.prox.duality.mass import MassSearch
 from jko.validation import Array, Seed, real, rng_of
 
 #: Relative accuracy to which a ball is filled.
 BALL_TOL = 1e-10
+#: Prices tried where displacements are a formula; Newton takes 3 to 8 of them.
+PRICES = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,8 +198,16 @@ def _quadratic_price(square: Array, q: Array, budget: float) -> tuple[float, boo
     if not live.any() or spent(floor * (1 + 1e-15)) <= budget:
         square[~live] = 0.0
         return floor, bool(q[-1] > 0)
-    excess = lambda z: np.log(budget) - np.log(spent(floor + size * np.exp(z)))
-    return floor + size * float(np.exp(increasing_root(excess, -80.0, 40.0))), False
+    search = MassSearch(size, 0.0, reach=size)
+    for _ in range(PRICES):
+        gap = 2 * (floor + search.x) - q[live]
+        total = float((square[live] / gap**2).sum())
+        fall = 4 * float((square[live] / gap**3).sum())
+        # total^{-1/2} is concave in the price, nearly linear (as in trust-region methods).
+        newton = 2 * total / fall * (np.sqrt(total / budget) - 1)
+        if abs(total - budget) <= 4 * EPS * budget or not search.advance(total > budget, newton):
+            break
+    return floor + search.x, False
 
 
 def _too_curved(tau: float, curvature: float) -> str:
@@ -244,24 +254,19 @@ def _price_of_ball(
     force = float(np.sqrt(w @ (ascent.slope(ascent.origin.points) ** 2).sum(axis=1) * rate))
     price = 0.5 * force / np.sqrt(budget) or 1.0
     inside: tuple[float, PenalisedResponse] | None = None
-    low, high, damp = None, None, [1.0, 1.0]
-    prices = MassSearch(price, 0.0, reach=price)
+    line, prices = CostLine(budget), MassSearch(price, 0.0, reach=price)
     for _ in range(max_iter):
         price = prices.x
         found = ascent.respond(floor + price)
         over = float(np.log(max(found.cost, 1e-300) / budget))
-        if over > 0:
-            low, damp = (np.log(price), over), [1.0, 0.5 * damp[1]]
-        else:
-            high, damp = (np.log(price), over), [0.5 * damp[0], 1.0]
+        line.see(price, found.cost)
+        if over <= 0:
             inside = (price, found)
         if (over <= 0 and -over <= BALL_TOL) or price < 1e-14 * max(1.0, force):
             break
-        guess = price * (4.0 if high is None else 0.25)
-        if low is not None and high is not None:
-            # log cost against log price: a line where the ball is small (Illinois).
-            f, g = damp[0] * low[1], damp[1] * high[1]
-            guess = float(np.exp((high[0] * f - low[0] * g) / (f - g)))
+        guess = line.guess()
+        if np.isnan(guess):
+            guess = price * (4.0 if over > 0 else 0.25)
         prices.reach = price
         if not prices.advance(over > 0, guess - price):
             break
