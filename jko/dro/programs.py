@@ -9,6 +9,7 @@ below.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from jko.dro.training import Adversary, RobustFit
 from jko.errors import Unsupported
 from jko.geometries.divergence import Divergence, phi_divergence
 from jko.geometries.wasserstein import Wasserstein
+from jko.numerics.roots import last_true
 from jko.validation import Array
 
 #: The bound of a direction that nothing penalises holds for components of at most so many times
@@ -181,11 +183,8 @@ class PieceProgram:
 
     def _within(self, measure: Array, budget: float) -> Array:
         """The farthest point of the way to a measure that the divergence ball contains."""
-        w, low, high = self.weights, 0.0, 1.0
-        if phi_divergence(1.0, measure, w) <= budget:
-            return measure
-        for _ in range(HALVINGS):
-            middle = 0.5 * (low + high)
-            inside = phi_divergence(1.0, w + middle * (measure - w), w) <= budget
-            low, high = (middle, high) if inside else (low, middle)
-        return w + low * (measure - w)
+        w = self.weights
+        inside: Callable[[float], bool] = lambda t: (
+            phi_divergence(1.0, w + t * (measure - w), w) <= budget
+        )
+        return measure if inside(1.0) else w + last_true(inside, 0.0, 1.0, HALVINGS) * (measure - w)

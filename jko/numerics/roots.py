@@ -203,3 +203,14 @@ def increasing_root(
         return hi
     tiny = max(xtol, 4 * EPS * max(abs(lo), abs(hi), 1e-300))
     return float(brentq(f, lo, hi, xtol=tiny, rtol=4 * EPS, maxiter=max_iter))
+
+
+def last_true(holds: Callable[[float], bool], lo: float, hi: float, halvings: int) -> float:
+    """The end of a condition that holds from lo on up to some point before hi, by halving.
+
+    Returns a number where it holds, (hi - lo) / 2^halvings from the end at most; lo is not asked.
+    """
+    for _ in range(halvings):
+        middle = 0.5 * (lo + hi)
+        lo, hi = (middle, hi) if holds(middle) else (lo, middle)
+    return lo

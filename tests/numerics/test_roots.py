@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jko.numerics.roots import exponential_sum_root
+from jko.numerics.roots import exponential_sum_root, last_true
 
 
 @pytest.mark.parametrize("log_c", [-5, 0, 20, 60, 120])
@@ -82,3 +82,17 @@ def test_one_exponential_over_all_decades(power, rng):
                 assert total(i, mpf(745)) <= 0
             if z[i] == -np.inf:
                 assert total(i, mpf(-745)) >= 0
+
+
+def test_halving_ends_where_the_condition_still_holds():
+    asked = []
+
+    def holds(x):
+        asked.append(x)
+        return x <= 0.3
+
+    found = last_true(holds, 0.0, 1.0, 40)
+    assert 0.3 - 2**-40 <= found <= 0.3
+    assert len(asked) == 40
+    assert last_true(lambda x: True, 0.0, 1.0, 50) == pytest.approx(1.0, abs=1e-14)
+    assert last_true(lambda x: False, 0.0, 1.0, 50) == 0.0

@@ -7,6 +7,7 @@ both densities being known; resampling and Langevin moves that keep mu_s' renew 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +17,7 @@ from jko.markov.mala import Between, Cloud, Density
 from jko.markov.resampling import effective_size, systematic
 from jko.markov.scale import Preconditioner, Tuner
 from jko.measures.gaussian import Gaussian
+from jko.numerics.roots import last_true
 from jko.sampling.moves.ensemble import sweep
 from jko.validation import Array
 
@@ -101,14 +103,9 @@ def longest_power(log_ratio: Array, most: float, kept: float) -> tuple[float, Ar
 
     if effective_size(weights(most)) >= wanted:
         return most, weights(most)
-    low, high = np.log(1e-300), np.log(most)  # far out log densities reach any size
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        if effective_size(weights(np.exp(middle))) >= wanted:
-            low = middle
-        else:
-            high = middle
-    step = float(np.exp(low))
+    even: Callable[[float], bool] = lambda z: effective_size(weights(float(np.exp(z)))) >= wanted
+    # Far out log densities reach any size.
+    step = float(np.exp(last_true(even, float(np.log(1e-300)), float(np.log(most)), 60)))
     return step, weights(step)
 
 

@@ -19,11 +19,9 @@ from functools import cached_property
 
 import numpy as np
 
-from jko.forms.separable import Separable
 from jko.numerics.c_transform import c_transform
 from jko.numerics.elementary import EPS
-from jko.prox.duality.fenchel import entropic_everywhere, fenchel_gap
-from jko.prox.duality.weights import fixed_gap, median_multiplier
+from jko.prox.duality.fenchel import fenchel_gap
 from jko.solvers.grids.coupling import couple
 from jko.solvers.grids.levels import Problem, grid_of
 from jko.validation import Array
@@ -65,21 +63,12 @@ def fenchel_bound(
     m, form = problem.discrete.weights, problem.form
     rest, _ = form.linearised(w) if form.quadratics else (form.separable, 0.0)
     with np.errstate(all="ignore"):
-        if entropic_everywhere(rest):
-            energy, _ = fenchel_gap(rest, w, -psi)
-        else:
-            energy = _fixed_gap(rest, w, psi)
+        energy, _ = fenchel_gap(rest, w, -psi)
     charged = m > 0
     given, taken = phi[charged] * m[charged], psi * w
     gap = max(energy, 0.0) + max(cost - float(given.sum()) - float(taken.sum()), 0.0)
     gap += 8 * EPS * (cost + float(np.abs(given).sum()) + float(np.abs(taken).sum()))
     return Judged(gap if np.isfinite(gap) else np.inf, cost, slack, phi, psi)
-
-
-def _fixed_gap(rest: Separable, w: Array, psi: Array) -> float:
-    """h(w) + h*(-psi) + <psi, w>, h* on measures of the mass of w."""
-    lam = median_multiplier(rest, rest.gradient(w) + psi, w)
-    return fixed_gap(rest, psi, w, float(w.sum()), lam)[0]
 
 
 class CellTransport:

@@ -24,9 +24,9 @@ import numpy as np
 
 from jko.numerics.woodbury import ScaledQuadratic, checked, prepare
 from jko.solvers.weights.predictor_corrector import PredictorRun, Product
-from jko.solvers.weights.qp_result import QPResult, QPStatus, free_gap, simplex_gap
+from jko.solvers.weights.qp_result import QPResult, QPStatus, cone_gap, simplex_gap
 
-__all__ = ["Around", "QPResult", "QPStatus", "free_gap", "simplex_gap", "solve_qp"]
+__all__ = ["Around", "QPResult", "QPStatus", "cone_gap", "simplex_gap", "solve_qp"]
 
 Array = np.ndarray
 
@@ -102,7 +102,7 @@ def solve_qp(
     -----
     Fixed mass: ``gap = w'g - mass min g`` (Frank-Wolfe) with ``g = Hw - c``. Free mass: the dual
     is ``max -1/2 u'Hu`` over ``Hu >= c``; any feasible u bounds the optimum from below, see
-    `free_gap`. On the cone no finite gap is reached when ``Hu > c`` has no solution (a positive
+    `cone_gap`. On the cone no finite gap is reached when ``Hu > c`` has no solution (a positive
     kernel always has one).
 
     Without `product`, with ``E = K - L L'``, ``delta = max diag E`` and the MMD step of size eta

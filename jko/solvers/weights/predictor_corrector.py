@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jko.numerics.woodbury import BorderedSystem, ScaledQuadratic
-from jko.solvers.weights.qp_result import QPResult, QPStatus, free_gap, simplex_gap
+from jko.solvers.weights.qp_result import QPResult, QPStatus, cone_gap, simplex_gap
 from jko.solvers.weights.stated import blended_gap
 
 Array = np.ndarray
@@ -101,7 +101,7 @@ class PredictorRun:
         else:
             cw, whw = float(c @ self.w), float(self.w @ self.hw)
             t = cw / whw if cw > 0 and whw > 0 else (1.0 if cw > 0 else 0.0)
-            gap = min(free_gap(t * self.w, t * self.hw, c), self.anchored_gap(t, c))
+            gap = min(cone_gap(t * self.w, t * self.hw, c), self.anchored_gap(t, c))
         value = self.height(t * self.w, t * self.hw, c)
         if (gap, value) < (self.best[0], self.best_value) or not self.best.w.size:
             self.best, self.best_value = Iterate(gap, t * self.w, t * self.hw), value
@@ -159,7 +159,7 @@ class PredictorRun:
         # The product sees the unscaled weights: those the caller will ask about again.
         exact = p.ratio * (np.asarray(self.product(p.size * u), float) / p.size) + p.d * u
         self.corrections += 1
-        gap = self.simplex_bound(w, exact, p.c) if p.mass is not None else free_gap(w, exact, p.c)
+        gap = self.simplex_bound(w, exact, p.c) if p.mass is not None else cone_gap(w, exact, p.c)
         if gap < self.exact[0] or not self.exact.w.size:
             self.exact = Iterate(gap, w, exact)
         self.bend, self.anchor = exact - model, None
@@ -227,7 +227,7 @@ class PredictorRun:
         gradient = p.unit * p.size * (hw - p.c) - p.shift
         if p.mass is None:
             w = p.size * w
-            gap, multiplier = free_gap(w, gradient + p.c_full, p.c_full), 0.0
+            gap, multiplier = cone_gap(w, gradient + p.c_full, p.c_full), 0.0
             gap = min(gap, p.unit * self.best[0]) if self.product is None else gap
         else:
             gap = p.unit * p.size**2 * self.simplex_bound(w, hw, p.c)

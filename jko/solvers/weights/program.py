@@ -13,6 +13,7 @@ from jko.forms.form import WeightForm
 from jko.forms.separable import Separable
 from jko.kernels.operators import STORED_LIMIT, DenseOperator
 from jko.measures.base import Discrete
+from jko.numerics.roots import last_true
 from jko.prox.duality.mass import filled, rescale
 from jko.prox.duality.weights import fixed_gap
 from jko.prox.stated import Controls
@@ -25,6 +26,8 @@ from jko.validation import Array, Index
 #: Atoms whose weight cannot be more than this share of the mass stay empty: at 1e-301 a weight of
 #: rounding would cost 1e269.
 LEAST = 1e-40
+#: Multiples of a first guess are looked for up to e^100 and down to e^-100.
+WIDE = 100.0
 
 
 @dataclass(eq=False)
@@ -237,13 +240,9 @@ class WeightProgram:
                 t = float(np.exp(log_t))
                 return float(np.nansum(w * (self.h.gradient(t * w) + t * qw))) > 0
 
-        lo, hi = -100.0, 100.0
-        if not rising(hi):
+        if not rising(WIDE):
             raise _unbounded()
-        while hi - lo > 0.7:
-            middle = 0.5 * (lo + hi)
-            lo, hi = (lo, middle) if rising(middle) else (middle, hi)
-        return float(np.exp(0.5 * (lo + hi)))
+        return float(np.exp(last_true(lambda log_t: not rising(log_t), -WIDE, WIDE, 9)))
 
     def polish(self, w: Array, lam: float, gap: float) -> tuple[Array, float]:
         """Give atoms that do not matter to Qw their own exact minimiser; exact zeros appear."""

@@ -54,12 +54,14 @@ class QPResult:
 def simplex_gap(weights: Array, gradient: Array) -> float:
     """Frank-Wolfe gap ``w'g - (1'w) min g``, bounds ``P(w) - min P`` at the mass ``1'w``.
 
-    Evaluated as ``w'(g - min g)``: no cancellation, never negative.
+    Evaluated as ``w'(g - min g)``: no cancellation, never negative. This and `cone_gap` stop the
+    iteration, in its own scale and without the rounding of g; the judge of the step, which bounds
+    it, is `jko.solvers.weights.stated`, that of general forms `jko.prox.duality.weights`.
     """
     return float(weights @ (gradient - gradient.min()))
 
 
-def free_gap(weights: Array, hessian_weights: Array, linear: Array) -> float:
+def cone_gap(weights: Array, hessian_weights: Array, linear: Array) -> float:
     """Gap ``P(w) + 1/2 u'Hu`` on the cone with the dual point ``u = t w``.
 
     For any u with ``Hu >= c`` and any ``v >= 0``: ``P(v) >= 1/2 v'Hv - v'Hu >= -1/2 u'Hu``. The
