@@ -12,6 +12,7 @@ import numpy as np
 
 from jko.errors import InvalidMeasure, Unsupported
 from jko.forms.separable import Separable
+from jko.forms.sizes import Sizes
 from jko.kernels import Kernel
 from jko.kernels.operators import KernelOperator
 from jko.measures.base import Discrete, Measure
@@ -87,17 +88,17 @@ class WeightForm:
             return self.separable.gradient(w)
         return self.separable.gradient(w) + self.quadratic_gradient(w)
 
-    def sizes(self, w: Array, fixed_mass: bool) -> tuple[float, float]:
+    def sizes(self, w: Array, fixed_mass: bool) -> Sizes:
         """Sizes of the terms of F at weights w: without what no step can change, and in all.
 
         Both scale as F does with masses, lengths and energies; where the mass is fixed the first
         does not see constants added to a potential, or the unit of length in an entropy.
         """
-        slope, size, raw = self.separable.sizes(w, fixed_mass)
+        slopes, size, raw, level = self.separable.sizes(w, fixed_mass)
         for q in self.quadratics:
             half = abs(0.5 * q.scale * float(w @ q.operator.matvec(w)))
             size, raw = size + half, raw + half
-        return size + slope, raw
+        return Sizes(slopes, size, raw, level)
 
     def linearised(self, w: Array) -> tuple[Separable, float]:
         """The separable function that touches F from below at w (convex quadratic part).

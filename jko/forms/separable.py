@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jko.forms.sizes import Sizes
 from jko.numerics.elementary import log_or_minus_inf
 from jko.numerics.roots import Term, exponential_sum_root
 from jko.validation import Array, Index
@@ -121,7 +122,7 @@ class Separable:
         """Value at weights (n,)."""
         return float(self.per_atom(w).sum() + self.constant)
 
-    def sizes(self, w: Array, fixed_mass: bool) -> tuple[float, float, float]:
+    def sizes(self, w: Array, fixed_mass: bool) -> Sizes:
         """Sizes at weights w: of the slopes' spread, of the powers, and of all terms as they are.
 
         The linear part and the logarithm of p = 1 are one slope, whose mean over a fixed mass no
@@ -146,7 +147,7 @@ class Separable:
                 size += float(np.abs(np.where(some > 0, some * psi(p, mass), 0.0)).sum())
         raw += float(np.abs(self.linear[charged]) @ mass) + size
         slopes = _spread(slope, mass) if fixed_mass else float(np.abs(slope) @ mass)
-        return slopes, size, raw
+        return Sizes(slopes, size, raw, float(slope @ mass))
 
     def gradient(self, w: Array) -> Array:
         """First variation (n,) at weights w; -inf at empty atoms charged by a power p <= 1."""

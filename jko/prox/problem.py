@@ -11,6 +11,7 @@ from jko.energies.base import Energy
 from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
 from jko.forms.form import WeightForm
 from jko.forms.separable import Separable
+from jko.forms.sizes import Sizes, joint
 from jko.geometries.base import Geometry, GeometrySum
 from jko.geometries.mmd import MMD
 from jko.geometries.unbalanced import WassersteinFisherRao
@@ -168,10 +169,9 @@ class ProxProblem(Stated):
         """F(nu) + D(nu, previous)^2 / (2 tau)."""
         return self.value(nu) + self.geometry.penalty(nu, self.previous, self.tau)
 
-    def energy_size(self, nu: Measure) -> Scale:
-        """The size of the energy's terms, at `nu` or at the previous measure, the larger one."""
-        here, before = self._size_at(nu), self._size_before
-        return Scale(max(here.size, before.size), max(here.raw, before.raw))
+    def energy_size(self, nu: Measure, moved: float = 0.0) -> Scale:
+        """The size of the energy's terms over a step to `nu` whose penalty is `moved`."""
+        return Scale(*joint(self._sizes_at(nu), self._sizes_before, moved))
 
     @property
     def unit(self) -> float:
@@ -181,26 +181,27 @@ class ProxProblem(Stated):
         All the mass at one atom shows nothing of an energy that it may yet move along: there the
         unit is one at which tolerances end at the rounding of the penalty.
         """
-        before = self._size_before
+        before = self._sizes_before
         if before.size > 0:
             return before.size
         return self.moving * (float(np.sqrt(EPS)) if before.raw > 0 else 1.0)
 
     @cached_property
-    def _size_before(self) -> Scale:
-        return self._size_at(self.previous)
+    def _sizes_before(self) -> Sizes:
+        return self._sizes_at(self.previous)
 
-    def _size_at(self, nu: Measure) -> Scale:
+    def _sizes_at(self, nu: Measure) -> Sizes:
         fixed = self.geometry.conserves_mass
         if isinstance(nu, Gaussian) and isinstance(self.previous, Gaussian):
             form, value = self.energy.gaussian_form(), abs(self.value(nu))
             unit = form.entropy * nu.mass * nu.dim
-            return Scale(unit, value + unit) if unit > 0 else Scale(value, value)
+            return Sizes(0.0, unit, value + unit) if unit > 0 else Sizes(value, 0.0, value)
         if isinstance(nu, Discrete) and self.has_form and self.discrete.same_support(nu):
-            return Scale(*self.form.sizes(nu.weights, fixed))
+            return self.form.sizes(nu.weights, fixed)
+        # A value alone may vanish where its terms do not: it counts as linear.
         value = abs(self.value(nu))
         value = value if np.isfinite(value) else 0.0
-        return Scale(value, value)
+        return Sizes(value, 0.0, value)
 
     def size(self, answer: Answer) -> Scale:
         """The size of the energy's terms and of the penalty.
@@ -215,7 +216,7 @@ class ProxProblem(Stated):
             moved = abs(self.geometry.paid(answer.sqdistance, self.tau))
         moved = moved if np.isfinite(moved) else 0.0
         raw = moved + float(np.sqrt(moved * self.moving)) + EPS * self.moving
-        energy = self.energy_size(nu)
+        energy = self.energy_size(nu, moved)
         if not energy.size > 0:  # bounds alone: the penalty is all there is
             energy = Scale(self.moving, energy.raw)
         return energy + Scale(moved, raw)

@@ -101,7 +101,8 @@ def short_step(problem: ProxProblem) -> str | None:
     if scheme.bounded is not None:
         return "edges of crowds smear in it; ask for it with FiniteVolume()"
     w = previous.weights
-    q, cells = model_error(scheme, w, problem.step), displacement(scheme, w, problem.step)
+    q = float(model_error(scheme, w, problem.step))
+    cells = float(displacement(scheme, w, problem.step))
     if (LEAST + SLOPE * q) * cells <= BLUR:
         return None
     return (

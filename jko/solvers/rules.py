@@ -24,6 +24,11 @@ from jko.threads import limited
 CONCLUSIVE = (Status.UNBOUNDED, Status.EMPTY)
 
 
+#: How often a solver is asked for more where the judge allows less than it aimed at; each time the
+#: size of what is left is better known.
+ENCORES = 3
+
+
 @dataclass(frozen=True)
 class Rule:
     """One line of the table that `auto` walks: a solver, and where to try it.
@@ -137,13 +142,44 @@ def _try(problem: ProxProblem, rule: Rule, controls: Controls) -> StepResult:
     started, solver = time.perf_counter(), rule.solver
     try:
         with limited():
-            try:
-                answer = solver.solve(problem, controls)
-            except HandedBack as back:
-                answer = back.answer
-            return judge(problem, solver.name, answer, controls, started)
+            goal, result = controls, _judged(problem, solver, controls, controls, started)
+            for _ in range(ENCORES):
+                finer = _finer(problem, goal, result)
+                if finer is None:
+                    break
+                goal, last = finer, result
+                result = _judged(problem, solver, goal, controls, started)
+                result = replace(result, iterations=last.iterations + result.iterations)
+            return result
     except Breakdown as failure:
         return broken(problem, solver.name, failure, controls, started)
+
+
+def _judged(
+    problem: ProxProblem, solver: ProxSolver, goal: Controls, controls: Controls, started: float
+) -> StepResult:
+    """The answer to `goal`, held against the controls that were asked for."""
+    try:
+        answer = solver.solve(problem, goal)
+    except HandedBack as back:
+        answer = back.answer
+    return judge(problem, solver.name, answer, controls, started)
+
+
+def _finer(problem: ProxProblem, goal: Controls, result: StepResult) -> Controls | None:
+    """Settings that ask for more where a solver met its goal and the judge allows less.
+
+    Before a step its size is known from the previous measure alone (`ProxProblem.unit`), where
+    terms may be huge that are nothing at the answer.
+    """
+    gap, allowed = result.gap, result.allowed
+    if result.success or not gap or not allowed or result.status is not Status.INACCURATE:
+        return None
+    met = goal.tol * problem.unit
+    if not allowed < abs(gap) <= met:
+        return None
+    tol = 0.5 * goal.tol * (allowed / met)
+    return replace(goal, tol=tol, warm=result.warm) if tol > 0 else None
 
 
 def _settles(rule: Rule, result: StepResult, asked: Asked) -> bool:

@@ -65,7 +65,7 @@ class _Reached:
         """The gap that the tolerance lets pass."""
         problem = self.stated.problem
         moved = self.found.bound.transport / (2 * problem.step)
-        return (problem.energy_size(self.measure) + Scale(moved, moved)).allowed(tol)
+        return (problem.energy_size(self.measure, moved) + Scale(moved, moved)).allowed(tol)
 
     def good(self, problem: ProxProblem, tol: float) -> bool:
         """Whether the tolerance lets the answer pass, and it does not raise the energy.

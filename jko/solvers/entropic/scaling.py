@@ -83,7 +83,7 @@ def anderson(
     max_iter : int
     """
     best: Best[tuple[Array, R | None]] = Best(found=(x, None))
-    since = 0
+    since = iteration = 0
     history: list[tuple[Array, Array]] = []
     last: tuple[Array, Array] | None = None
     for iteration in range(1, max_iter + 1):

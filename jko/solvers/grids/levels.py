@@ -15,6 +15,7 @@ import numpy as np
 
 from jko.forms.form import Quadratic, WeightForm
 from jko.forms.separable import Separable
+from jko.forms.sizes import joint
 from jko.measures.base import Discrete, Measure
 from jko.measures.grid import Grid, GridDensity
 from jko.prox.stated import Answer, Scale
@@ -44,8 +45,8 @@ class Problem(Protocol):
     def value(self, nu: Measure) -> float:
         """The energy of a measure."""
 
-    def energy_size(self, nu: Measure) -> Scale:
-        """The size of the energy's terms."""
+    def energy_size(self, nu: Measure, moved: float = 0.0) -> Scale:
+        """The size of the energy's terms over a step to `nu` whose penalty is `moved`."""
 
     @property
     def unit(self) -> float:
@@ -68,10 +69,11 @@ class Level:
         assert isinstance(nu, GridDensity)
         return self.form.value(nu.weights)
 
-    def energy_size(self, nu: Measure) -> Scale:
+    def energy_size(self, nu: Measure, moved: float = 0.0) -> Scale:
         """The size of the energy's terms on this grid; transport keeps the mass."""
         assert isinstance(nu, GridDensity)
-        return Scale(*self.form.sizes(nu.weights, True))
+        before = self.form.sizes(self.discrete.weights, True)
+        return Scale(*joint(self.form.sizes(nu.weights, True), before, moved))
 
     @property
     def unit(self) -> float:
@@ -81,7 +83,7 @@ class Level:
     def size(self, answer: Answer) -> Scale:
         """The size of the energy's terms and of the penalty."""
         moved = abs(answer.sqdistance or 0.0) / (2 * self.step)
-        return self.energy_size(answer.measure) + Scale(moved, moved)
+        return self.energy_size(answer.measure, moved) + Scale(moved, moved)
 
 
 def grid_of(level: Problem) -> Grid:

@@ -165,24 +165,27 @@ class StepInterior:
             wanted = np.where(self.columns, self.m * np.exp(-p.h), 1.0)
             second = wanted + weight.sum(axis=0)
         try:
-            if self.gram is None:
-                inverse = np.diag(1 / bend)
-            else:
-                scale = 1 / np.sqrt(bend)
-                inner = np.eye(scale.size) + scale[:, None] * self.gram * scale
-                half = np.linalg.inv(np.linalg.cholesky(inner)) * scale
-                inverse = half.T @ half
-            left = weight / np.sqrt(second)
-            matrix = -left @ left.T
-            np.fill_diagonal(matrix, 0.0)
-            # Sums of positive terms: what a difference of large ones leaves is small late on.
-            others = wanted + np.maximum(weight.sum(axis=0) - weight, 0.0)
-            first = np.where(self.rows, p.w * pull, 1.0) + (weight * (others / second)).sum(axis=1)
-            matrix += np.diag(first) + pull[:, None] * inverse * pull
-            size = np.sqrt(np.maximum(np.diag(matrix), 1e-300))
-            matrix /= size[:, None] * size
-            matrix[np.diag_indices_from(matrix)] += JITTER
-            factor = cho_factor(matrix, check_finite=True)
+            with np.errstate(invalid="ignore", over="ignore"):  # check_finite sees it
+                if self.gram is None:
+                    inverse = np.diag(1 / bend)
+                else:
+                    scale = 1 / np.sqrt(bend)
+                    inner = np.eye(scale.size) + scale[:, None] * self.gram * scale
+                    half = np.linalg.inv(np.linalg.cholesky(inner)) * scale
+                    inverse = half.T @ half
+                left = weight / np.sqrt(second)
+                matrix = -left @ left.T
+                np.fill_diagonal(matrix, 0.0)
+                # Sums of positive terms: what a difference of large ones leaves is small late on.
+                others = wanted + np.maximum(weight.sum(axis=0) - weight, 0.0)
+                first = np.where(self.rows, p.w * pull, 1.0) + (weight * (others / second)).sum(
+                    axis=1
+                )
+                matrix += np.diag(first) + pull[:, None] * inverse * pull
+                size = np.sqrt(np.maximum(np.diag(matrix), 1e-300))
+                matrix /= size[:, None] * size
+                matrix[np.diag_indices_from(matrix)] += JITTER
+                factor = cho_factor(matrix, check_finite=True)
         except (LinAlgError, ValueError, FloatingPointError):
             return None
         return InteriorSystem(inverse, pull, weight, second, size, factor)

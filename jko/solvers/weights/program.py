@@ -179,8 +179,8 @@ class WeightProgram:
     def unit_at(self, start: Array) -> float:
         """The unit, no larger than the size of the terms at weights that the answer may have."""
         start = np.minimum(start, self.most)
-        slope, size, _ = self.h.sizes(start, self.mass is not None)
-        here = slope + size + 0.5 * float(start @ np.abs(self.product(start)))
+        sizes = self.h.sizes(start, self.mass is not None)
+        here = sizes.size + 0.5 * float(start @ np.abs(self.product(start)))
         return min(self.unit, here) if here > 0 else self.unit
 
     def gap(self, w: Array, qw: Array, lam: float) -> tuple[float, float]:
