@@ -1,4 +1,4 @@
-"""Tolerances see what is left of an energy: one that was huge before the step allows no huge gap."""
+"""Tolerances see what is left of an energy, however huge it was before the step."""
 
 from __future__ import annotations
 
