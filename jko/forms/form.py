@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jko.errors import InvalidMeasure, Unsupported
-from jko.forms.separable import Separable
-from jko.forms.sizes import Sizes
+from jko.forms.separable import Separable, Sizes
 from jko.kernels import Kernel
 from jko.kernels.operators import KernelOperator
 from jko.measures.base import Discrete, Measure

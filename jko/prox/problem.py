@@ -10,8 +10,7 @@ import numpy as np
 from jko.energies.base import Energy
 from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
 from jko.forms.form import WeightForm
-from jko.forms.separable import Separable
-from jko.forms.sizes import Sizes, joint
+from jko.forms.separable import Separable, Sizes, joint
 from jko.geometries.base import Geometry, GeometrySum
 from jko.geometries.mmd import MMD
 from jko.geometries.unbalanced import WassersteinFisherRao

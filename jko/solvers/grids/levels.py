@@ -14,8 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from jko.forms.form import Quadratic, WeightForm
-from jko.forms.separable import Separable
-from jko.forms.sizes import joint
+from jko.forms.separable import Separable, joint
 from jko.measures.base import Discrete, Measure
 from jko.measures.grid import Grid, GridDensity
 from jko.prox.stated import Answer, Scale

@@ -185,8 +185,9 @@ def _roots(line: Line, target: Array) -> Array:
         reach = 2 * reach
         low = np.where(short_low, target - reach, low)
         high = np.where(short_high, target + reach, high)
-    size = np.abs(target) + reach
-    while ((high - low) > 2 * EPS * size).any():
+    # A long step starts far beyond the root, whose own digits count.
+    least = EPS * EPS * (np.abs(target) + reach)
+    while (high - low > 2 * EPS * np.maximum(np.abs(low), np.abs(high)) + least).any():
         middle = 0.5 * (low + high)
         above = residual(middle) > 0
         low, high = np.where(above, low, middle), np.where(above, middle, high)

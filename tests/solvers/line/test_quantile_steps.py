@@ -217,3 +217,16 @@ def test_a_wrong_local_minimum_is_no_success():
     found = jko.step(mu, wall, W, 1.0, solver=Quantile(), throw=False)
     assert found.gap is None
     assert found.objective <= wall.value(mu) + 1e-12
+
+
+def test_a_long_step_keeps_the_digits_of_the_steady_state():
+    # Between two far targets of equal weight an energy distance repels alone; in a well of
+    # curvature 6 particle i comes to rest near (mass on its left - mass on its right) / 6.
+    w = np.array([0.4, 0.1, 0.3, 0.2])
+    mu = jko.Particles([[-0.3], [0.1], [0.4], [0.9]], w)
+    well = jko.Potential(lambda x: 3 * (x**2).sum(axis=1), gradient=lambda x: 6 * x)
+    energy = well + jko.MMDEnergy(jko.Particles([[-100.0], [100.0]]), jko.kernels.Energy())
+    result = jko.step(mu, energy, W, 1e6)
+    assert result.solver == "Quantile"
+    expected = (2 * np.cumsum(w) - w - 1 + 1e-6 * mu.points[:, 0]) / (6 + 1e-6)
+    np.testing.assert_allclose(result.measure.points[:, 0], expected, rtol=0, atol=1e-13)
