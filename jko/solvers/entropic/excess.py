@@ -26,7 +26,7 @@ import numpy as np
 from jko.measures.grid import GridDensity
 from jko.solvers.entropic.gibbs import DenseGibbs
 from jko.solvers.entropic.stated import EntropicPlan, EntropicStep
-from jko.solvers.grids.cell_bound import CellTransport, Judged, fenchel_bound
+from jko.solvers.grids.cell_bound import CellTransport, Judged, energy_gap, fenchel_bound
 from jko.solvers.grids.levels import (
     Level,
     Problem,
@@ -143,7 +143,8 @@ class AtomTransport:
         """The bound of weights by a potential of the previous measure."""
         self.transforms += 1
         psi = np.asarray((self.scaled.T - phi).min(axis=1))
-        return fenchel_bound(self.problem, w, phi, psi, self.cost)
+        energy = energy_gap(self.problem, w, psi)
+        return fenchel_bound(self.problem, w, phi, psi, energy, (self.cost, 0.0))
 
 
 def excess(stated: EntropicStep, plan: EntropicPlan, scale: float) -> Excess:

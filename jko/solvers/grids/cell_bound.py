@@ -26,9 +26,7 @@ from jko.solvers.grids.coupling import couple
 from jko.solvers.grids.levels import Problem, grid_of
 from jko.validation import Array
 
-#: Cells from which on a plan is mended no better than it takes; below, a full mending costs 20 ms.
-MANY = 2**14
-#: What the plan may cost more, as a share of a gap that is small enough.
+#: What a plan may cost more, as a share of a gap that is small enough, or of the energy's own.
 PLAN_SHARE = 0.25
 
 
@@ -56,17 +54,26 @@ class Judged:
     psi: Array
 
 
-def fenchel_bound(
-    problem: Problem, w: Array, phi: Array, psi: Array, cost: float, slack: float = 0.0
-) -> Judged:
-    """The bound of formula B3 from feasible potentials and the cost of any plan."""
-    m, form = problem.discrete.weights, problem.form
+def energy_gap(problem: Problem, w: Array, psi: Array) -> float:
+    """F(w) + F*(-psi) + <psi, w>, the part of formula B3 that no plan enters."""
+    form = problem.form
     rest, _ = form.linearised(w) if form.quadratics else (form.separable, 0.0)
     with np.errstate(all="ignore"):
-        energy, _ = fenchel_gap(rest, w, -psi)
+        return max(fenchel_gap(rest, w, -psi)[0], 0.0)
+
+
+def fenchel_bound(
+    problem: Problem, w: Array, phi: Array, psi: Array, energy: float, plan: tuple[float, float]
+) -> Judged:
+    """The bound of formula B3 from feasible potentials, their gap of the energy, and any plan.
+
+    `plan` is its cost, and its price of sharing places.
+    """
+    cost, slack = plan
+    m = problem.discrete.weights
     charged = m > 0
     given, taken = phi[charged] * m[charged], psi * w
-    gap = max(energy, 0.0) + max(cost - float(given.sum()) - float(taken.sum()), 0.0)
+    gap = energy + max(cost - float(given.sum()) - float(taken.sum()), 0.0)
     gap += 8 * EPS * (cost + float(np.abs(given).sum()) + float(np.abs(taken).sum()))
     return Judged(gap if np.isfinite(gap) else np.inf, cost, slack, phi, psi)
 
@@ -109,7 +116,9 @@ class CellTransport:
         self.transforms += 1
         shape, m = self.grid.shape, self.problem.discrete.weights
         found = c_transform(phi.reshape(shape), self.scales, periodic=self.grid.periodic)
-        room = PLAN_SHARE * enough if self.grid.size > MANY else 0.0
-        plan = couple(found.plan, w.reshape(shape), m.reshape(shape), room)
         psi = found.values.ravel()
-        return fenchel_bound(self.problem, w, phi, psi, plan.cost, plan.spread)
+        energy = energy_gap(self.problem, w, psi)
+        room = PLAN_SHARE * max(enough, energy if np.isfinite(energy) else 0.0)
+        ends = w.reshape(shape), m.reshape(shape)
+        plan = couple(found.plan, *ends, phi.reshape(shape), room if enough > 0 else 0.0)
+        return fenchel_bound(self.problem, w, phi, psi, energy, (plan.cost, plan.spread))
