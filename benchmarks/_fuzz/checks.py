@@ -195,7 +195,7 @@ def apart(case, home, there, u, room, record):
     a, b = case.back(home.measure, HOME), case.back(there.measure, u)
     if case.closed_form:
         scale = np.abs(a - case.before).max() + 1e-9 * np.abs(a).max()
-        if not np.abs(a - b).max() <= 1e-6 * scale + 16 * EPS * np.abs(a).max():
+        if not np.abs(a - b).max() <= 1e-6 * scale + FINE * np.abs(a).max():
             record.fault("measure", f"{home.solver}/{there.solver} {np.abs(a - b).max():.2e} apart,"
                          f" motion {scale:.2e}")  # fmt: skip
     elif hasattr(case, "apart"):

@@ -61,6 +61,10 @@ class Spaced:
             return 0.0
         return self.cost * float(self._masses().sum()) * (np.log(u.M) - np.log(u.L))
 
+    def raw(self, x, u):
+        """What squared motions are made of, whose rounding positions keep."""
+        return float(self.weights.sum() * np.abs(x).max(initial=0.0) ** 2 / (2 * self.tau))
+
     def _charged(self):
         index = np.flatnonzero(self.weights > 0)
         return index[np.argsort(self.points[index], kind="stable")]

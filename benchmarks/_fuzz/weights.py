@@ -97,6 +97,8 @@ class WeightCase:
             return LONG(np.inf), 0.0
         if self.penalty.fixed and abs(w.sum() - self.mass) > 2e-15 * self.mass:
             return LONG(np.inf), 0.0
+        if self.penalty.fixed:  # to the last digit: a multiplier may be large
+            w = self._exact(w)
         parts = [LONG(c) * t.formula(w) for c, t in self.parts]
         moved = self.penalty.value(w) / LONG(self.tau)
         flat = np.concatenate([np.ravel(p) for p in [*parts, moved]])
@@ -109,6 +111,14 @@ class WeightCase:
             change = scale * abs((w - centre) @ gram * (w - centre)).sum()
             size += float(np.sqrt(change * raw)) + 1e-16 * float(raw)
         return flat.sum(), size
+
+    def _exact(self, w):
+        """Weights of the exact mass, none above its ceiling."""
+        w = np.minimum(w, self.ceiling.astype(LONG))
+        free = (w > 0) & (w < self.ceiling)
+        if free.any():
+            w[free] *= (LONG(self.mass) - w[~free].sum()) / w[free].sum()
+        return w
 
     def raw(self, w, u=HOME):
         """The size of expanded squares and of logarithms, whose rounding doubles keep."""
@@ -153,7 +163,7 @@ class WeightCase:
         if self.grams():
             return "solvable"  # kernels are positive: a quadratic grows along every direction
         ends = [c * t.end for c, t in self.parts] + [self.penalty.end / self.tau]
-        slope, size = sum(ends), sum(np.abs(e) for e in ends)
+        slope, size = sum(ends), sum(np.where(np.isfinite(e), np.abs(e), 0) for e in ends)
         open_ = np.isinf(top)
         if (open_ & (slope < -1e-12 * size)).any():
             return "unbounded"

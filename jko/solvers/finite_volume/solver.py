@@ -18,6 +18,10 @@ from jko.solvers.refusals import not_on_cells
 from jko.status import Breakdown, Status
 from jko.validation import deprecated, positive, positive_int
 
+#: By what the estimate of the grid's part is increased: without it the excess over steps of
+#: quantiles in the continuum reached 1.10 times the whole bias, in 250 random steps.
+GRID_SAFETY = 4 / 3
+
 
 @dataclass(frozen=True)
 class FiniteVolume(ProxSolver):
@@ -119,7 +123,7 @@ class FiniteVolume(ProxSolver):
         moved = problem.step**2 * stated.dissipation()
         energy = problem.value(nu)
         q = model_error(scheme, nu.weights, problem.step)
-        on_grid = blocks(problem, nu.weights) + stated.sheared()
+        on_grid = GRID_SAFETY * (blocks(problem, nu.weights) + stated.sheared())
         return Answer(
             nu,
             stated,
