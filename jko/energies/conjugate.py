@@ -131,7 +131,7 @@ def _bracketed(h: Separable, y: Array, v: Array, slack: Array, flat: Mask) -> _B
     top = h.ceiling
     v = np.where(np.isfinite(v), v, np.minimum(top, 1.0))
     v = np.minimum(np.maximum(v, TINY), top)
-    v = np.where(v >= top * (1 - 1e-12), top, v)
+    v = np.where(h.full(v), top, v)
     # Without powers the maximiser is an end: 0 below the slope and the ceiling above it.
     v = np.where(flat & (y > h.linear), np.where(np.isinf(top), TINY, top), v)
     r, error, bend = _residual(h, y, v, slack)

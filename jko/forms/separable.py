@@ -22,7 +22,10 @@ import numpy as np
 
 from jko.numerics.elementary import log_or_minus_inf
 from jko.numerics.roots import Term, exponential_sum_root
-from jko.validation import Array, Index
+from jko.validation import Array, Index, Mask
+
+#: Weights this close to their ceiling, relatively, are full.
+AT_CEILING = 1e-12
 
 if TYPE_CHECKING:
     from cvxpy import Constraint, Expression
@@ -116,6 +119,14 @@ class Separable:
     def ceiling(self) -> Array:
         """The upper bounds (n,), +inf where there is none."""
         return np.full(self.n, np.inf) if self.upper is None else self.upper
+
+    def inner(self, w: Array) -> Mask:
+        """Charged atoms (n,) below their ceiling: those whose slope belongs to a multiplier."""
+        return np.asarray((w > 0) & ~self.full(w))
+
+    def full(self, w: Array) -> Mask:
+        """Atoms (n,) at their ceiling, rounding and tolerances of solvers included."""
+        return np.asarray(w >= self.ceiling * (1 - AT_CEILING))
 
     @property
     def sharp(self) -> bool:

@@ -16,12 +16,12 @@ from dataclasses import replace
 import numpy as np
 
 from jko.numerics.elementary import xlogy
+from jko.numerics.interior import TO_BOUNDARY, to_boundary
 from jko.numerics.sinkhorn import BoundedPlan
 from jko.validation import Array
 
+#: Steps; 10 to 25 are taken.
 MAX_ITER = 100
-#: Fraction of the way to the boundary that a step may take.
-TO_BOUNDARY = 0.995
 #: Products of slack and plan below this share of their mean are uneven, and centred by this much.
 UNEVEN = 1e-3
 RECENTRE = 0.3
@@ -203,7 +203,8 @@ class _InteriorPoint:
         )
         size = max(*moved, 1e-300)
         inside = self.finite
-        t = min(_to_boundary(x[inside], move[2][inside]), _to_boundary(s[inside], move[3][inside]))
+        pairs = (x[inside], move[2][inside]), (s[inside], move[3][inside])
+        t = to_boundary(*pairs, share=TO_BOUNDARY)
         return min(t, 2 / size)
 
     def _record(self, x: Array, f: Array, h: Array) -> None:
@@ -239,10 +240,3 @@ def relative_entropy(a: Array, b: Array) -> float:
         close = b * e**2 / 2 * (1 - e / 3 * (1 - e / 2 * (1 - 3 * e / 5)))
         far = xlogy(a, a) - xlogy(a, b) - a + b
     return float(np.where(np.abs(e) < 1e-3, close, far).sum())
-
-
-def _to_boundary(value: Array, change: Array) -> float:
-    falling = change < 0
-    if not falling.any():
-        return 1.0
-    return min(1.0, TO_BOUNDARY * float((value[falling] / -change[falling]).min()))

@@ -62,7 +62,7 @@ def fenchel_gap(rest: Separable, w: Array, y: Array) -> tuple[float, float]:
         rest, w, y = rest.take(np.flatnonzero(allowed)), w[allowed], y[allowed]
     with np.errstate(invalid="ignore"):
         defect = y - rest.gradient(w)
-    inner = (w > 0) & np.isfinite(defect) & (w < rest.ceiling * (1 - 1e-12))
+    inner = rest.inner(w) & np.isfinite(defect)
     mass = float(w.sum())
     lam = float(w[inner] @ defect[inner]) / float(w[inner].sum()) if inner.any() else 0.0
     residual = float(w[inner] @ np.abs(defect[inner] - lam)) / mass

@@ -52,7 +52,7 @@ def hellinger_certificate(
     f = lower.gradient(w)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         slope = np.where(w > 0, (2 / step) * (1 - np.sqrt(previous / w)), np.nan)
-    inner = (w > 0) & (w < lower.ceiling * (1 - 1e-12)) & np.isfinite(f + slope)
+    inner = lower.inner(w) & np.isfinite(f + slope)
     lam = _average_multiplier(f + slope, w, inner) if fixed_mass else 0.0
     noise = ROUNDING * np.abs(pull) + product_noise(form, pull)
     dual = HellingerDual(lower, w, previous, step, noise, fixed_mass)
@@ -174,7 +174,7 @@ class HellingerDual:
         w, before, top = self.w[index], self.previous[index], part.ceiling
         flat, wanting = ~charged_by(part), ~charged_by(part, 1.0) & np.isinf(top)
         v = np.maximum(v, 1e-300)  # h' may be infinite at 0
-        v = np.where(v >= top * (1 - 1e-12), top, v)
+        v = np.where(part.full(v), top, v)
         with np.errstate(all="ignore"):
             y = part.gradient(v)
             # Any y will do: t stays positive, at a ceiling as large as the weight there asks.

@@ -127,7 +127,7 @@ def median_multiplier(h: Separable, gradient: Array, w: Array) -> float:
     An answer that stops just below a ceiling has a gradient there that belongs to no multiplier:
     it would pull a mean away, and without curvature no Newton step could bring it back.
     """
-    inner = (w > 0) & (w < h.ceiling * (1 - 1e-12)) & np.isfinite(gradient)
+    inner = h.inner(w) & np.isfinite(gradient)
     if not inner.any():
         inner = (w > 0) & np.isfinite(gradient)
     if not inner.any():
@@ -148,7 +148,7 @@ def weight_certificate(form: WeightForm, w: Array, mass: float | None) -> Certif
     pull = form.quadratic_gradient(w)
     noise = product_noise(form, pull)
     gradient = h.gradient(w) + pull
-    inner = (w > 0) & (w < h.ceiling * (1 - 1e-12)) & np.isfinite(gradient)
+    inner = h.inner(w) & np.isfinite(gradient)
     if mass is None:
         gap, lam = free_gap(form, w, pull), 0.0
     else:

@@ -20,6 +20,7 @@ import numpy as np
 
 from jko.forms.separable import Separable
 from jko.numerics.best import Best
+from jko.numerics.interior import to_boundary
 from jko.solvers.dynamic.lower import lower_bound
 from jko.solvers.dynamic.problem import DynamicProblem
 from jko.solvers.dynamic.projection import graph_laplacian
@@ -154,8 +155,8 @@ class _SaddleNewton:
         dw, dphi = change
         low = np.where(self.wall, self.barrier / w - self.low * (1 + dw / w), 0.0)
         high = np.where(self.capped, self.barrier / room - self.high * (1 - dw / room), 0.0)
-        primal = min(_reach(w, dw), _reach(room, np.where(self.capped, -dw, 0.0)))
-        dual = min(_reach(self.low, low), _reach(self.high, high))
+        primal = to_boundary((w, dw), (room, np.where(self.capped, -dw, 0.0)), share=TO_EDGE)
+        dual = to_boundary((self.low, low), (self.high, high), share=TO_EDGE)
         self.w, self.phi = w + primal * dw, self.phi + primal * dphi
         self.low, self.high = self.low + dual * low, self.high + dual * high
         edged = bool(self.wall.any() or self.capped.any())
@@ -250,11 +251,3 @@ class _SaddleNewton:
         out = np.zeros(self.problem.cells.grid.size)
         out[self.opened] = values
         return out.reshape(1, *self.problem.cells.shape)
-
-
-def _reach(x: Array, change: Array) -> float:
-    """The largest step at most 1 that keeps x + t change a share of x above 0."""
-    falling = change < 0
-    if not falling.any():
-        return 1.0
-    return float(min(1.0, TO_EDGE * (x[falling] / -change[falling]).min()))

@@ -66,7 +66,7 @@ class TransportStep(Neighbour):
         m = self.previous.weights
         bound = float(m[m > 0] @ (self.cost() - slope[self.open]).min(axis=1))
         moved = self.problem.geometry.penalty(nu, self.previous, self.problem.tau)
-        inner = (w > 0) & (w < lower.ceiling * (1 - 1e-12)) & np.isfinite(gradient)
+        inner = lower.inner(w) & np.isfinite(gradient)
         residual = float(w[inner] @ np.abs(gradient[inner] - lam)) / self.previous.mass
         gap = energy + moved - float(slope @ w) - bound
         return Certificate(gap if np.isfinite(gap) else np.inf, residual)

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jko.forms.separable import Separable
+from jko.numerics.interior import to_boundary
 from jko.validation import Array, Mask
 
 #: Share of the way to the boundary that a step may take.
@@ -233,12 +234,7 @@ class StepInterior:
         if self.bound.any():
             b = self.bound
             pairs += [((self.top - p.w)[b], -move.w[b]), (p.high[b], move.high[b])]
-        for value, change in pairs:
-            falling = change < 0
-            if falling.any():
-                reach = float((value[falling] / -change[falling]).min())
-                t = min(t, TO_BOUNDARY * reach)
-        return t
+        return to_boundary(*pairs, share=TO_BOUNDARY, most=t)
 
 
 class InteriorSystem(NamedTuple):

@@ -223,7 +223,7 @@ class UnbalancedStep(Neighbour):
         excess = brackets(h, w, zero, response(h, zero, w))
         plan = self.plan(log_or_minus_inf(w), psi, log_smooth)
         gap = float(excess.sum()) + self.mismatch(plan)
-        inner = (w > 0) & (w < h.ceiling * (1 - 1e-12))
+        inner = h.inner(w)
         residual = float(w[inner] @ np.abs(h.gradient(w)[inner])) / max(float(w.sum()), 1e-300)
         return Certificate(gap if np.isfinite(gap) else np.inf, residual)
 

@@ -22,10 +22,10 @@ import numpy as np
 
 from jko.forms.separable import Separable
 from jko.numerics.best import Best, Halving
+from jko.numerics.interior import TO_BOUNDARY, to_boundary
 from jko.solvers.weights.systems import Solve, System
 from jko.validation import Array
 
-TO_BOUNDARY = 0.995
 #: Weights below this fraction of the mass are as good as zero.
 FLOOR = 1e-60
 #: Growth of the mass that tells a step without a minimiser.
@@ -155,7 +155,7 @@ class Barrier:
         if solve is None:
             return False
         dw, _, dz, dv = self.direction(solve, 0.0, 0.0, 0.0)
-        a = self.reach(dw, dz, dv, 1.0)
+        a = self.reach(dw, dz, dv)
         mu = self.centre(dw, dz, dv, a)
         second = a * dw * dz, -a * dw * dv
         step = self.direction(solve, mu, *second)
@@ -184,13 +184,13 @@ class Barrier:
         lag = min(0.1 * self.drift / self.w.size, 0.5 * self.mu)
         return max(min(ratio, 1.0) ** 3 * self.mu, lag)
 
-    def reach(self, dw: Array, dz: Array, dv: Array, most: float) -> float:
-        """The largest step up to `most` that keeps everything positive."""
-        rates = [-dw / self.w, -dz / self.z]
+    def reach(self, dw: Array, dz: Array, dv: Array, share: float = 1.0) -> float:
+        """A share of the largest step that keeps everything positive, 1 at most."""
+        pairs = [(self.w, dw), (self.z, dz)]
         if self.bounded.any():
             b = self.bounded
-            rates += [(dw / self.room(self.w))[b], (-dv[b] / self.v[b])]
-        return 1.0 / max(1.0 / most, *(float(np.nanmax(r)) for r in rates))
+            pairs += [(self.room(self.w)[b], -dw[b]), (self.v[b], dv[b])]
+        return to_boundary(*pairs, share=share)
 
     def slope(self, dw: Array, mu: float) -> Callable[[float], float]:
         """Derivative of the barrier function along dw, as a function of the step length."""
@@ -212,7 +212,7 @@ class Barrier:
         dw, dlam, dz, dv = step
         if not all(np.isfinite(x).all() for x in (dw, dz, dv)):
             return False
-        a = min(1.0, TO_BOUNDARY * self.reach(dw, dz, dv, 2.0))
+        a = self.reach(dw, dz, dv, TO_BOUNDARY)
         start = slope(0.0)
         # Where the slope is a matter of rounding there is nothing left to overshoot.
         if start < -1e-13 * float(np.abs(dw) @ (np.abs(self.gradient) + self.z)):

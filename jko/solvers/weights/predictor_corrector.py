@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jko.numerics.interior import TO_BOUNDARY, to_boundary
 from jko.numerics.woodbury import BorderedSystem, ScaledQuadratic
 from jko.solvers.weights.qp_result import QPResult, QPStatus, cone_gap, simplex_gap
 from jko.solvers.weights.stated import blended_gap
@@ -16,7 +17,6 @@ from jko.solvers.weights.stated import blended_gap
 Array = np.ndarray
 Product = Callable[[Array], Array]
 
-_TO_BOUNDARY = 0.995
 # Columns with a tail above this many times w's enter the Newton matrix. On the simplex 30 takes one
 # iteration more than 3, and a fifth less work in all; on the cone it can stall.
 _SIMPLEX_TAIL, _CONE_TAIL = 30.0, 3.0
@@ -198,12 +198,12 @@ class PredictorRun:
             dual = self.hw - p.c + self.bend - self.y - s
             missing = 0.0 if p.mass is None else 1.0 - float(w.sum())
             dw, _, ds = self.direction(newton, -w * s, dual, missing)
-            a = _reach(w, dw, s, ds)
+            a = to_boundary((w, dw), (s, ds))
             sigma = min(1.0, (float((w + a * dw) @ (s + a * ds)) / (p.n * mu)) ** 3)
             if self.circling:  # the second-order term can run in circles: centre without it
                 sigma, dw = max(sigma, 0.3), np.zeros_like(dw)
             dw, dy, ds = self.direction(newton, sigma * mu - w * s - dw * ds, dual, missing)
-            a = min(1.0, _TO_BOUNDARY * _reach(w, dw, s, ds, 2.0))
+            a = to_boundary((w, dw), (s, ds), share=TO_BOUNDARY)
             new = w + a * dw, s + a * ds, self.y + a * dy
         if not (a > 1e-10 and all(np.isfinite(v).all() for v in new)):
             return False
@@ -243,8 +243,3 @@ class PredictorRun:
             tuple(self.ranks),
             status,
         )
-
-
-def _reach(w: Array, dw: Array, s: Array, ds: Array, most: float = 1.0) -> float:
-    """Largest step in [0, most] that keeps w and s nonnegative."""
-    return 1.0 / max(1.0 / most, float(np.max(-dw / w)), float(np.max(-ds / s)))
