@@ -7,7 +7,8 @@ from html import escape
 from math import isfinite
 
 #: Size of a curve in pixels.
-WIDTH, HEIGHT = 180, 40
+WIDTH = 180
+HEIGHT = 40
 #: Most points of a curve: two a pixel.
 MOST = 2 * WIDTH
 

@@ -270,6 +270,51 @@ def test_the_search_finds_what_is_too_large(tmp_path):
     assert too_large(tmp_path) == ["long", "wide", "b.py"]
 
 
+# -- constants -------------------------------------------------------------------------------------
+
+#: Constants of numbers in the package, not to grow: derive one from another, or use one twice.
+CONSTANTS = 632
+NOT_PLAIN = (ast.Call, ast.Dict, ast.Lambda, ast.Name, ast.Attribute)
+
+
+def constants(path):
+    """Names of a module's constants of numbers, and the faults of how they are written."""
+    text = path.read_text(encoding="utf-8")
+    lines, names, faults = text.splitlines(), [], []
+    for node in ast.parse(text).body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else None
+        upper = [e.id for e in ast.walk(target or node) if isinstance(e, ast.Name)]
+        if target is None or not all(name.strip("_").isupper() for name in upper):
+            continue
+        if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+            faults.append(f"{path.name}:{node.lineno} sets several constants in one line")
+        parts = [n for n in ast.walk(node.value) if isinstance(n, ast.Constant)]
+        numbers = parts and all(type(n.value) in (int, float) for n in parts)
+        if not numbers or any(isinstance(n, NOT_PLAIN) for n in ast.walk(node.value)):
+            continue
+        names += upper
+        above = node.lineno - 2  # up to the comment that a group of constants has in common
+        while above >= 0 and re.match(r"\w+ = ", lines[above]):
+            above -= 1
+        if not (lines[above].startswith("#") or "  # " in lines[node.lineno - 1]):
+            faults.append(f"{path.name}:{node.lineno} does not say what {upper[0]} bounds")
+    return names, faults
+
+
+def test_constants_say_what_they_bound_one_a_line():
+    found = [constants(path) for path in sorted((ROOT / "jko").rglob("*.py"))]
+    assert [fault for _, faults in found for fault in faults] == []
+    assert sum(len(names) for names, _ in found) <= CONSTANTS
+
+
+def test_the_search_finds_bare_constants(tmp_path):
+    path = tmp_path / "a.py"
+    path.write_text("#: What it bounds.\nA = 1.0\nB = 2\n\nC = 3.0\nD, E = 1, 2\nF = 'text'\n")
+    names, faults = constants(path)
+    assert names == ["A", "B", "C", "D", "E"]
+    assert len(faults) == 3
+
+
 # -- the way of one step --------------------------------------------------------------------------
 
 #: Files that run in one step in Wasserstein on 32^2 cells, from the front verb to the certificate

@@ -26,7 +26,8 @@ from jko.validation import Array, positive_int
 #: The remedy for PyTorch's default.
 DOUBLE = "make its tensors and modules double: tensor.double(), module.double()"
 #: Points at which a function is tried, and how far they are spread.
-TRIALS, WIDTH = 7, 0.1
+TRIALS = 7
+WIDTH = 0.1
 
 
 def from_function(

@@ -21,7 +21,9 @@ from jko.numerics.elementary import log_or_minus_inf
 from jko.validation import Array
 
 #: Entropies, first and last, in the unit of c, and the factor between them.
-FIRST, LAST, FALL = 0.3, 3e-5, 0.5
+FIRST = 0.3
+LAST = 3e-5
+FALL = 0.5
 
 
 class ReactionBarycentre(NamedTuple):

@@ -21,7 +21,8 @@ from jko.validation import Array
 #: Ascent steps of every start before the best are polished.
 EXPLORE = 40
 #: Distances, in units of the data's extent, at which the growth of a loss is read off.
-FAR, FARTHER = 1e4, 1e6
+FAR = 1e4
+FARTHER = 1e6
 
 
 @dataclass(eq=False)

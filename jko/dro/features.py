@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: Places where a sample's problem is tried before the best is bracketed, and halvings after.
-PLACES, HALVINGS = 33, 50
+PLACES = 33
+HALVINGS = 50
 
 
 class Split:

@@ -21,7 +21,9 @@ from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Discrete
 from jko.validation import Array
 
-DEFAULT_TOL, DEFAULT_ITER = 1e-9, 200
+#: Tolerance on the gap, relative to the scale of the loss, and penalised problems, by default.
+DEFAULT_TOL = 1e-9
+DEFAULT_ITER = 200
 
 
 def solve_finite(

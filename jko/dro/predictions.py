@@ -107,7 +107,8 @@ SQUARED = PredictionLoss(_square, _square_slope, curvature=2.0)
 HUBER = PredictionLoss(_huber, _huber_slope, curvature=2.0, lipschitz=2.0)
 LOGISTIC = PredictionLoss(_logistic, _logistic_slope, curvature=0.25, lipschitz=1.0)
 LINEAR = PredictionLoss(_linear, _linear_slope, curvature=0.0, lipschitz=1.0)
-HINGE, ABSOLUTE = _from_pieces(_hinge), _from_pieces(_absolute)
+HINGE = _from_pieces(_hinge)
+ABSOLUTE = _from_pieces(_absolute)
 
 #: Names the learners know.
 REGRESSION = {"squared": SQUARED, "huber": HUBER, "absolute": ABSOLUTE}

@@ -26,7 +26,8 @@ from jko.validation import Array, Index
 #: Tolerance of the steps under a ball, a few digits below that of the ball.
 STEP_TOL = 1e-12
 #: A gap above this is a stall; below this many atoms a conic program helps out.
-STALLED, SMALL = 1e-9, 200
+STALLED = 1e-9
+SMALL = 200
 
 
 def respond_to(stated: Ambiguity) -> Respond:

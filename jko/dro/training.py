@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 #: Relative accuracy of the worst cases inside the training; their gaps vanish quadratically, so
 #: that values and gradients are far better. MMD steps cost the most, and get the larger one.
-INNER_TOL, INNER_TOL_MMD = 1e-10, 1e-8
+INNER_TOL = 1e-10
+INNER_TOL_MMD = 1e-8
 
 
 class Attack(NamedTuple):

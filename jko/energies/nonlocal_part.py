@@ -24,7 +24,8 @@ from jko.validation import Array, Index
 #: Columns of the Hessian that are looked at; more atoms are represented by so many of them.
 MOST = 300
 #: Growth of one weight in differences, relative to its own and the mean one.
-STEP, SINGLE_STEP = 2.0**-20, 2.0**-9
+STEP = 2.0**-20
+SINGLE_STEP = 2.0**-9
 #: Share of the largest eigenvalue below which a direction is rounding of the differences.
 ROUNDING = 1e-9
 #: Share of the largest eigenvalue beyond which a negative one is no rounding.

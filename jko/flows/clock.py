@@ -20,11 +20,14 @@ MAX_STEPS = 1e12
 #: A new step length is this share of the one the error estimate asks for.
 SAFETY = 0.9
 #: PI control: exponents of the error of this step and of the one before, over the order.
-INTEGRAL, PROPORTIONAL = 0.7, 0.4
+INTEGRAL = 0.7
+PROPORTIONAL = 0.4
 #: Most that a step length may shrink or grow from one attempt to the next.
-SHRINK, GROW = 0.2, 2.0
+SHRINK = 0.2
+GROW = 2.0
 #: The first attempt, as a share of the way to t1; the shortest step, as a share of the first.
-FIRST, SHORTEST = 1e-2, 1e-8
+FIRST = 1e-2
+SHORTEST = 1e-8
 
 
 def span(steps: object, t1: object, start: float = 0.0) -> tuple[int | None, float | None]:

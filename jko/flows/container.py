@@ -31,7 +31,9 @@ from jko.validation import brief
 #: What a JSON header holds: values of no type known before they are checked.
 Tree = dict[str, Any]
 
-FORMAT, VERSION = "jko", 1
+FORMAT = "jko"
+#: Raised when files of before cannot be read as they are.
+VERSION = 1
 #: Scratch files older than this many seconds belong to a process that was killed.
 ABANDONED = 3600.0
 #: What zipfile, numpy or json raise on a file that is none of ours.

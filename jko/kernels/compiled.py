@@ -23,7 +23,9 @@ from jko.validation import Array
 WIDTH = 512
 #: Pairs of one compiled call, some 0.1 s: Ctrl-C is heard in between.
 PAIRS = 2**27
-LOG2E, LN2_HIGH, LN2_LOW = 1 / math.log(2), 0.693147180369123816490, 1.90821492927058770002e-10
+LOG2E = 1 / math.log(2)
+LN2_HIGH = 0.693147180369123816490
+LN2_LOW = 1.90821492927058770002e-10
 
 #: Sums may be taken in any order and products joined to them; nothing else is relaxed.
 SUMMING = {"reassoc", "contract", "nsz"}

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jko.errors import InvalidArgument
+from jko.numerics.elementary import EPS
 from jko.validation import Array, Seed, positive_int, real
 
 from .base import Kernel
@@ -114,7 +115,7 @@ def _factorise(
     """
     tol, jitter, limit = settings
     residual = diagonal.copy()
-    stop = max(tol, 4.0 * np.finfo(np.float64).eps * diagonal.max(initial=0.0))
+    stop = max(tol, 4.0 * EPS * diagonal.max(initial=0.0))
     size = min(max(len(x) // 128, POOL[0]), POOL[1])
     rows, rank = np.empty((min(size, limit), len(x))), 0
     pivots: list[NDArray[np.intp]] = []

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import InvalidArgument
+from jko.numerics.elementary import EPS
 from jko.threads import shared_out
 from jko.validation import Array, finite_array
 
@@ -170,7 +171,7 @@ class Augmented:
             p = 0.5 * np.einsum("ij,ij->i", a, a)
             q = p if y is x else 0.5 * np.einsum("ij,ij->i", b, b)
         reach = max(p.max(initial=0.0), q.max(initial=0.0))
-        self.accurate = bool((x.shape[1] + 2) * np.finfo(np.float64).eps * reach <= 1e-13)
+        self.accurate = bool((x.shape[1] + 2) * EPS * reach <= 1e-13)
         self.left = np.column_stack([a, -p, np.full(len(a), -1.0)])
         self.right = np.vstack([b.T, np.ones(len(b)), q])
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import InvalidArgument
+from jko.numerics.elementary import EPS
 from jko.validation import Array
 
 from .base import Kernel
@@ -132,7 +133,7 @@ def _check_slope(kernel: RadialKernel) -> None:
         found = kernel.slope(sq)
         right = np.concatenate([RadialKernel.slope(kernel, one) for one in sq[:, None]])
         # Where the profile has decayed to rounding differences say nothing.
-        rounding = 4 * np.finfo(float).eps * np.abs(kernel.profile(sq)) / (DIFFERENCE * sq)
+        rounding = 4 * EPS * np.abs(kernel.profile(sq)) / (DIFFERENCE * sq)
         off = np.abs(found - right) > DISAGREES * np.abs(right) + rounding
     if off.any():
         at = int(np.argmax(off))

@@ -17,6 +17,7 @@ NEIGHBOURS = 10.0
 TOLERATED = 0.2
 #: Neighbours are looked up for about this many particles.
 PROBES = 100
+#: Points whose kernels are summed at a time.
 BLOCK = 1024
 
 

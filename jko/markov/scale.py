@@ -14,7 +14,8 @@ ACCEPTANCE = 0.574
 #: The same for Hamiltonian moves.
 HAMILTONIAN_ACCEPTANCE = 0.7
 #: Bounds of the whitened step.
-SMALLEST, LARGEST = 1e-4, 3.0
+SMALLEST = 1e-4
+LARGEST = 3.0
 #: Points per dimension from which a sample covariance is used as it is. Shrinking it was what
 #: stopped the chains: a regression with correlation condition 2.6e5 in 26 dimensions failed at
 #: R-hat 2.4 with a share d/(n + d) of the diagonal, and passed without.

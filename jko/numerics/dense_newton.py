@@ -11,7 +11,9 @@ from jko.validation import Array
 SMALL = 512
 #: Length of a difference, relative to the unknown; to what rounding is relative to; and to the
 #: largest unknown, where that is longer.
-DIFFERENCE, ABOVE_ROUNDING, LEAST_DIFFERENCE = 1e-6, 1e-9, 1e-12
+DIFFERENCE = 1e-6
+ABOVE_ROUNDING = 1e-9
+LEAST_DIFFERENCE = 1e-12
 #: Least curvature that a direction is given, relative to the largest one.
 FLAT = 1e-14
 #: Newton steps: where the curvature vanishes with the slope (x^4) each gains a factor 1.5.

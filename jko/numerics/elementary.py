@@ -6,6 +6,7 @@ import numpy as np
 
 from jko.validation import Array
 
+#: The distance from 1 to the next double: every rounding is a multiple of it.
 EPS = float(np.finfo(float).eps)
 
 

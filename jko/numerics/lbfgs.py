@@ -14,7 +14,8 @@ from jko.status import Breakdown, Status
 from jko.validation import Array
 
 #: Wolfe conditions: sufficient decrease and curvature.
-DECREASE, CURVATURE = 0.1, 0.9
+DECREASE = 0.1
+CURVATURE = 0.9
 #: Relative rounding of an objective: below it only slopes tell a better point from a worse one.
 ROUNDING = 1e-10
 #: Trial points of one line search.

@@ -16,14 +16,16 @@ from jko.validation import Array
 #: The largest scaled value; sums of 10^12 of them do not overflow.
 LIFT = 1e295
 #: The least entry of a kernel, and of what it is applied to.
-TINY, FAINT = 1e-295, 1e-10
+TINY = 1e-295
+FAINT = 1e-10
 #: Results above this share of LIFT lost nothing that matters.
 SAFE = 1e-280
 #: log(FAINT / LIFT).
 LEAST_LOG = float(np.log(FAINT) - np.log(LIFT))
 #: Columns of a block, where few rows and where many are needed: smaller blocks leave a dense
 #: product's speed unused, larger ones take more rows than they need (measured on 128 to 1024).
-NARROW, WIDE = 32, 64
+NARROW = 32
+WIDE = 64
 #: Blocks are worth it where the rows that they need are less than this share of all.
 WORTH = 0.7
 

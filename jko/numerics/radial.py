@@ -35,7 +35,8 @@ Cells = tuple[slice, ...]
 Cost = Callable[[Array], Array]
 
 #: Costs up to which few terms do, and where the kernel is cut: beyond, doubles underflow.
-NEAR, FAR = 110.0, 670.0
+NEAR = 110.0
+FAR = 670.0
 #: What is left out is this far (in log) below a result: 1e-13 of it.
 DIGITS = 30.0
 #: Singular values below this share of the first are left out, and so many digits asked for.

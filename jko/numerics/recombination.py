@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import qr
 
+from jko.numerics.elementary import EPS
+
 Array = np.ndarray
 
 
@@ -168,7 +170,7 @@ def _null_basis(points: Array) -> Array:
     """Orthonormal basis of ``{u: points' u = 0}`` by pivoted QR (rank at rounding)."""
     q, r, _ = qr(points, mode="full", pivoting=True, check_finite=False)
     d = np.abs(np.diag(r))
-    rank = int((d > d[0] * max(points.shape) * np.finfo(float).eps).sum()) if d.size else 0
+    rank = int((d > d[0] * max(points.shape) * EPS).sum()) if d.size else 0
     return np.asfortranarray(q[:, rank:])
 
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 #: Standard deviations of a Gaussian that its picture reaches to; less than .3 % lie outside.
 REACH = 3.0
 #: Points of the curve, and of each axis of the image, of a Gaussian.
-FINE, COARSE = 400, 160
+FINE = 400
+COARSE = 160
 #: Width over height up to which an image keeps the proportions of its axes.
 SLIM = 4.0
 

@@ -17,7 +17,9 @@ R = TypeVar("R")
 
 #: Okabe and Ito's colours, told apart by every common kind of colour vision.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-INK, MUTED, FAINT = "#222222", "#6b6b6b", "#c9c9c9"
+INK = "#222222"
+MUTED = "#6b6b6b"
+FAINT = "#c9c9c9"
 DASHES = ("-", "--", "-.", ":")
 
 STYLE: Any = {

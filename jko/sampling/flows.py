@@ -28,9 +28,13 @@ from jko.solvers import BirthDeath, Kernelised, Langevin
 from jko.validation import Array
 
 #: Steps of the flow, their length, the Langevin moves of each, and how wide the start is at most.
-WFR_STEPS, WFR_TAU, WFR_MOVES, WFR_SPREAD = 60, 0.4, 2, 6.0
+WFR_STEPS = 60
+WFR_TAU = 0.4
+WFR_MOVES = 2
+WFR_SPREAD = 6.0
 #: Steps of SVGD and their length.
-SVGD_STEPS, SVGD_TAU = 300, 0.05
+SVGD_STEPS = 300
+SVGD_TAU = 0.05
 
 
 def whitened(target: Density, mean: Array, root: Array) -> LogDensity:

@@ -55,10 +55,13 @@ FRONT_RESOLUTION = 0.1
 #: The error of the step, as a share of the way gone, is about LEAST + SLOPE q at a model error q,
 #: that of other steps about BLUR over the cells that mass moves by: fits of L1 distances to exact
 #: Barenblatt steps (formula W5, m = 2 and 4, 32^2 and 64^2 cells, moves of .1 to 2 cells).
-LEAST, SLOPE, BLUR = 0.03, 0.3, 0.016
+LEAST = 0.03
+SLOPE = 0.3
+BLUR = 0.016
 #: Cells along an axis, and cells in all, from which on the ascent is closer to exact steps and
 #: cheaper than scaling (steps of formula W5 in one and two dimensions).
-SIDE, WORTH = 32, 4096
+SIDE = 32
+WORTH = 4096
 #: Cells that some mass must move by: shares of places between cells blur shorter steps. At half a
 #: cell the error is 1 to 2 % of the way (scaling: 2 to 4 %), at a seventh 6 to 16 % (8 to 15 %).
 FAR = 0.2

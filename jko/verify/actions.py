@@ -13,7 +13,8 @@ from jko.validation import Array
 
 #: Nodes and weights of a Gauss-Legendre rule on [0, 1].
 _X, _W = np.polynomial.legendre.leggauss(12)
-NODES, RULE = (_X + 1) / 2, _W / 2
+NODES = (_X + 1) / 2
+RULE = _W / 2
 
 
 def integrate(velocity: Callable[[Discrete], Array], start: Discrete, time: float) -> Array:

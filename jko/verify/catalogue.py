@@ -19,7 +19,8 @@ from jko.verify.path_checks import kernel_checks, path_checks
 from jko.verify.problems import ROUGH, SMOOTH
 
 Check = Callable[[], Identity]
-PLAIN, DEBIASED = Entropic(reg=0.02, debias=False), Entropic()
+PLAIN = Entropic(reg=0.02, debias=False)
+DEBIASED = Entropic()
 
 
 def _equivalence() -> dict[str, Check]:

@@ -26,6 +26,7 @@ from jko.verify import problems
 
 #: How far a measured order may be from the declared one.
 SLACK = 0.15
+#: Step lengths from whose errors an order is read.
 TAUS = (0.1, 0.05, 0.025)
 
 

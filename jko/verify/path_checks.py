@@ -19,7 +19,9 @@ from jko.verify import kernels, paths, problems
 from jko.verify.problems import ROUGH, SMOOTH
 
 Check = Callable[[], Identity]
-ALPHA, BETA = 0.8, 2.0
+#: The rates of transport and reaction in every check.
+ALPHA = 0.8
+BETA = 2.0
 CONE = WassersteinFisherRao(ALPHA, BETA)
 
 

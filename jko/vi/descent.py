@@ -24,7 +24,8 @@ LONGEST = 64.0
 #: An explicit natural-gradient step that leaves more than this of the residual overshoots: the
 #: curvature is seen from one side, then from the other (Gumbel laws in 8 dimensions). Steps are
 #: then kept shorter, down to half the way: 65 steps at full length became 25.
-SLOW, HALFWAY = 0.6, 0.7
+SLOW = 0.6
+HALFWAY = 0.7
 #: Draws of nodes that a fit averages over, at most.
 MOST_ROUNDS = 60
 #: Steps without progress after which a descent ends; slow ones progress within ten.

@@ -30,12 +30,14 @@ LEAST_SIZE = 200.0
 HEAVY = 0.65
 #: Standard errors of an inclusive fit, relative to the standard deviation and to the variance: with
 #: heavy weights they are understated, by a factor of three for a strong banana in 6 dimensions.
-MEAN_ERROR, VARIANCE_ERROR = 0.03, 0.06
+MEAN_ERROR = 0.03
+VARIANCE_ERROR = 0.06
 #: Drift of a moment under moves that keep the target, in its standard errors. Right samples stay
 #: below 3.5 over the benchmark's targets.
 DRIFT = 4.5
 #: Points that are moved, and how often.
-MOVED, MOVES = 500, 40
+MOVED = 500
+MOVES = 40
 #: Lengths of a move, relative to the best one of a Gaussian: short ones find necks.
 LENGTHS = (1.0, 0.3, 0.1, 0.03)
 

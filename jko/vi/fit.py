@@ -26,7 +26,8 @@ from jko.vi.laplace import laplace_or_none
 from jko.vi.minibatch import Minibatch, descend
 from jko.vi.result import Descended, Fit
 
-OBJECTIVES, FAMILIES = ("exclusive", "inclusive"), ("gaussian", "mixture")
+OBJECTIVES = ("exclusive", "inclusive")
+FAMILIES = ("gaussian", "mixture")
 #: On the length of the gradient in the Fisher metric, or on the distance from the last moments.
 DEFAULT_TOL = {
     ("exclusive", "gaussian"): 1e-4,

@@ -21,7 +21,9 @@ from jko.vi.search import modes_of
 #: A step so long that the previous measure leaves no trace.
 WHOLE = 1e12
 #: The proposal: the current Gaussian, and wider copies that keep looking for other modes.
-WIDTHS, SHARES = (1.0, 9.0, 100.0), (0.7, 0.2, 0.1)
+WIDTHS = (1.0, 9.0, 100.0)
+SHARES = (0.7, 0.2, 0.1)
+#: Rounds of importance sampling at most.
 ROUNDS = 15
 #: Draws of the last sample, in units of those of a round: more where its errors are too large,
 FINAL = (4, 16)

@@ -20,7 +20,8 @@ from jko.vi.descent import residual_of
 from jko.vi.result import Descended, TraceRow
 
 #: Rounds, at most, and rounds before the error of the average is looked at.
-MOST_ROUNDS, FEWEST_ROUNDS = 400, 10
+MOST_ROUNDS = 400
+FEWEST_ROUNDS = 10
 #: Step of the difference that stands for the Hessian of a batch, in standard deviations.
 LINEAR = 1e-3
 

@@ -12,7 +12,8 @@ from jko.vi.laplace import laplace_or_none
 #: Gradients that the search may take, about; one start costs some ten Hessians by differences.
 BUDGET = 20_000
 #: Starts, at most, and how many standard deviations around the first mode they are drawn.
-STARTS, WIDTH = 24, 10.0
+STARTS = 24
+WIDTH = 10.0
 #: Half of the points looked at before a start is chosen are drawn around the first mode, half at
 #: this width around the origin, in the units of the coordinates.
 UNITS = 3.0

@@ -20,7 +20,9 @@ WARM_UP = 60
 #: Learning the scale anew after so many moves.
 LEARN_EVERY = 20
 #: Leapfrog steps of the longer moves that are tried; moves of each kind to tune and to measure.
-LONG, TUNED, MEASURED = 4, 6, 4
+LONG = 4
+TUNED = 6
+MEASURED = 4
 #: Longer moves must be better by this factor: the measure is rough.
 BETTER = 1.1
 #: Every so many moves the chains may change to another mode, where there are several.
@@ -31,7 +33,8 @@ DRAWS = 20
 ROUNDS = 6
 #: Chains slower than this, in effective draws of one chain, have begun too near to each other to
 #: count from their beginning: their first rounds are warm-up too. Bananas came out 10 % too narrow.
-SLOW, FIRST_ROUNDS = 5.0, 2
+SLOW = 5.0
+FIRST_ROUNDS = 2
 #: Factors of the step, in turn, of slow chains: where the density bends or narrows they are stuck
 #: with the one step that is right on average.
 VARIED = (1.0, 0.4, 1.0, 0.15)

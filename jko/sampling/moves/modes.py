@@ -14,7 +14,8 @@ from jko.validation import Array, Index, Mask
 #: two by 2-means has 1.3; two modes 8 sd apart have 4.
 SEPARATION = 2.2
 #: A mode holds at least this share of the ensemble, and at least LEAST chains.
-SHARE, LEAST = 0.003, 4
+SHARE = 0.003
+LEAST = 4
 #: No more modes than this are told apart.
 MOST = 16
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from jko.sampling.report.result import SampleResult
 
 #: More coordinates than this are not drawn in pairs; more chains than that not as traces.
-PAIRS, TRACES = 5, 12
+PAIRS = 5
+TRACES = 12
 #: Area of all particles together, in square points.
 INK = 6e3
 

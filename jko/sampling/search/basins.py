@@ -16,9 +16,11 @@ from jko.sampling.search.laplace import LaplaceFit, ascend, fit_at
 from jko.validation import Array
 
 #: Moves of a batch of climbers, and the first of their steps in units of the sample's scale.
-CLIMB, FIRST = 40, 0.3
+CLIMB = 40
+FIRST = 0.3
 #: A climber's step grows by this where the density rose, and shrinks by that where it fell.
-GROW, SHRINK = 1.5, 0.4
+GROW = 1.5
+SHRINK = 0.4
 #: No more hills than this are looked at in one round.
 HILLS = 20
 #: Stands for a number of meetings that is no concern.
@@ -30,7 +32,8 @@ CUT = 4.0
 #: A hill is kept where its mass is at least this share of all.
 WORTH = 1e-3
 #: Points that fill a basin, and their moves in its own scale.
-FILL, FILLING = 60, 20
+FILL = 60
+FILLING = 20
 
 
 @dataclass(frozen=True, eq=False)

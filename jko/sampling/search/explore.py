@@ -28,25 +28,30 @@ if TYPE_CHECKING:
 #: The search may take this share of the gradients that warm-up and first round of chains take.
 SHARE = 0.4
 #: The parts of that share for the path and for the lines; the rest is for climbing and weighing.
-FOR_PATH, FOR_LINES = 0.5, 0.3
+FOR_PATH = 0.5
+FOR_LINES = 0.3
 #: Rounds of lines and climbing at most, as long as they find mass.
 ROUNDS = 4
 #: Climbers of one round that come from lines, from wide Gaussians, and from what is known.
-FROM_LINES, FROM_WIDE, FROM_KNOWN = 160, 80, 60
+FROM_LINES = 160
+FROM_WIDE = 80
+FROM_KNOWN = 60
 #: Points of wide Gaussians that are looked at for each that is climbed from.
 LOOKED_AT = 40
 #: A hill must have been met by so many climbers: one that was met by few says that others like it
 #: were not met at all (Good 1953).
 MEETINGS = 8
 #: Particles of the path at least and at most.
-FEWEST, MOST = 100, 500
+FEWEST = 100
+MOST = 500
 #: Points that weigh what was known before, and that lines begin at.
 WEIGHING = 500
 #: By how much the log of a mass may be wrong when a Gaussian picture gives it.
 DOUBT = 4.0
 #: Chains that every mode found begins with, at least: this share, or so many per dimension, for
 #: the covariance inside the mode is learnt from them; at most half of the even share.
-FEW, FEW_PER_DIM = 0.04, 8
+FEW = 0.04
+FEW_PER_DIM = 8
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,8 @@ from jko.markov.scale import Preconditioner
 from jko.validation import Array
 
 #: Points on each side of a line, at distances from NEAREST to the width of the search.
-ON_SIDE, NEAREST = 12, 0.5
+ON_SIDE = 12
+NEAREST = 0.5
 #: How much a log density must fall and rise again.
 RISE = 1.0
 #: Largest multiple of the sample's spread among the Gaussians, in powers of this factor.

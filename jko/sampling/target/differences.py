@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from jko.markov.mala import Density
+from jko.numerics.elementary import EPS
 from jko.validation import Array, Index
 
 #: Step of a difference, relative to the size of the coordinate: where truncation and rounding of a
 #: central difference are about equal.
-STEP = float(np.cbrt(np.finfo(np.float64).eps))
+STEP = EPS ** (1 / 3)
 #: Numbers handed to the log density at once.
 ENTRIES = 2**21
 

@@ -20,7 +20,8 @@ from jko.markov.scale import Preconditioner
 from jko.validation import Array, Mask
 
 #: Gaussian draws of one mode, and times of the chains used.
-DRAWS, TIMES = 1000, 8
+DRAWS = 1000
+TIMES = 8
 #: Share of either kind of draws that the bridge must rest on.
 OVERLAP = 0.03
 #: Chains in a mode at least.

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 #: Shares of modes by chains and by bridges may differ by this, beyond their errors.
 SHARES = 0.03
 #: Share of the mass, and of the variance of a coordinate, that may lie where the sample has none.
-UNSEEN, FAR_VARIANCE = 0.005, 0.1
+UNSEEN = 0.005
+FAR_VARIANCE = 0.1
 #: Points of the Gaussians that look for it.
 SHELLS = 3000
 #: Draws that are looked up in up to so many dimensions.
-DENSE, FEW_DIM = 100_000, 3
+DENSE = 100_000
+FEW_DIM = 3
 #: A log-concave density has its top at most d above its mean height; twice that and this much
 #: more is allowed.
 HEIGHT = 10.0

@@ -28,15 +28,19 @@ if TYPE_CHECKING:  # the stated step asks for the transport cost: the ascent kno
     from jko.solvers.back_and_forth.stated import Bound, CellStep
 
 #: Share of the predicted rise that a step must reach; halvings before a step is given up.
-ARMIJO, HALVINGS = 0.1, 24
+ARMIJO = 0.1
+HALVINGS = 24
 #: Limit of the local dilation that the metric takes into account.
 DILATION = 8.0
 #: Largest response of the energy, in units of what moving mass by a cell costs, and the least.
-STIFF, LOOSE = 1e6, 1e-6
+STIFF = 1e6
+LOOSE = 1e-6
 #: The ascent ends after this many steps in turn whose rise is below this share of the tolerance.
-STALLED, UNSEEN = 5, 1e-4
+STALLED = 5
+UNSEEN = 1e-4
 #: The gap is at most this share of the step's gain, where double precision shows it.
-SHARE, VISIBLE = 0.03, 1e-12
+SHARE = 0.03
+VISIBLE = 1e-12
 
 
 @dataclass(frozen=True, eq=False)

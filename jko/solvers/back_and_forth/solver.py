@@ -26,14 +26,16 @@ from jko.validation import Array, deprecated, instance, one_of, positive_int
 
 #: The ascent stops when the gap is this share of the tolerance; where the energy is flat, and the
 #: measure says less about the gap, this one.
-MARGIN, FLAT_MARGIN = 0.1, 0.003
+MARGIN = 0.1
+FLAT_MARGIN = 0.003
 #: Squared cells that a step should carry mass by (`jko.solvers.grids.resolution`).
 LEAST = 0.02
 #: Times what the cells of smooth densities cost: at fronts, whose last cell is filled in part,
 #: that is .3 to 1 of the excess over quantile steps (`benchmarks/fuzz_steps.py --only density`).
 EDGES = 3.5
 #: Parts of all cells together that "auto" makes, and the most that can be asked for.
-AFFORDED, MOST = 2**18, 2**26
+AFFORDED = 2**18
+MOST = 2**26
 
 
 @dataclass(frozen=True, eq=False)

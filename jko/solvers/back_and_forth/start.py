@@ -16,7 +16,8 @@ SOFT = 4.0
 #: Empty cells count as this share of the fullest one in the slope that the ascent begins with.
 FLOOR = 1e-12
 #: Promised rise and steps of an ascent on fewer cells.
-ROUGH, FEW = 3e-6, 20
+ROUGH = 3e-6
+FEW = 20
 
 
 def flat(h: Separable) -> bool:

@@ -12,7 +12,8 @@ from jko.solvers.dynamic.splitting import State
 from jko.validation import Array, Mask
 
 #: Axes of fewer cells, and spans of fewer slices, are not halved.
-SHORTEST, FEWEST = 16, 8
+SHORTEST = 16
+FEWEST = 8
 
 
 def coarser(problem: DynamicProblem) -> DynamicProblem | None:

@@ -33,11 +33,15 @@ if TYPE_CHECKING:
 #: Cells up to which the factors are worth it: 64 x 64 take .15 s a step, 128 x 128 a second.
 MOST_CELLS = 17_000
 #: Newton steps at most, and the share of the way to an edge that one may go.
-STEPS, TO_EDGE = 60, 0.9
+STEPS = 60
+TO_EDGE = 0.9
 #: Factor by which the barrier falls after a step of at least FULL of its length, and its first and
 #: last size over the energies. Measured at 32 x 32, porous media and bounds, W2 and WFR: 11 to 18
 #: steps; a barrier that falls sooner leaves the potentials of empty cells behind (up to 40).
-FALL, FULL, FIRST, LAST = 0.2, 0.8, 1e-1, 1e-15
+FALL = 0.2
+FULL = 0.8
+FIRST = 1e-1
+LAST = 1e-15
 #: Share of a uniform density that the first point has, so that no mobility vanishes.
 EVEN = 1e-2
 #: Shift that keeps the block of phi definite where no mass moves, relative to its largest entry.

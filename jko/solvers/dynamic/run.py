@@ -16,9 +16,12 @@ from jko.validation import Array
 
 #: Steps before the first bounds, growth of the steps between bounds (factors cost more on more
 #: cells), and steps of a coarse level at most.
-FIRST, GROWTH, COARSE = 40, 1.3, 400
+FIRST = 40
+GROWTH = 1.3
+COARSE = 400
 #: On the coarsest level the scales are found by so many rounds of so many steps.
-ROUNDS, ROUND = 3, 40
+ROUNDS = 3
+ROUND = 40
 #: Scales are refreshed when they are off by this factor.
 STALE = 1.5
 #: A share of the tolerance is left to rounding.

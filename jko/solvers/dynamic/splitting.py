@@ -20,13 +20,17 @@ from jko.validation import Array
 RELAX = 1.8
 #: Weights of r and Y over their natural scales, of e over that of r: measured on 32^2 x 16 and
 #: 64^2 x 32 (bump, split, discs, obstacle); a factor 2 either way costs up to twice the steps.
-WEIGHT_R, WEIGHT_Y, WEIGHT_E = 1.0, 2.0, 0.3
+WEIGHT_R = 1.0
+WEIGHT_Y = 2.0
+WEIGHT_E = 0.3
 
 #: Weight of a free end over that of r times the slices.
 END = 10.0
 #: The first two, and the last, for steps: a free end without running costs, whose multipliers reach
 #: far into empty cells; measured on 16^2 cells with porous medium, potential and entropy.
-STEP_R, STEP_Y, STEP_END = 30.0, 10.0, 100.0
+STEP_R = 30.0
+STEP_Y = 10.0
+STEP_END = 100.0
 
 
 class State(NamedTuple):

@@ -37,7 +37,8 @@ from jko.validation import Array
 
 #: Relative error that leaving out far entries of a kernel may cause, and room (in log) for the
 #: next product to be steeper than this one before its band is too narrow.
-LEFT_OUT, ROOM = 1e-15, 2.0
+LEFT_OUT = 1e-15
+ROOM = 2.0
 #: A dense kernel keeps up to six (n, n) matrices: 134 MB each at this size.
 DENSE_LIMIT = 4096
 

@@ -24,9 +24,12 @@ from jko.validation import Array
 
 #: A level is left when eps is this many squared cells; the first eps is the squared diameter of
 #: the box divided by SPAN.
-CELLS, SPAN = 4.0, 50.0
+CELLS = 4.0
+SPAN = 50.0
 #: Sweeps of a stage, and the residuals of half steps and of debiased ones.
-SWEEPS, ROUGH, FINE = 40, 1e-3, 1e-5
+SWEEPS = 40
+ROUGH = 1e-3
+FINE = 1e-5
 
 
 @dataclass(frozen=True, eq=False)

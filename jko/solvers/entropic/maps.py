@@ -43,7 +43,8 @@ from jko.validation import Array
 #: Share of the mean weight that even empty atoms have in the norm of the acceleration.
 LIGHT = 1e-12
 #: The polynomial approximates the inverse from here on; its terms.
-LOWEST, TERMS = 0.005, 16
+LOWEST = 0.005
+TERMS = 16
 #: Largest change of log d in a sweep.
 FARTHEST = 2.0
 

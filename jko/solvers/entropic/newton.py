@@ -28,17 +28,21 @@ from jko.validation import Array
 #: Largest number of atoms of the dense Newton systems; only atoms that matter enter them.
 LIMIT = 2600
 #: Systems that may be solved, for LARGE supports and for others.
-FEW, MANY = 40, 300
+FEW = 40
+MANY = 300
 #: Potentials may span this many eps at the first stage of the annealing.
 SPAN = 100.0
 #: Atoms below this share of the mean weight are settled by sweeps in the end.
 LIGHT = 1e-6
 #: Barrier at the start and its reduction from stage to stage, relative to the mean weight.
-BARRIER, SHRINK = 1e-2, 0.1
+BARRIER = 1e-2
+SHRINK = 0.1
 #: Ratio of the regularisations of the annealing, and the decrement at which a stage ends;
 #: finer for energies that are steep at 0, whose far tails hang on little mass.
-RATIO, ROUGH = 4.0, 1e-3
-STEEP_RATIO, STEEP_ROUGH = 2.0, 1e-8
+RATIO = 4.0
+ROUGH = 1e-3
+STEEP_RATIO = 2.0
+STEEP_ROUGH = 1e-8
 
 
 class EntropicNewton:

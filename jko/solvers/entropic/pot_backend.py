@@ -23,7 +23,9 @@ from jko.validation import Array
 MARGINAL = 1e-6
 #: Changes of the scalings at which POT stops.
 STOP = 1e-13
-INNER, OUTER = 20_000, 2000
+#: Iterations of POT in one call, and calls, at most.
+INNER = 20_000
+OUTER = 2000
 
 
 def solve_with_pot(stated: EntropicStep, controls: Controls, bound: bool = True) -> Answer:

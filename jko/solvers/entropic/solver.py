@@ -25,7 +25,8 @@ from jko.solvers.refusals import NearMiss, infeasible, not_transport, other_grou
 from jko.validation import brief, one_of, positive, positive_int, switch
 
 #: Squared cells that plain and half steps should carry mass by (`jko.solvers.grids.resolution`).
-PLAIN_REACH, HALF_REACH = 0.5, 0.05
+PLAIN_REACH = 0.5
+HALF_REACH = 0.05
 #: How often a regularisation is lowered for an accuracy.
 LOWERED = 5
 #: How far in all where costs, not cells, say what is fine.

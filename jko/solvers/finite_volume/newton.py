@@ -19,9 +19,11 @@ from jko.status import Breakdown, Status
 from jko.validation import Array
 
 #: Newton stops when sum |R| is this share of the mass, or below the second when it stops falling.
-FINE, ROUGH = 1e-13, 1e-9
+FINE = 1e-13
+ROUGH = 1e-9
 #: A Newton step leaves at least this share of a cell's mass; under an entropy, of the fullest cell.
-KEEP, FLOOR = 1e-3, 1e-150
+KEEP = 1e-3
+FLOOR = 1e-150
 #: What counts as rounding, relative to the sizes of the fluxes.
 ROUNDING = 1e-15
 #: Limit on the sweeps that mend tails.
@@ -29,7 +31,8 @@ SWEEPS = 20
 #: Accuracy of the first linear solves, relative; later ones as the square of what was gained.
 FORCING = 0.1
 #: Halvings of a Newton step, and growth of the residual that is let pass.
-HALVINGS, GROWTH = 8, 2.0
+HALVINGS = 8
+GROWTH = 2.0
 
 
 class Newton:

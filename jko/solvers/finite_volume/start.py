@@ -18,9 +18,12 @@ from jko.validation import Array
 #: The step is solved on blocks first when it moves mass by more than this many cells.
 FAR = 2.0
 #: No blocks of fewer cells than this along an axis; accuracy and iterations of their step.
-LEAST, LOOSE, PATIENCE = 4, 1e-3, 40
+LEAST = 4
+LOOSE = 1e-3
+PATIENCE = 40
 #: Shares of the step that lead to it where Newton's method fails; not under fewer iterations.
-RUNGS, LADDER = (1e-3, 1e-2, 0.05, 0.2, 0.5, 1.0), 20
+RUNGS = (1e-3, 1e-2, 0.05, 0.2, 0.5, 1.0)
+LADDER = 20
 
 
 class CellSolution(NamedTuple):

@@ -21,7 +21,8 @@ from jko.prox.stated import Answer, Scale
 from jko.validation import Array, Mask
 
 #: Cells of the coarsest grid: at least this many, and more than this along an axis that is halved.
-FEWEST, SHORTEST = 600, 16
+FEWEST = 600
+SHORTEST = 16
 #: Relative L1 distance allowed between a returned measure and the marginal of its own potential.
 CONSISTENT = 1e-9
 

@@ -16,7 +16,9 @@ KEEP = 0.02
 #: Factor by which the barrier of a ceiling falls from round to round.
 BARRIER_FALL = 0.05
 #: Sufficient decrease; trial points of a line search; conjugate gradients for smooth kernels.
-DECREASE, TRIALS, MAX_CG = 1e-4, 60, 50
+DECREASE = 1e-4
+TRIALS = 60
+MAX_CG = 50
 #: What a diagonal of ones is raised by until the system is positive.
 LIFTS = (0.0, 1e-15, 1e-13, 1e-10)
 

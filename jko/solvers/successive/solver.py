@@ -28,7 +28,8 @@ STIFFEST = 4.0**12
 #: Share of the tolerance at which the models end.
 MARGIN = 0.5
 #: A model is slow where the disagreement falls by less than this; patience with nonlocal ones.
-FASTER, PATIENCE = 0.3, 3
+FASTER = 0.3
+PATIENCE = 3
 #: Weights below this share of the mean count as so much where the nonlocal part is looked at.
 FULL = 1e-6
 

@@ -28,7 +28,8 @@ from jko.validation import Array, Mask
 #: Share of the way to the boundary that a step may take.
 TO_BOUNDARY = 0.99
 #: Products below this share of their mean are uneven, and centred by RECENTRE.
-UNEVEN, RECENTRE = 1e-3, 0.3
+UNEVEN = 1e-3
+RECENTRE = 0.3
 #: Potentials change by at most this much in a step, the reach of their exponentials' tangents.
 LONGEST = 2.0
 #: Share of the residuals of the linear conditions that the sum of the products is kept above: they

@@ -23,7 +23,8 @@ from jko.status import Breakdown, Status
 from jko.validation import Array, positive_int
 
 #: Iterations when the caller sets no limit, and those in a row that may bring nothing.
-MAX_ITER, STALL = 200, 20
+MAX_ITER = 200
+STALL = 20
 #: The iteration goes on until the gap is this share of the tolerance.
 MARGIN = 1e-2
 #: Atoms of m' below this share of its mass take no part in the plan.

@@ -9,7 +9,8 @@ from jko.forms.separable import Separable
 from jko.validation import Array
 
 #: Newton steps, and the accuracy of the linear solves inside them.
-MAX_NEWTON, INNER = 60, 1e-6
+MAX_NEWTON = 60
+INNER = 1e-6
 
 
 class QuadraticResponse:

@@ -12,7 +12,8 @@ from jko.solvers.unbalanced.kernels import ConeKernel, ConePlan, DenseCone
 from jko.validation import Array
 
 #: Newton steps, and sweeps where there is no matrix.
-STEPS, SWEEPS = 200, 500
+STEPS = 200
+SWEEPS = 500
 #: Atoms of m' from which on sweeps are cheaper than a Newton system.
 MANY = 1500
 

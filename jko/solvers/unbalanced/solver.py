@@ -31,11 +31,14 @@ MARGIN = 1e-2
 #: The gap is asked for from this residual on.
 GATE = 1e-2
 #: Iterations before the ladder is tried, and at its end.
-DIRECT, MAX_ITER = 400, 2000
+DIRECT = 400
+MAX_ITER = 2000
 #: How often a regularisation is lowered for an accuracy, and as far as potentials stand it.
-LOWERED, LEAST_REG = 5, 1e-5
+LOWERED = 5
+LEAST_REG = 1e-5
 #: Largest eps and ratio of the ladder that leads to a small one, and the tolerance on its rungs.
-LADDER, LADDER_TOL = (0.1, 4.0), 1e-2
+LADDER = (0.1, 4.0)
+LADDER_TOL = 1e-2
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ FLOOR = 1e-60
 #: Growth of the mass that tells a step without a minimiser.
 EXPLOSION = 1e12
 #: Iterations without halving the best gap before giving up: near the target, and far from it.
-PATIENCE, EARLY_PATIENCE = 30, 80
+PATIENCE = 30
+EARLY_PATIENCE = 80
 
 
 class BarrierStatus(Enum):

@@ -28,6 +28,7 @@ from jko.kernels import pivoted_cholesky
 from jko.kernels.lowrank_operator import LowRankOperator
 from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
+from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
 from jko.solvers.weights.stated import QuadraticStep
 from jko.validation import Array
@@ -105,7 +106,7 @@ def factored(problem: ProxProblem, tol: float) -> Factored:
     mass = max([previous.mass, *(t.target.mass for _, t in targets)])
     wanted = SHARE * tol / (2 * (sum(c for c, _ in targets) + 1 / problem.step) * mass**2)
     low = pivoted_cholesky(kernel, points, wanted, max_rank=max(1, int(ENTRIES / len(points))))
-    rounding = 16 * np.finfo(np.float64).eps * kernel.diagonal(points)
+    rounding = 16 * EPS * kernel.diagonal(points)
     spread = np.sqrt(low.residual_diagonal + rounding)
     means, position = [], previous.n
     for atom in atoms:

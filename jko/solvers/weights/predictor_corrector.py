@@ -19,7 +19,8 @@ Product = Callable[[Array], Array]
 
 # Columns with a tail above this many times w's enter the Newton matrix. On the simplex 30 takes one
 # iteration more than 3, and a fifth less work in all; on the cone it can stall.
-_SIMPLEX_TAIL, _CONE_TAIL = 30.0, 3.0
+_SIMPLEX_TAIL = 30.0
+_CONE_TAIL = 3.0
 _PATIENCE = 8  # iterations without halving the best gap before giving up
 
 

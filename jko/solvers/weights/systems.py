@@ -23,11 +23,14 @@ SMALL = 300
 #: Up to this many atoms a dense system is affordable where conjugate gradients are slow.
 DENSE = 3000
 #: Columns of the first factor where products are cheap, and the most columns of any.
-COLUMNS, MAX_RANK = 150, 1500
+COLUMNS = 150
+MAX_RANK = 1500
 #: Most atoms a step takes: scattered ones, and on a grid (315 MB for the first factor).
-SCATTERED_LIMIT, GRID_LIMIT = 40_000, 270_000
+SCATTERED_LIMIT = 40_000
+GRID_LIMIT = 270_000
 #: Conjugate gradient iterations of one solve, and how many call for a finer factor.
-CG_LIMIT, CG_SLOW = 150, 12
+CG_LIMIT = 150
+CG_SLOW = 12
 #: Relative accuracy of a direction.
 DIRECTION = 1e-3
 
