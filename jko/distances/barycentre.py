@@ -162,9 +162,9 @@ def _with_sources(
     from jko.distances.reaction import reaction_barycentre  # it needs scipy.special
 
     found = [mu for mu in family if isinstance(mu, Discrete)]
-    bent = not_straight(*found)
-    if len(found) < len(family) or bent is not None:
-        raise Unsupported(bent or "barycentres with sources are of discrete measures; sample them")
+    why = not_straight(*found)
+    if len(found) < len(family) or why is not None:
+        raise Unsupported(why or "barycentres with sources are of discrete measures; sample them")
     first = found[0]
     if all(first.same_support(mu) for mu in found):
         points = first.points

@@ -255,16 +255,16 @@ def _costs(
         if isinstance(cost, str):
             one_of(cost, ("wfr",), "cost")
             cost = WassersteinFisherRao(alpha=1.0, beta=4.0)
-        bent = not_straight(a, b)
-        if bent is not None:
-            raise Unsupported(bent)
+        why = not_straight(a, b)
+        if why is not None:
+            raise Unsupported(why)
         return cost.cost(a.points[rows], b.points[columns])
     power = Wasserstein(p=p).p  # checked there
     ground = ground_of(power, cost)
     around = periods(a, b) is not None and cost is None
-    bent = None if ground.listed or around else not_straight(a, b)
-    if bent is not None:
-        raise Unsupported(bent)
+    why = None if ground.listed or around else not_straight(a, b)
+    if why is not None:
+        raise Unsupported(why)
     return ground.between(a, b, rows, columns)
 
 

@@ -83,9 +83,9 @@ def sliced_wasserstein(
     if power < 1:
         raise InvalidArgument(f"p = {power:g} is below 1, where W_p is no distance; pass p >= 1")
     check_masses(a, b, Wasserstein(p=power))
-    bent = not_straight(a, b)
-    if bent is not None:
-        raise Unsupported(bent)
+    why = not_straight(a, b)
+    if why is not None:
+        raise Unsupported(why)
     count = positive_int(directions, "directions")
     ways = _directions(a.dim, count, rng_of(rng))
     i, j = a.weights > 0, b.weights > 0

@@ -96,11 +96,11 @@ def solve_particles(
     else:
         known = climb.curvature
         known = getattr(loss, "curvature", None) if known is None else known
-        bend = None if known is None else real(known, "curvature")
+        curvature = None if known is None else real(known, "curvature")
         ascent = LossAscent(
             loss, climb.gradient, origin, metric.rate, climb.starts, rng_of(climb.rng), tol
         )
-        moved, slope = _ascended(ascent, radius, tau, bend, max_iter), ascent.slope
+        moved, slope = _ascended(ascent, radius, tau, curvature, max_iter), ascent.slope
     return _result(loss, slope, origin, metric, tau, moved, tol, started)
 
 
@@ -221,7 +221,11 @@ def _too_curved(tau: float, curvature: float) -> str:
 
 
 def _ascended(
-    ascent: LossAscent, radius: float | None, tau: float | None, bend: float | None, max_iter: int
+    ascent: LossAscent,
+    radius: float | None,
+    tau: float | None,
+    curvature: float | None,
+    max_iter: int,
 ) -> Moved:
     rate = ascent.rate
     growth = ascent.growth()
@@ -235,11 +239,11 @@ def _ascended(
             raise InvalidArgument(_too_curved(tau, 2 * growth * rate))
         gamma = 1 / (2 * tau)
         shift = ascent.respond(gamma).weights
-        return Moved(shift, gamma, _upper(ascent, shift, gamma, 0.0, bend), ascent.count)
+        return Moved(shift, gamma, _upper(ascent, shift, gamma, 0.0, curvature), ascent.count)
     assert radius is not None
     found, above = _price_of_ball(ascent, growth * rate, radius**2, max_iter)
     gamma = growth * rate + above
-    upper = _upper(ascent, found.weights, gamma, radius**2, bend)
+    upper = _upper(ascent, found.weights, gamma, radius**2, curvature)
     return Moved(found.weights, gamma, upper, ascent.count)
 
 
@@ -276,13 +280,15 @@ def _price_of_ball(
 
 
 def _upper(
-    ascent: LossAscent, shift: Array, gamma: float, budget: float, bend: float | None
+    ascent: LossAscent, shift: Array, gamma: float, budget: float, curvature: float | None
 ) -> float | None:
     """A bound from strong concavity, where 2 gamma/rate exceeds the curvature of the loss."""
     price, w = gamma / ascent.rate, ascent.origin.weights
-    if bend is None or not 2 * price > bend:
+    if curvature is None or not 2 * price > curvature:
         return None
     x = ascent.origin.points + shift
     miss = ((ascent.slope(x) - 2 * price * shift) ** 2).sum(axis=1)
-    inside = ascent.values(x) - price * (shift**2).sum(axis=1) + miss / (2 * (2 * price - bend))
+    inside = (
+        ascent.values(x) - price * (shift**2).sum(axis=1) + miss / (2 * (2 * price - curvature))
+    )
     return gamma * budget + float(w @ inside)

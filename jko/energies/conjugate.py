@@ -134,12 +134,12 @@ def _bracketed(h: Separable, y: Array, v: Array, slack: Array, flat: Mask) -> _B
     v = np.where(h.full(v), top, v)
     # Without powers the maximiser is an end: 0 below the slope and the ceiling above it.
     v = np.where(flat & (y > h.linear), np.where(np.isinf(top), TINY, top), v)
-    r, error, bend = _residual(h, y, v, slack)
+    r, error, curvature = _residual(h, y, v, slack)
     falls = (r < -error) | (flat & (r <= 0))
     rises = (r > error) & ~falls
     # Within a share `limit` of v the curvature stays above 3/4 of that at v (s^{p-2} is monotone).
     limit = 0.25 / max(1.0, *(abs(p - 2) for p in h.powers), 1.0)
-    share = 2 * (np.abs(r) + error) / bend
+    share = 2 * (np.abs(r) + error) / curvature
     proved = share <= limit
     lo = np.where(rises, v, np.where(proved, v * (1 - share), np.where(v > TINY, np.nan, 0.0)))
     lo = np.where(flat & falls, 0.0, lo)
@@ -154,16 +154,16 @@ def _bracketed(h: Separable, y: Array, v: Array, slack: Array, flat: Mask) -> _B
 
 def _residual(h: Separable, y: Array, v: Array, slack: Array) -> tuple[Array, Array, Array]:
     """y - h'(v) (n,), what rounding and `slack` leave uncertain of it, and v h''(v)."""
-    pull, size, bend = np.zeros(h.n), np.zeros(h.n), np.zeros(h.n)
+    pull, size, curvature = np.zeros(h.n), np.zeros(h.n), np.zeros(h.n)
     for p, c in h.powers.items():
         term = np.where(c > 0, c * psi_prime(p, v), 0.0)
         pull += term
         size += np.abs(term)
         # h'' alone may overflow where v h'' does not.
-        bend += c if p == 1 else (p - 1) * term
+        curvature += c if p == 1 else (p - 1) * term
     r = (y - h.linear) - pull
     data = np.where(size > 0, np.abs(h.linear) + size, 0.0)
-    return r, ROUNDING * (np.abs(r) + data) + slack, bend
+    return r, ROUNDING * (np.abs(r) + data) + slack, curvature
 
 
 def _search(h: Separable, y: Array, slack: Array, found: _Bracketed, index: Index) -> None:

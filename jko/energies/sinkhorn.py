@@ -92,9 +92,9 @@ class SinkhornDivergence(Energy):
                 f"SinkhornDivergence has no value on a {type(mu).__name__}; sample it into"
                 " jko.Particles, or put it on a jko.GridDensity"
             )
-        bent = not_straight(mu, self.target)
-        if bent is not None:
-            raise Unsupported(bent)
+        why = not_straight(mu, self.target)
+        if why is not None:
+            raise Unsupported(why)
         if not same_mass(mu, self.target):
             raise InvalidMeasure(
                 f"the measure has mass {mu.mass:.9g}, the target {self.target.mass:.9g};"

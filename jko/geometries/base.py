@@ -230,9 +230,9 @@ def check_time(t: object) -> float:
 
 def check_straight(a: Measure, b: Measure) -> None:
     """Refuse supports on which ways are not straight."""
-    bent = not_straight(a, b)
-    if bent is not None:
-        raise Unsupported(bent)
+    why = not_straight(a, b)
+    if why is not None:
+        raise Unsupported(why)
 
 
 def check_discrete(a: Measure, b: Measure, shown: str) -> None:

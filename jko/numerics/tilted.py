@@ -97,5 +97,5 @@ def _quadratic(v: Array, charged: Mask, axis: int, unit: float) -> tuple[float, 
         return 0.0, 0.0, 0.0
     means = np.where(charged, v, 0.0).sum(axis=others)[x] / count[x]
     middle = float(x.mean())
-    bend, slope, _ = np.polyfit(x - middle, means, 2)
-    return max(-float(bend) / unit, -CONVEX), float(slope) / (2 * unit), middle
+    curvature, slope, _ = np.polyfit(x - middle, means, 2)
+    return max(-float(curvature) / unit, -CONVEX), float(slope) / (2 * unit), middle

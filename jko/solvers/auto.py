@@ -74,7 +74,7 @@ def atoms_of_their_own(problem: ProxProblem) -> str | None:
     return None
 
 
-def bent_with_sources(problem: ProxProblem) -> str | None:
+def curved_with_sources(problem: ProxProblem) -> str | None:
     """Steps with sources round obstacles or on periodic axes, which no other solver has."""
     if problem.geometry.conserves_mass:
         return "leaves steps that conserve mass to others; ask for it with Dynamic()"
@@ -170,7 +170,7 @@ _KNOWN: tuple[Rule, ...] = (
     Rule(UnbalancedProgram(), when=atoms_of_their_own),
     Rule(UnbalancedScaling()),
     Rule(UnbalancedProgram()),
-    Rule(Dynamic(slices=2), when=bent_with_sources),
+    Rule(Dynamic(slices=2), when=curved_with_sources),
     Rule(FiniteVolume()),
     Rule(BackAndForth(), when=front),
     Rule(Entropic()),

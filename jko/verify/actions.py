@@ -71,9 +71,9 @@ def action(
         tilt = rng.uniform(-1, 1, a.n) * np.minimum(a.weights, b.weights)
         tilt -= tilt.sum() * a.weights / a.mass
 
-        def bent(t: float, tilt: Array = tilt) -> Array:
+        def curved(t: float, tilt: Array = tilt) -> Array:
             return np.asarray(geodesic(t) + 0.5 * np.sin(np.pi * t) * tilt)
 
-        shortfalls.append(least - path_action(bent, a, power))
+        shortfalls.append(least - path_action(curved, a, power))
     residual = max_of([abs(least - square), *shortfalls]) / square
     return Identity("geodesic-action", statement, least, square, residual, 1e-7)

@@ -138,10 +138,10 @@ class Ascent:
         m, ahead = self.stated.m, []
         mass = 0.5 * (now.p + self.stated.ends(now.w)[1])
         for axis, scale in enumerate(self.stated.scales):
-            bend: Array = np.zeros(m.shape)
+            curvature: Array = np.zeros(m.shape)
             head = (slice(None),) * axis
-            bend[(*head, slice(1, -1))] = np.diff(now.g, 2, axis=axis) / (2 * scale)
-            local = mass / np.clip(1 - bend, 1 / DILATION, DILATION) + FAINT * float(m.mean())
+            curvature[(*head, slice(1, -1))] = np.diff(now.g, 2, axis=axis) / (2 * scale)
+            local = mass / np.clip(1 - curvature, 1 / DILATION, DILATION) + FAINT * float(m.mean())
             k = 0.5 * (local + np.roll(local, -1, axis)) / (2 * scale)
             k[(*head, slice(-1, None))] = 0.0
             ahead.append(k)

@@ -224,11 +224,11 @@ class _SaddleNewton:
         r = 0.5 * (self.rho + self.w)
         theta, slope, da, db = self._faces(r)
         # -theta is convex: theta^3 / (2 ra rb) times the square of (dra / ra - drb / rb) per face.
-        bend = 0.125 * alpha * tau * slope**2 * theta**3 / (2 * r[a] * r[b])
+        curvature = 0.125 * alpha * tau * slope**2 * theta**3 / (2 * r[a] * r[b])
         xa, xb = 1 / r[a], -1 / r[b]
-        diagonal = np.bincount(a, bend * xa * xa, n) + np.bincount(b, bend * xb * xb, n)
+        diagonal = np.bincount(a, curvature * xa * xa, n) + np.bincount(b, curvature * xb * xb, n)
         i, j = np.concatenate([a, b]), np.concatenate([b, a])
-        rows = coo_array((np.tile(bend * xa * xb, 2), (i, j)), shape=(n, n))
+        rows = coo_array((np.tile(curvature * xa * xb, 2), (i, j)), shape=(n, n))
         rows = rows + diags_array(self.energy.hessian(self.w) + diagonal)
         columns = graph_laplacian(a, b, alpha * theta * self.inverse**2, n)
         columns = columns + diags_array(beta * r)

@@ -77,9 +77,9 @@ def local_prox(h: Separable | None, u: Array, scale: float, weight: float) -> Ar
         return np.maximum(u, 0.0)
     if set(h.powers) == {1.0} and bool((h.powers[1.0] > 0).all()):
         # v/k solves y + log y = (weight u - scale linear)/(scale c) - log k, Wright's omega.
-        bend = scale * h.powers[1.0]
-        k = bend / weight
-        v = k * wrightomega((weight * u - scale * h.linear) / bend - np.log(k))
+        curvature = scale * h.powers[1.0]
+        k = curvature / weight
+        v = k * wrightomega((weight * u - scale * h.linear) / curvature - np.log(k))
         return np.asarray(v if h.upper is None else np.minimum(v, h.upper))
     if not h.powers or set(h.powers) == {2.0}:
         stiffness = weight + (scale * h.powers[2.0] if h.powers else 0.0)

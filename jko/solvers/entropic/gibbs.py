@@ -179,8 +179,8 @@ class GridGibbs(Gibbs):
             if out.min() > SAFE * LIFT:
                 return log_scaled(out).ravel() + top
         with np.errstate(under="ignore", divide="ignore"):
-            bent = self._flattened(v, slot) if squared < 0 else None
-            return self._by_lines(v, squared) if bent is None else bent
+            flattened = self._flattened(v, slot) if squared < 0 else None
+            return self._by_lines(v, squared) if flattened is None else flattened
 
     def _flattened(self, v: Array, slot: str) -> Array | None:
         """The product of a steep argument without its quadratic part, None where that is steep."""

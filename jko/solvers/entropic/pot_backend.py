@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 
 from jko.prox.stated import Answer, Controls
-from jko.solvers.entropic.ended import bounded, figures, squared_distance
+from jko.solvers.entropic.answer import bounded, figures, squared_distance
 from jko.solvers.entropic.scaling import FLOOR
 from jko.solvers.entropic.stated import EntropicPlan, EntropicStep
 from jko.status import Breakdown, Status

@@ -11,8 +11,8 @@ import numpy as np
 from jko.measures.grid import GridDensity
 from jko.numerics.best import Best
 from jko.prox.stated import Answer, Controls
+from jko.solvers.entropic.answer import CoupledStep, fits
 from jko.solvers.entropic.dual import LARGE
-from jko.solvers.entropic.ended import Ended, fits
 from jko.solvers.entropic.levels import LevelStart
 from jko.solvers.entropic.maps import TERMS, ScalingMap, SelfPotential, SweepState
 from jko.solvers.entropic.newton import FEW, MANY, newton
@@ -253,5 +253,5 @@ class EntropicRun:
 
     def report(self, state: SweepState, exhausted: bool) -> Answer:
         """The answer with objective, bias and warm start."""
-        ended = Ended(self.stated, state.plan, state.log_d, state.tangent)
+        ended = CoupledStep(self.stated, state.plan, state.log_d, state.tangent)
         return ended.answer(self.iterations, exhausted, self.bound)

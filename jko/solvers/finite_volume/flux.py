@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from jko.solvers.finite_volume.faces import Flux
-from jko.solvers.finite_volume.means import bend, bernoulli, power, secant, times
+from jko.solvers.finite_volume.means import bernoulli, curvature, power, secant, times
 from jko.validation import Array, Mask
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class _Internal(NamedTuple):
 
     pressure: Array
     slope: Array
-    bend: Array
+    curvature: Array
     third: Array
 
 
@@ -74,7 +74,7 @@ class Pair:
         """c psi_p'' on side 0 (i) or 1 (j)."""
         if p == 2:
             return self.powers[p][(self.i, self.j)[side]]
-        return bend(p, (self.a, self.b)[side], slope)
+        return curvature(p, (self.a, self.b)[side], slope)
 
     def given(self) -> Flux:
         """The upwind flux."""
@@ -104,7 +104,9 @@ class Pair:
         here, there = self._internal()
         mean, _, _ = secant(self.a, self.b, here, there)
         value = here.pressure - there.pressure
-        return Flux(value, mean, times(self.a, here.bend), -times(self.b, there.bend), mean)
+        return Flux(
+            value, mean, times(self.a, here.curvature), -times(self.b, there.curvature), mean
+        )
 
     def _internal(self) -> tuple[_Internal, _Internal]:
         """U at both sides, with the smaller of the two coefficients where they differ.
@@ -155,8 +157,8 @@ class Pair:
         mobility = np.where(np.isfinite(mobility), np.clip(mobility, 0.0, np.maximum(a, b)), 0.0)
         da, db = sign * da, sign * db
         if not all(self.even.values()):
-            da = da + times(by_d, fa - here.bend)
-            db = db - times(by_d, fb - there.bend)
+            da = da + times(by_d, fa - here.curvature)
+            db = db - times(by_d, fb - there.curvature)
         return Flux(sign * flow, mobility, da, db, by_d)
 
 
@@ -174,7 +176,7 @@ def _flow(
     """The flow from giver to taker and its derivatives in g, t and d."""
     (g, t), (giver, taker), (mean, mean_g, mean_t) = masses, sides, means
     rise = giver.pressure - taker.pressure
-    speed_g, speed_t = times(g, giver.bend), times(t, taker.bend)
+    speed_g, speed_t = times(g, giver.curvature), times(t, taker.curvature)
     with_mean = rise + mean * d
     # The drift and the diffusion agree.
     both = (d > 0) & (g >= t)
@@ -182,10 +184,10 @@ def _flow(
     smooth = 0.5 * d <= least
     agreed = rise + d * g - (g - t) * np.where(smooth, 0.5 * d, least)
     # Infinite at empty cells for powers below 2, where Newton's method moves in the mass.
-    bend_g = np.where(of_giver & (g > 0), giver.bend + giver.third, 0.0)
-    bend_t = np.where(~of_giver & (t > 0), taker.bend + taker.third, 0.0)
-    agreed_g = speed_g + d - np.where(smooth, 0.5 * d, least + (g - t) * bend_g)
-    agreed_t = -speed_t + np.where(smooth, 0.5 * d, least - (g - t) * bend_t)
+    curvature_g = np.where(of_giver & (g > 0), giver.curvature + giver.third, 0.0)
+    curvature_t = np.where(~of_giver & (t > 0), taker.curvature + taker.third, 0.0)
+    agreed_g = speed_g + d - np.where(smooth, 0.5 * d, least + (g - t) * curvature_g)
+    agreed_t = -speed_t + np.where(smooth, 0.5 * d, least - (g - t) * curvature_t)
     agreed_d = np.where(smooth, 0.5 * (g + t), g)
     # The drift against the diffusion, or alone where that is less.
     uphill = ~both & (g < t)
@@ -194,8 +196,8 @@ def _flow(
     force = d + giver.slope - taker.slope
     against = np.where(flat, half * force, with_mean)
     alone = d * g < against
-    against_g = np.where(flat, 0.5 * force + times(half, giver.bend), speed_g + mean_g * d)
-    against_t = np.where(flat, 0.5 * force - times(half, taker.bend), -speed_t + mean_t * d)
+    against_g = np.where(flat, 0.5 * force + times(half, giver.curvature), speed_g + mean_g * d)
+    against_t = np.where(flat, 0.5 * force - times(half, taker.curvature), -speed_t + mean_t * d)
     against_d = np.where(flat, half, mean)
 
     def pick(x: Array, y: Array, z: Array, otherwise: Array) -> Array:

@@ -42,7 +42,7 @@ def bernoulli(x: Array) -> tuple[Array, Array]:
     return value, slope
 
 
-def bend(p: float, w: Array, slope: Array) -> Array:
+def curvature(p: float, w: Array, slope: Array) -> Array:
     """psi_p''(w) = w^{p-2} from w^{p-1}."""
     if p == 2:
         return np.ones_like(w)
@@ -57,7 +57,7 @@ class Side(Protocol):
     @property
     def slope(self) -> Array: ...
     @property
-    def bend(self) -> Array: ...
+    def curvature(self) -> Array: ...
     @property
     def third(self) -> Array: ...
 
@@ -72,13 +72,13 @@ def secant(a: Array, b: Array, here: Side, there: Side) -> tuple[Array, Array, A
     drop = here.pressure - there.pressure
     close = (np.abs(d) <= CLOSE * middle) | (np.abs(drop) < UNDERFLOW)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        k = (here.third + there.third) / (here.bend + there.bend)
+        k = (here.third + there.third) / (here.curvature + there.curvature)
         k = np.where(np.isfinite(k), k, 0.0) / np.where(middle > 0, middle, 1.0)
         rise = np.where(close, 1.0, here.slope - there.slope)
         mean = np.where(close, middle + k * d**2 / 12, drop / rise)
         mean = np.where(np.isfinite(mean), mean, 0.0)
-        by_a = np.where(close, 0.5 + k * d / 6, (a - mean) * here.bend / rise)
-        by_b = np.where(close, 0.5 - k * d / 6, (mean - b) * there.bend / rise)
+        by_a = np.where(close, 0.5 + k * d / 6, (a - mean) * here.curvature / rise)
+        by_b = np.where(close, 0.5 - k * d / 6, (mean - b) * there.curvature / rise)
     return mean, _bounded(by_a), _bounded(by_b)
 
 

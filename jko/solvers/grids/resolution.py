@@ -153,10 +153,10 @@ def blocks(problem: Problem, w: Array) -> float:
         if not grid.periodic[axis]:
             rise[(slice(None),) * axis + (slice(-1, None),)] = 0.0
         charged = mean > LIGHT * float(mean.max())
-        bend = h.hessian(np.where(charged, mean, 1.0).ravel()).reshape(grid.shape)
+        curvature = h.hessian(np.where(charged, mean, 1.0).ravel()).reshape(grid.shape)
         with np.errstate(invalid="ignore"):
             step = (np.roll(force, -1, axis) - force) * rise
         # Beside an empty cell h' may be infinite.
-        part = np.where(np.isfinite(step), step, bend * rise**2)
+        part = np.where(np.isfinite(step), step, curvature * rise**2)
         total += float(np.where(charged & (rise != 0), part, 0.0).sum()) / 24
     return MARGIN * total if np.isfinite(total) else np.inf

@@ -100,13 +100,13 @@ class LineNewton:
         """Upper diagonal and diagonal of its Hessian without kernels, made positive: (2, n)."""
         line = self.line
         s = at.slack + line.floor
-        bend = self.barrier / at.slack**2
+        curvature = self.barrier / at.slack**2
         for c, energy in line.parts.internal:
-            bend = bend + c * energy.stiffness(line.masses / s) / s
+            curvature = curvature + c * energy.stiffness(line.masses / s) / s
         curved = 1 / line.problem.step + self._field_slope(at.x)
         own = line.weights * np.maximum(curved, 0.1 / line.problem.step)
-        diagonal = own + np.append(0.0, bend) + np.append(bend, 0.0)
-        return np.stack([np.append(0.0, -bend), diagonal])
+        diagonal = own + np.append(0.0, curvature) + np.append(curvature, 0.0)
+        return np.stack([np.append(0.0, -curvature), diagonal])
 
     def _field_slope(self, x: Array) -> Array:
         """V'' (n,) by central differences of the gradient."""

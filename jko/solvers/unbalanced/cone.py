@@ -119,7 +119,7 @@ class ConeStep(Neighbour):
 
     def _gap(self, w: Array, psi: Array, paid: float, share: float) -> float:
         """The bound with the tangent of the quadratic part at (1 + share) w."""
-        lower, bend = tilted(self.problem.form, w, (1 + share) * w)
+        lower, below = tilted(self.problem.form, w, (1 + share) * w)
         psi = self._feasible(lower, psi, w)
         with np.errstate(over="ignore", invalid="ignore"):
             phi = np.where(lower.ceiling > 0, self.transform(psi), np.inf)
@@ -128,7 +128,7 @@ class ConeStep(Neighbour):
         if not (np.isfinite(y).all() and np.isfinite(value)):
             return np.inf
         energy = float(brackets(lower, w, y, response(lower, y, w)).sum())
-        gap = energy + bend + self.lam * max(paid - value, 0.0)
+        gap = energy + below + self.lam * max(paid - value, 0.0)
         return gap if np.isfinite(gap) else np.inf
 
     def away(self, distance: Array) -> Array:

@@ -160,8 +160,8 @@ class StepInterior:
 
         p = self.at
         with np.errstate(over="ignore", divide="ignore"):
-            bend = self.energy.hessian(p.w) + p.low / p.w
-            bend += np.where(self.bound, p.high / (self.top - p.w), 0.0)
+            curvature = self.energy.hessian(p.w) + p.low / p.w
+            curvature += np.where(self.bound, p.high / (self.top - p.w), 0.0)
             pull = np.where(self.rows, np.exp(-p.f), 0.0)
             weight = np.where(self.near, p.x / s, 0.0)
             wanted = np.where(self.columns, self.m * np.exp(-p.h), 1.0)
@@ -169,9 +169,9 @@ class StepInterior:
         try:
             with np.errstate(invalid="ignore", over="ignore"):  # check_finite sees it
                 if self.gram is None:
-                    inverse = np.diag(1 / bend)
+                    inverse = np.diag(1 / curvature)
                 else:
-                    scale = 1 / np.sqrt(bend)
+                    scale = 1 / np.sqrt(curvature)
                     inner = np.eye(scale.size) + scale[:, None] * self.gram * scale
                     half = np.linalg.inv(np.linalg.cholesky(inner)) * scale
                     inverse = half.T @ half

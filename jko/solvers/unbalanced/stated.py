@@ -47,7 +47,7 @@ from jko.solvers.entropic.scaling import Sweep, anderson
 from jko.solvers.unbalanced.cone import ConeStep
 from jko.solvers.unbalanced.kernels import ConeKernel, cone_kernel
 from jko.solvers.unbalanced.kernels import ConePlan as ConePlan
-from jko.solvers.unbalanced.settled import settle
+from jko.solvers.unbalanced.optimal_plan import optimal_plan
 from jko.validation import Array, Index
 
 
@@ -194,13 +194,13 @@ class UnbalancedStep(Neighbour):
         """Objective at a plan."""
         return self.problem.form.value(np.exp(plan.log_w)) + self.penalty(plan)
 
-    def settle(self, w: Array, psi: Array | None = None, tol: float = 1e-12) -> ConePlan:
+    def optimal_plan(self, w: Array, psi: Array | None = None, tol: float = 1e-12) -> ConePlan:
         """The optimal plan of fixed weights, to `tol` in transport."""
-        return settle(self, w, np.zeros_like(self.m) if psi is None else psi, tol)
+        return optimal_plan(self, w, np.zeros_like(self.m) if psi is None else psi, tol)
 
     def objective(self, nu: Measure) -> float:
         """Objective of any weights on the support: solves for the plan."""
-        return self.value(self.settle(on_atoms(nu).weights))
+        return self.value(self.optimal_plan(on_atoms(nu).weights))
 
     def certificate(self, answer: Answer) -> Certificate:
         """Gap and residual of an answer, from its weights and its potential `dual["psi"]`."""

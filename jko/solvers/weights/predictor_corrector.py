@@ -46,7 +46,7 @@ class PredictorRun:
     offset: float = 0.0  # what P leaves out of the objective
     unit: float | None = None  # what the tolerance is relative to; None: the terms of P
     floor: float = -np.inf  # scaled lower bound of P without constraints
-    bend: Array | float = 0.0  # scaled (K - LL')u of the last correction
+    left_out: Array | float = 0.0  # scaled (K - LL')u of the last correction
     best: Iterate = field(default_factory=Iterate)  # by the factor
     best_value: float = np.inf
     exact: Iterate = field(default_factory=Iterate)  # by the product
@@ -96,7 +96,7 @@ class PredictorRun:
     def measure(self) -> float:
         """Gap of the iterate (on the cone: of its best multiple); keeps the best."""
         self.hw = self.p.hessian(self.w - self.centre)
-        c, t = self.p.c - self.bend, 1.0
+        c, t = self.p.c - self.left_out, 1.0
         if self.p.mass is not None:
             gap = self.simplex_bound(self.w, self.hw, c)
         else:
@@ -152,7 +152,7 @@ class PredictorRun:
         return safety * self.tol * unit / (p.unit * p.size**2)
 
     def certify(self) -> bool:
-        """Is the best iterate good enough by the exact product? If not, bend the linear term."""
+        """Is the best iterate good enough by the exact product? Else the linear term takes it."""
         gap, w, model = self.best
         if self.product is None:
             return gap <= self.target()
@@ -163,7 +163,7 @@ class PredictorRun:
         gap = self.simplex_bound(w, exact, p.c) if p.mass is not None else cone_gap(w, exact, p.c)
         if gap < self.exact[0] or not self.exact.w.size:
             self.exact = Iterate(gap, w, exact)
-        self.bend, self.anchor = exact - model, None
+        self.left_out, self.anchor = exact - model, None
         return gap <= self.target()
 
     def give_up(self, status: QPStatus) -> QPStatus:
@@ -176,7 +176,7 @@ class PredictorRun:
 
     def residual(self) -> float:
         """Complementarity plus dual infeasibility: progress where no gap is known yet."""
-        dual = np.abs(self.hw - self.p.c + self.bend - self.y - self.s).max()
+        dual = np.abs(self.hw - self.p.c + self.left_out - self.y - self.s).max()
         return float(self.w @ self.s) + float(self.w.sum() * dual)
 
     def advance(self, stale: int) -> bool:
@@ -196,7 +196,7 @@ class PredictorRun:
             if not newton.ok:
                 return False
             self.ranks.append(k)
-            dual = self.hw - p.c + self.bend - self.y - s
+            dual = self.hw - p.c + self.left_out - self.y - s
             missing = 0.0 if p.mass is None else 1.0 - float(w.sum())
             dw, _, ds = self.direction(newton, -w * s, dual, missing)
             a = to_boundary((w, dw), (s, ds))

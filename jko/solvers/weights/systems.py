@@ -151,7 +151,7 @@ class FactorSystem:
 
     def __post_init__(self) -> None:
         self.n = len(self.points)
-        self.bend = np.zeros(self.n)
+        self.left_out = np.zeros(self.n)
         self.corrections = 0
         self.slow: _ConjugateGradients | None = None
         self.columns = min(self.n, MAX_RANK if self.exact is None else COLUMNS)
@@ -171,14 +171,14 @@ class FactorSystem:
     def product(self, w: Array) -> Array:
         if self.exact is not None:
             return self.exact(w)
-        return self.p.unit * self.p.hessian(w) + self.bend
+        return self.p.unit * self.p.hessian(w) + self.left_out
 
     def correct(self, w: Array, exact: Array) -> None:
         if self.exact is None:
             self.corrections += 1
             if self.corrections % 3 == 0:
                 self.refine()
-            self.bend = self.bend + (exact - self.product(w))
+            self.left_out = self.left_out + (exact - self.product(w))
 
     def refine(self) -> bool:
         """A finer factor, or the dense system where that is cheaper; False when there is none."""

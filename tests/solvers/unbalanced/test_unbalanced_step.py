@@ -139,7 +139,7 @@ def test_the_metric_is_second_order_in_eps(other):
     values = []
     for eps in (0.02, 0.01, 0.005):
         stated = UnbalancedStep(problem, eps)
-        values.append(stated.penalty(stated.settle(nu.weights)))
+        values.append(stated.penalty(stated.optimal_plan(nu.weights)))
     ratio = (values[0] - values[1]) / (values[1] - values[2])
     assert ratio == pytest.approx(4, rel=0.1)
     assert abs(values[1] - values[2]) < 2e-3 * values[2]

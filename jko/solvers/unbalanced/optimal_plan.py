@@ -18,7 +18,7 @@ SWEEPS = 500
 MANY = 1500
 
 
-class Settling(Protocol):
+class PlanProblem(Protocol):
     """What is asked of a regularised step with sources."""
 
     @property
@@ -62,7 +62,7 @@ class Settling(Protocol):
         """What the plan is worse by than the bound of its potential."""
 
 
-def settle(stated: Settling, w: Array, psi: Array, tol: float) -> ConePlan:
+def optimal_plan(stated: PlanProblem, w: Array, psi: Array, tol: float) -> ConePlan:
     """The plan, to `tol` in transport: Newton's method in psi, sweeps where m' has many atoms."""
     log_w = log_or_minus_inf(w)
     enough = tol * stated.weight * float(stated.m.sum())
@@ -81,7 +81,7 @@ def settle(stated: Settling, w: Array, psi: Array, tol: float) -> ConePlan:
     return plan
 
 
-def _swept(stated: Settling, log_w: Array, psi: Array, enough: float) -> ConePlan:
+def _swept(stated: PlanProblem, log_w: Array, psi: Array, enough: float) -> ConePlan:
     def step(x: Array) -> Sweep[ConePlan]:
         plan = stated.plan(log_w, x, stated.smooth(x))
         return Sweep(stated.update(plan), stated.m, plan)
@@ -93,7 +93,7 @@ def _swept(stated: Settling, log_w: Array, psi: Array, enough: float) -> ConePla
     return plan if plan is not None else stated.plan(log_w, psi, stated.smooth(psi))
 
 
-def _newton(stated: Settling, kernel: DenseCone, plan: ConePlan) -> Array:
+def _newton(stated: PlanProblem, kernel: DenseCone, plan: ConePlan) -> Array:
     """Newton direction of the concave dual in psi, for fixed weights."""
     alive = np.isfinite(plan.log_w) & np.isfinite(plan.phi)
     g1 = np.exp(plan.log_w[alive] - plan.phi[alive])
@@ -105,7 +105,7 @@ def _newton(stated: Settling, kernel: DenseCone, plan: ConePlan) -> Array:
     return np.asarray(np.linalg.solve(matrix, wanted - found))
 
 
-def _ascend(stated: Settling, log_w: Array, psi: Array, move: Array) -> Array:
+def _ascend(stated: PlanProblem, log_w: Array, psi: Array, move: Array) -> Array:
     """psi + t move, t halved until the dual rises."""
     alive = np.isfinite(log_w)
 

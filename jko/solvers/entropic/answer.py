@@ -19,7 +19,7 @@ ROUGH = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
-class Ended:
+class CoupledStep:
     """Where a step ended: its coupling, self-potential, and where F was linearised."""
 
     stated: EntropicStep
