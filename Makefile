@@ -15,8 +15,9 @@ CORE_STAMP := $(CORE)/.stamp-core
 # OpenBLAS picks its kernels by the processor; these are those of older ones, and every x86-64
 # processor of the last ten years can run them.
 ARITHMETICS := Haswell Nehalem
-NUMERICAL := $(addprefix tests/,analytic contract demos/test_documents.py dro energies flows \
-  geometries identities kernels matching measures numerics order pde sampling solvers vi)
+NUMERICAL := $(addprefix tests/,analytic contract demos/test_documents.py distances doors dro energies \
+  flows fuzz geometries identities kernels matching measures numerics order paths pde \
+  sampling solvers vi)
 
 # Tests run in parallel processes: one BLAS thread each is faster than two pools fighting.
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1

@@ -1,7 +1,7 @@
 """Write the checkpoints of version 0.1.0 that later versions must read and resume.
 
 Run once, with version 0.1.0: python tests/data/make_checkpoint.py
-`tests/flow/test_old_files.py` loads and resumes them.
+`tests/flows/test_old_files.py` loads and resumes them.
 """
 
 import contextlib

@@ -50,8 +50,9 @@ def surface() -> dict[str, Any]:
         name: {n: parameters(getattr(room, n)) for n in public(room)}
         for name, room in ROOMS.items()
     }
-    late = {n: parameters(getattr(jko, n)) for n in ("sample", "dro", "vi", "verify", "thinning")}
-    rooms["jko"].update(late)
+    # Rooms and functions that are imported when they are asked for.
+    shown = [n for n in dir(jko) if not n.startswith("_") and n not in jko.__all__]
+    rooms["jko"].update({n: parameters(getattr(jko, n)) for n in shown})
     solver_fields = {n: parameters(getattr(solvers, n)) for n in solvers.__all__}
     return {
         "rooms": rooms,

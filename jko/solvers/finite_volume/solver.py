@@ -28,10 +28,9 @@ class FiniteVolume(ProxSolver):
     r"""One implicit Euler step of rho_t = div(rho grad f), without flux through the walls.
 
     The stated problem is the step in the Wasserstein metric linearised at the answer's mobility
-    (`jko.solvers.fv_stated.LinearisedStep`), whose optimality condition is the finite-volume scheme
-    of `jko.solvers.finite_volume.scheme`. Mass is kept to rounding, no density is negative, and
-    the energy
-    never rises. It takes internal energies, potentials (+inf makes walls), bounds on the
+    (`jko.solvers.finite_volume.stated.LinearisedStep`), whose optimality condition is the
+    finite-volume scheme of `jko.solvers.finite_volume.scheme`. Mass is kept to rounding, no density
+    is negative, and the energy never rises. It takes internal energies, potentials (+inf makes walls), bounds on the
     density and kernels.
 
     Parameters

@@ -32,7 +32,7 @@ def spacing(support: Discrete) -> float:
 
 
 def warn_if_unresolved(problem: ProxProblem, reg: float) -> None:
-    """Warn when a grid cannot resolve the kernel (measured in `entropic_reg.choose_reg`)."""
+    """Warn when a grid cannot resolve the kernel: mass then stays in its cells."""
     previous = problem.discrete
     if not isinstance(previous, GridDensity):
         return
