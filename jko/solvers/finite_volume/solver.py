@@ -30,8 +30,8 @@ class FiniteVolume(ProxSolver):
     The stated problem is the step in the Wasserstein metric linearised at the answer's mobility
     (`jko.solvers.finite_volume.stated.LinearisedStep`), whose optimality condition is the
     finite-volume scheme of `jko.solvers.finite_volume.scheme`. Mass is kept to rounding, no density
-    is negative, and the energy never rises. It takes internal energies, potentials (+inf makes walls), bounds on the
-    density and kernels.
+    is negative, and the energy never rises. It takes internal energies, potentials
+    (+inf makes walls), bounds on the density and kernels.
 
     Parameters
     ----------
