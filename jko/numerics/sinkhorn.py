@@ -196,6 +196,14 @@ def _newton(dual: _Dual, f: Array, h: Array, tol: float, limit: int) -> tuple[Ar
             t /= 2
         else:
             return f, h, step
+        # Pieces between which nothing goes yet are shifted by as much as it takes.
+        while t < 1:
+            t = min(1.0, 2 * t)
+            farther = f + t * dual.eps * move[0], h + t * dual.eps * move[1]
+            beyond = dual.value(*farther)
+            if not beyond > found:
+                break
+            trial, found = farther, beyond
         (f, h), value = trial, found
     return f, h, limit
 

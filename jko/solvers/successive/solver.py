@@ -17,6 +17,7 @@ from jko.prox.result import StepResult
 from jko.prox.stated import ROUNDING, Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.rules import Asked, Rule, walk
+from jko.solvers.successive.convex import Descent, takes
 from jko.solvers.successive.stated import ModelledStep
 from jko.status import Breakdown, Status
 from jko.validation import positive_int
@@ -30,6 +31,8 @@ MARGIN = 0.5
 #: A model is slow where the disagreement falls by less than this; patience with nonlocal ones.
 FASTER = 0.3
 PATIENCE = 3
+#: Models that energies made of transport may need on their way through regularisations.
+LEVELS = 300
 #: Weights below this share of the mean count as so much where the nonlocal part is looked at.
 FULL = 1e-6
 
@@ -45,6 +48,8 @@ class ProximalNewton(ProxSolver):
     others, seen by differences (`jko.energies.nonlocal_part`: Newton's method again). The step of
     the model, with the same previous measure, is taken by the solvers of such energies; where the
     objective rose the curvatures are increased. The fixed point is a stationary point of the step.
+    Energies made of transport to a target, which are convex in the weights, are taken apart
+    (`jko.solvers.successive.convex`): there the step has a gap.
 
     Parameters
     ----------
@@ -56,8 +61,8 @@ class ProximalNewton(ProxSolver):
     Notes
     -----
     The residual compares the first variations of energy and model at the answer; the model's step
-    must be certified besides. There is no gap: nothing is known of convexity. `bias` is that of
-    the model's step. Proximal Newton methods: Lee, Sun and Saunders (2014).
+    must be certified besides. Otherwise there is no gap: nothing is known of convexity. `bias` is
+    that of the model's step. Proximal Newton methods: Lee, Sun and Saunders (2014).
     """
 
     inner: tuple[Rule, ...]
@@ -87,6 +92,11 @@ class ProximalNewton(ProxSolver):
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         check_weighted(problem.energy, problem.discrete, problem.geometry.conserves_mass)
         limit = self.max_iter if controls.max_iter is None else controls.max_iter
+        if takes(problem):
+            descent = Descent(problem, self.inner, controls, max(limit, LEVELS))
+            found = descent.answer()
+            if found is not None and (descent.gap <= descent.aim or descent.small):
+                return found
         run = _Run(self, problem, controls, limit)
         while run.count < limit and not run.ended:
             run.advance()

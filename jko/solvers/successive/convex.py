@@ -1,0 +1,219 @@
+r"""Steps of energies made of transport to a target: Newton's method on ever less smoothed ones.
+
+Such an energy F is convex in the weights at fixed mass. At a measure it is replaced by its tangent
+and second variation, the step of that model taken by the solvers of quadratic energies, and the
+objective searched between the two. Where F has kinks or little entropy, the same is done before for
+F with more entropy, from whose minimum the next one is near (as in the entropic steps themselves).
+The tangents bound F from below: the step has a gap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from jko.energies.transported import (
+    SmoothTransport,
+    TangentModel,
+    TransportedEnergy,
+    root_rows,
+)
+from jko.errors import Unsupported
+from jko.geometries.wasserstein import Wasserstein
+from jko.measures.base import Discrete
+from jko.measures.grid import GridDensity
+from jko.numerics.elementary import EPS
+from jko.prox.problem import ProxProblem
+from jko.prox.stated import (
+    ROUNDING,
+    Answer,
+    Claim,
+    Controls,
+)
+from jko.solvers.programs.conic import ATTEMPTS
+from jko.solvers.rules import Asked, Rule, walk
+from jko.solvers.successive.program import JointProgram, fits
+from jko.solvers.successive.tangents import TangentStep, parts, reach, summed
+from jko.status import Breakdown
+from jko.validation import Array
+
+#: Atoms up to which second variations, dense matrices, are worked with.
+MOST = 300
+#: Regularisation of the first energy, as a share of the squared diameter.
+FIRST = 1 / 8
+#: Factor between two regularisations, and the least one, where F has none itself.
+FALL, LEAST = 8.0, 1e-12
+#: Newton steps at a regularisation on the way down, and at the last one.
+ON_THE_WAY, LAST = 8, 60
+#: Regularisation, over the squared diameter, from which an energy is smooth.
+SOFT = 1 / 30
+#: Gap at which a regularisation is left, in units of it times the mass.
+NEAR = 0.3
+#: Share of the tolerance at which the steps end.
+MARGIN = 0.5
+#: Halvings between a measure and the model's.
+HALVINGS = 30
+
+
+def takes(problem: ProxProblem) -> bool:
+    """Whether the energy is of this kind, and the support small enough for it."""
+    mu, geometry = problem.discrete, problem.geometry
+    rest, moved = parts(problem.energy)
+    if not moved or mu.n > MOST or not geometry.conserves_mass:
+        return False
+    if isinstance(geometry, Wasserstein) and isinstance(mu, GridDensity) and not fits(mu, moved):
+        return False
+    try:
+        reach(mu, moved)
+        return not rest or summed(rest[1:], rest[0][0] * rest[0][1]).restrict(mu).convex
+    except Unsupported:
+        return False
+
+
+@dataclass(eq=False)
+class Descent:
+    """The steps taken so far, and the best measure with its gap."""
+
+    problem: ProxProblem
+    inner: tuple[Rule, ...]
+    controls: Controls
+    limit: int
+
+    def __post_init__(self) -> None:
+        self.rest, self.moved = parts(self.problem.energy)
+        self.stated = TangentStep(self.problem)
+        self.current = self.problem.discrete
+        self.best, self.gap = self.current, np.inf
+        self.near: list[Array] = []
+        self.count, self.inner_solver = 0, ""
+        self.aim = MARGIN * self.controls.tol * self.problem.unit
+
+    def answer(self) -> Answer | None:
+        """The best measure with what certifies it; None where nothing was found.
+
+        Smooth energies by Newton's method first, others by the conic program.
+        """
+        scale = reach(self.current, self.moved)
+        floor = min(term.regularisation or LEAST * scale for _, term in self.moved)
+        smooth = floor >= SOFT * scale
+        if not smooth:
+            self._program()
+        if self.gap > self.aim:
+            self._follow(scale, floor)
+        if smooth and self.gap > self.aim:
+            self._program()
+        if not self.near:
+            return None
+        return Answer(
+            self.best,
+            self.stated,
+            self.count,
+            dual={str(k): f for k, f in enumerate(self.near)},
+            exhausted=self.count >= self.limit,
+            info={"models": self.count, "inner_solver": self.inner_solver},
+        )
+
+    def _follow(self, scale: float, floor: float) -> None:
+        """Newton's method at falling regularisations; at the last one alone after a program."""
+        kinked = any(term.regularisation == 0 for _, term in self.moved)
+        level = max(FIRST * scale, floor) if kinked or not self.near else floor
+        while self._minimise(level, level <= floor):
+            if self.gap <= self.aim or level <= floor:
+                return
+            level = max(floor, level / FALL)
+
+    @property
+    def small(self) -> bool:
+        """Whether the conic program was asked too."""
+        return fits(self.current, self.moved)
+
+    def _program(self) -> None:
+        """The conic program of the step, where it is small enough."""
+        if not self.small:
+            return
+        rest = summed(self.rest[1:], self.rest[0][0] * self.rest[0][1]) if self.rest else None
+        program = JointProgram(self.problem, rest, self.moved)
+        for settings in ATTEMPTS["CLARABEL"]:
+            try:
+                solved = program.solve(self.controls.tol, settings, self.controls.max_iter)
+            except Breakdown:
+                continue
+            self.count, self.inner_solver = self.count + 1, "CLARABEL"
+            self.current = self.problem.discrete.with_weights(solved.weights)
+            self._keep(solved.potentials)
+            if self.gap <= self.aim:
+                return
+
+    def _minimise(self, level: float, last: bool) -> bool:
+        """Newton's method at a regularisation; False where no model led further."""
+        soft = [(c, _smooth(term, level)) for c, term in self.moved]
+        energy = summed([*self.rest, *soft[1:]], soft[0][0] * soft[0][1])
+        problem = replace(self.problem, energy=energy)
+        stated, value = TangentStep(problem), problem.objective(self.current)
+        share = NEAR * level * self.current.mass * sum(c for c, _ in soft)
+        for _ in range(LAST if last else ON_THE_WAY):
+            near = [term.target_potential(self.current) for _, term in soft]
+            gap = stated.gap(self.current, near).gap
+            if gap is None:
+                return False
+            if last or gap <= share:
+                self._keep(near)
+            if gap <= (min(share, self.aim) if last else share) or self.gap <= self.aim:
+                return True
+            if self.count >= self.limit:
+                return False
+            found = self._advance(problem, soft, value)
+            if found is None:
+                self._keep(near)
+                return not last
+            value = found
+        self._keep(near)
+        return True
+
+    def _keep(self, near: list[Array]) -> None:
+        """Remember the measure where its gap in the step itself is the least so far."""
+        gap = self.stated.gap(self.current, near).gap
+        if gap is not None and abs(gap) < self.gap:
+            self.best, self.near, self.gap = self.current, near, abs(gap)
+
+    def _advance(
+        self,
+        problem: ProxProblem,
+        soft: list[tuple[float, SmoothTransport]],
+        value: float,
+    ) -> float | None:
+        """The model's step and a search towards it; the new objective, None where it fell not."""
+        self.count += 1
+        here = self.current
+        slope, bend = np.zeros(here.n), np.zeros((here.n, here.n))
+        for c, term in soft:
+            slope = slope + c * term.first_variation(here)
+            bend = bend + c * term.second_variation(here)
+        if not np.isfinite(bend).all():
+            return None
+        model = TangentModel(slope, here.weights, root_rows(bend))
+        stated = replace(problem, energy=summed(self.rest, model))
+        asked = Asked(None, None, None, None, self.controls.rng)
+        result = walk(stated, self.inner, asked)
+        self.inner_solver = result.solver
+        if not result.success or result.claim is not Claim.MINIMISES:
+            return None
+        assert isinstance(result.measure, Discrete)
+        ahead = result.measure.weights - here.weights
+        return self._search(problem, ahead, value)
+
+    def _search(self, problem: ProxProblem, ahead: Array, value: float) -> float | None:
+        here, share = self.current, 1.0
+        for _ in range(HALVINGS):
+            trial = here.with_weights(np.maximum(here.weights + share * ahead, 0.0))
+            found = problem.objective(trial)
+            if found < value - ROUNDING * EPS * abs(value):
+                self.current = trial
+                return found
+            share /= 2
+        return None
+
+
+def _smooth(term: TransportedEnergy, level: float) -> SmoothTransport:
+    return term.softened(max(level, term.regularisation))
