@@ -13,7 +13,7 @@ from jko.measures.grid import not_straight
 from jko.measures.masses import balanced, same_mass
 from jko.numerics.elementary import EPS
 from jko.numerics.exact_transport import square_costs
-from jko.numerics.sinkhorn import SinkhornPlan, entropic_plan
+from jko.numerics.sinkhorn import BoundedPlan, entropic_plan
 from jko.validation import Array, instance, positive
 
 #: Above this many atoms on either side the dense problem is refused.
@@ -222,7 +222,7 @@ def _between(
     return _SinkhornDual(y, log_b, h, reg), a.mass * (found.lower + reg)
 
 
-def _evened(found: SinkhornPlan, cost: Array, log_w: Array, reg: float) -> Array:
+def _evened(found: BoundedPlan, cost: Array, log_w: Array, reg: float) -> Array:
     """The potential of a measure with itself, met at atoms of next to no weight too.
 
     Means of a potential and its soft c-transform: an atom on its own is there after one.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from jko.energies.nonlocal_part import MOST
 from jko.energies.transported import (
     SmoothTransport,
     TangentModel,
@@ -38,22 +39,22 @@ from jko.solvers.successive.tangents import TangentStep, parts, reach, summed
 from jko.status import Breakdown
 from jko.validation import Array
 
-#: Atoms up to which second variations, dense matrices, are worked with.
-MOST = 300
 #: Regularisation of the first energy, as a share of the squared diameter.
 FIRST = 1 / 8
-#: Factor between two regularisations, and the least one, where F has none itself.
-FALL, LEAST = 8.0, 1e-12
-#: Newton steps at a regularisation on the way down, and at the last one.
-ON_THE_WAY, LAST = 8, 60
+#: Factor between two regularisations.
+FALL = 8.0
+#: The least one, as a share of the squared diameter, where F has none itself.
+LEAST = 1e-12
+#: Newton steps at a regularisation on the way down.
+ON_THE_WAY = 8
+#: Newton steps at the last one.
+LAST = 60
 #: Regularisation, over the squared diameter, from which an energy is smooth.
 SOFT = 1 / 30
 #: Gap at which a regularisation is left, in units of it times the mass.
 NEAR = 0.3
 #: Share of the tolerance at which the steps end.
 MARGIN = 0.5
-#: Halvings between a measure and the model's.
-HALVINGS = 30
 
 
 def takes(problem: ProxProblem) -> bool:
@@ -72,7 +73,7 @@ def takes(problem: ProxProblem) -> bool:
 
 
 @dataclass(eq=False)
-class Descent:
+class TangentDescent:
     """The steps taken so far, and the best measure with its gap."""
 
     problem: ProxProblem
@@ -205,7 +206,7 @@ class Descent:
 
     def _search(self, problem: ProxProblem, ahead: Array, value: float) -> float | None:
         here, share = self.current, 1.0
-        for _ in range(HALVINGS):
+        for _ in range(ON_THE_WAY + LAST):
             trial = here.with_weights(np.maximum(here.weights + share * ahead, 0.0))
             found = problem.objective(trial)
             if found < value - ROUNDING * EPS * abs(value):

@@ -17,7 +17,7 @@ from jko.prox.result import StepResult
 from jko.prox.stated import ROUNDING, Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.rules import Asked, Rule, walk
-from jko.solvers.successive.convex import Descent, takes
+from jko.solvers.successive.convex import TangentDescent, takes
 from jko.solvers.successive.stated import ModelledStep
 from jko.status import Breakdown, Status
 from jko.validation import positive_int
@@ -31,8 +31,6 @@ MARGIN = 0.5
 #: A model is slow where the disagreement falls by less than this; patience with nonlocal ones.
 FASTER = 0.3
 PATIENCE = 3
-#: Models that energies made of transport may need on their way through regularisations.
-LEVELS = 300
 #: Weights below this share of the mean count as so much where the nonlocal part is looked at.
 FULL = 1e-6
 
@@ -93,7 +91,7 @@ class ProximalNewton(ProxSolver):
         check_weighted(problem.energy, problem.discrete, problem.geometry.conserves_mass)
         limit = self.max_iter if controls.max_iter is None else controls.max_iter
         if takes(problem):
-            descent = Descent(problem, self.inner, controls, max(limit, LEVELS))
+            descent = TangentDescent(problem, self.inner, controls, 5 * limit)
             found = descent.answer()
             if found is not None and (descent.gap <= descent.aim or descent.small):
                 return found
