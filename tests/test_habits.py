@@ -130,3 +130,26 @@ def test_hooks_run_what_lint_runs():
     tools = [line.split()[0].rpartition("/")[2] for line in lint.strip().splitlines()]
     hooks = re.findall(r"entry: \.venv/bin/([\w-]+)", read(ROOT / ".pre-commit-config.yaml"))
     assert hooks == tools
+
+
+#: The doors for users' own objects, and the check of `jko.testing` that their examples end with.
+DOORS = {
+    "An energy": "check_energy",
+    "A geometry": "check_geometry",
+    "A kernel": "check_kernel",
+    "A solver": "check_solver",
+}
+
+
+def test_every_door_is_short_and_checked():
+    """`tests/demos/test_documents.py` runs them."""
+    from jko import testing
+
+    assert set(DOORS.values()) == set(testing.__all__)
+    sections = re.split(r"^## (.*)\n", read(ROOT / "docs" / "extending.md"), flags=re.M)
+    texts = dict(zip(sections[1::2], sections[2::2], strict=True))
+    assert set(texts) == set(DOORS)
+    for name, check in DOORS.items():
+        first = re.search(r"```python\n(.*?)```", texts[name], re.S)[1]
+        assert 15 <= first.count("\n") <= 40, name
+        assert f"{check}(" in first, name

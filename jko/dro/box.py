@@ -171,6 +171,10 @@ def dual_violation(
 
     In a cell of half diagonal r around c it is at most its value at c plus lipschitz r plus
     |f|_H sqrt(2 k(0) - 2 k(r)); the cells with the largest bounds are split.
+
+    References
+    ----------
+    Zhu et al. (2021).
     """
     low, high = vector(lower, "lower"), vector(upper, "upper")
     search = _Branches(dual, loss, low, high, lipschitz or 0.0)

@@ -39,6 +39,10 @@ def laplace(target: LogDensity, start: Gaussian | None = None, max_iter: int = 2
     ------
     StepFailed
         There is no mode, or its Hessian is not negative definite.
+
+    References
+    ----------
+    Tierney and Kadane (1986).
     """
     instance(target, LogDensity, "target", "pass a jko.LogDensity")
     if start is None:

@@ -38,6 +38,10 @@ class Minibatch:
     observations : int
     size : int
         Observations in a batch.
+
+    References
+    ----------
+    Hoffman et al. (2013).
     """
 
     gradient: Callable[[Array, Index], Array]

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 import jko
+import jko.distances
+import jko.paths
 
 ROOT = Path(__file__).parents[2]
 spec = importlib.util.spec_from_file_location("bibliography", ROOT / "docs" / "bibliography.py")
@@ -24,6 +26,9 @@ OWN = {
     "ProxSolver",
 }
 
+#: Classes of the applications that stand for a method; the others hold results.
+CITED = {"CVaR", "RobustClassifier", "RobustRegressor", "Sinkhorn", "TotalVariation", "Minibatch"}
+
 
 def family(module, base):
     """The public subclasses of `base` in a room."""
@@ -38,10 +43,12 @@ def family(module, base):
 def cited_objects():
     """Everything that must cite: by definition, not from a list kept by hand."""
     out = {f"jko.{name}": getattr(jko, name) for name in ("step", "split_step", "flow", "match")}
-    out["jko.sample"] = jko.sampling.sample
-    out["jko.vi.fit"] = jko.vi.fit
-    out["jko.dro.worst_case"] = jko.dro.worst_case
-    out["jko.dro.minimise"] = jko.dro.minimise
+    plain = {"Linear", "Quadratic", "check_gradient"}  # losses written down, a check
+    for room in (jko.distances, jko.dro, jko.paths, jko.sampling, jko.vi):
+        for name in set(room.__all__) - plain:
+            thing = getattr(room, name)
+            if inspect.isfunction(thing) or name in CITED:
+                out[f"{room.__name__}.{name}"] = thing
     out |= family(jko.solvers, jko.solvers.ProxSolver)
     out |= family(jko.energies, jko.energies.Energy)
     return out | family(jko.geometries, jko.geometries.Geometry)
