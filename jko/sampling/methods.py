@@ -8,7 +8,7 @@ from jko.sampling.moves.chains import Chains
 from jko.sampling.moves.ensemble import settle
 from jko.sampling.moves.history import History
 from jko.sampling.moves.modes import Modes
-from jko.sampling.search.explore import MEETINGS, budget, explore, scouts, tempered_path
+from jko.sampling.search.explore import budget, explore, scouts, tempered_path
 from jko.sampling.task import SampleProgress, Task
 from jko.sampling.verdict.diagnostics import unseen
 from jko.sampling.verdict.evidence import PRECISION, RHAT, Evidence
@@ -38,8 +38,8 @@ def tempered(task: Task, progress: SampleProgress) -> None:
     met = 0 if found.unfinished else found.meetings
     progress.evidence["search"] = Evidence(
         float(met),
-        float(MEETINGS),
-        met >= MEETINGS,
+        float(found.needed),
+        met >= found.needed,
         "meetings of the search with the mode it met least (0: its last round found a new one)",
         "there may be more modes: raise n, or pass start= where they are",
     )

@@ -23,6 +23,17 @@ GROW = 1.5
 SHRINK = 0.4
 #: No more hills than this are looked at in one round.
 HILLS = 20
+#: A hill must have been met by so many climbers: one that was met by few says that others like it
+#: were not met at all (Good 1953).
+MEETINGS = 8
+#: Where there are so many hills, of widths that differ twofold, the same is asked of one that is
+#: half as wide as the narrowest: of 30 runs on six modes of sd .1 to 2 it left one false verdict
+#: where there had been six.
+SEVERAL = 3
+#: Widths nearer than this, as a log 2, do not tell how counts fall.
+APART = 0.9
+#: A point belongs to the slope of a hill where the logs of density and bump differ by less.
+OWN = 1.0
 #: Stands for a number of meetings that is no concern.
 MANY = 1000
 #: Two tops are one hill where they are nearer than this, in standard deviations of the first.
@@ -87,10 +98,36 @@ class Chart:
         for k, hill in enumerate(self.hills):
             self.meetings[k] += int((hill.near(x) < SAME).sum())
 
+    def count_slopes(self, x: Array, heights: Array) -> None:
+        """Count points (m, d) whose log density is that of the bump of a hill."""
+        zero = np.zeros(len(x))
+        bumps = np.stack([-h.fit.log_ratio(x, zero) for h in self.hills])
+        here = bumps.argmax(axis=0)
+        own = np.abs(heights - bumps.max(axis=0)) < OWN
+        for k in range(len(self.hills)):
+            self.meetings[k] += int((own & (here == k)).sum())
+
     @property
     def fewest_meetings(self) -> int:
         """Climbers that met the hill that was met by the fewest; many where there is one hill."""
         return min(self.meetings) if len(self.hills) > 1 else MANY
+
+    @property
+    def needed(self) -> int:
+        """Climbers that must have met the hill that was met by the fewest.
+
+        Where hills of many widths were found there may be one half as wide as the narrowest. It
+        would be met by 2^-d times as many, or by as many fewer as counts fall between two others.
+        """
+        widths = np.array([h.fit.log_width for h in self.hills]) / np.log(2.0)
+        if len(widths) < SEVERAL or np.ptp(widths) < 1:
+            return MEETINGS
+        order = np.argsort(widths)
+        apart = np.diff(widths[order])
+        counts = np.maximum(np.array(self.meetings, dtype=float)[order], 1.0)
+        falls = np.diff(np.log2(counts))[apart > APART] / apart[apart > APART]
+        steepest = max(self.hills[0].fit.mean.size, float(falls.max(initial=0.0)))
+        return int(MEETINGS * 2 ** min(steepest, 30.0))
 
     def explained(self, x: Array) -> Array:
         """Log (n,) of the sum of the Gaussian bumps of all hills."""

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 #: The search may take this share of the gradients that warm-up and first round of chains take.
 SHARE = 0.4
 #: The parts of that share for the path and for the lines; the rest is for climbing and weighing.
-FOR_PATH = 0.5
-FOR_LINES = 0.3
+FOR_PATH = 0.4
+FOR_LINES = 0.4
 #: Rounds of lines and climbing at most, as long as they find mass.
 ROUNDS = 4
 #: Climbers of one round that come from lines, from wide Gaussians, and from what is known.
@@ -38,9 +38,11 @@ FROM_WIDE = 80
 FROM_KNOWN = 60
 #: Points of wide Gaussians that are looked at for each that is climbed from.
 LOOKED_AT = 40
-#: A hill must have been met by so many climbers: one that was met by few says that others like it
-#: were not met at all (Good 1953).
-MEETINGS = 8
+#: Where there are several hills others may lie between them: Gaussians up to so many times as wide
+#: as all of them hold five times as much of a narrow one as lines do.
+BETWEEN = 2.0
+#: So much of the budget goes there in every round.
+FOR_BETWEEN = 0.2
 #: Particles of the path at least and at most.
 FEWEST = 100
 MOST = 500
@@ -67,8 +69,8 @@ class SearchOutcome:
         Pictures of the hills, where there are several.
     unfinished : bool
         Whether the last round still found mass.
-    meetings : int
-        Climbers that met the hill that was met by the fewest.
+    meetings, needed : int
+        Climbers that met the hill that was met by the fewest, and how many must have.
     """
 
     start: Array
@@ -76,6 +78,7 @@ class SearchOutcome:
     modes: Modes | None
     unfinished: bool
     meetings: int
+    needed: int
 
 
 def budget(task: Task) -> int:
@@ -95,7 +98,7 @@ def explore(task: Task, sample: Array, progress: SampleProgress) -> SearchOutcom
             known = np.concatenate([sample, *[path.points] * times])
         chart, values, new = Chart(), FOR_LINES * budget(task), 1
         for k in range(ROUNDS):
-            again = k < ROUNDS - 1 and chart.fewest_meetings < MEETINGS
+            again = k < ROUNDS - 1 and chart.fewest_meetings < chart.needed
             if k and not new and not again:
                 break
             new = _round(task, known, chart, values, first=k == 0)
@@ -104,7 +107,7 @@ def explore(task: Task, sample: Array, progress: SampleProgress) -> SearchOutcom
         points = np.concatenate([known, *(h.points for h in chart.hills)])
         modes = chart.modes() if len(chart.hills) > 1 else None
         start, modes = _even(task, points, modes)
-        return SearchOutcome(start, path, modes, bool(new), chart.fewest_meetings)
+        return SearchOutcome(start, path, modes, bool(new), chart.fewest_meetings, chart.needed)
 
 
 def scouts(task: Task) -> int:
@@ -135,18 +138,35 @@ def _round(task: Task, known: Array, chart: Chart, values: float, *, first: bool
     pull = np.where(np.arange(len(rows)) % 4 < 2, 1.0, rng.random(len(rows)))[:, None]
     lines = centre[rows] + pull * (base[rows] - centre[rows])
     x = _most_surprising(chart, *rises(task.target, lines, root, task.spread, rng), FROM_LINES, rng)
-    widths = np.exp(rng.random(FROM_WIDE * LOOKED_AT) * np.log(max(task.spread, 2.0)))
-    around = wide(where, task.start, 1.0).sample(len(widths), rng) - where.mean(axis=0)
-    around = where.mean(axis=0) + widths[:, None] * around
-    heights = task.target.log_density_at(around)
-    inside = heights > -np.inf
-    around = _most_surprising(chart, around[inside], heights[inside], FROM_WIDE, rng)
+    around = _around(task, where, max(task.spread, 2.0), FROM_WIDE * LOOKED_AT, chart)
+    if len(chart.hills) > 1:
+        count = int(FOR_BETWEEN * budget(task))
+        near = _around(task, where, BETWEEN, count, chart, counted=True)
+        around = np.concatenate([around, near])
     some = known[rng.choice(len(known), min(len(known), FROM_KNOWN), replace=False)]
     climbed = climb(task.target, np.concatenate([x, around, some] if first else [x, around]), root)
     new = hills(task.target, climbed, chart, rng)
     chart.add(new, _mass_known(task, known))
     chart.count(climbed.x)
     return sum(hill in chart.hills for hill in new)
+
+
+def _around(
+    task: Task, where: Array, widest: float, count: int, chart: Chart, *, counted: bool = False
+) -> Array:
+    """The most surprising of points of Gaussians up to so many times as wide as points (m, d).
+
+    Where they are counted, a point on the slope of a known hill has met it: one of a hill that is
+    not known would have been among the most surprising.
+    """
+    rng, mean = task.rng, where.mean(axis=0)
+    widths = np.exp(rng.random(count) * np.log(widest))
+    x = mean + widths[:, None] * (wide(where, task.start, 1.0).sample(count, rng) - mean)
+    heights = task.target.log_density_at(x)
+    if counted:
+        chart.count_slopes(x, heights)
+    inside = heights > -np.inf
+    return _most_surprising(chart, x[inside], heights[inside], FROM_WIDE, rng)
 
 
 def _most_surprising(

@@ -35,6 +35,11 @@ class LaplaceFit:
     height: float
 
     @property
+    def log_width(self) -> float:
+        """Log of the geometric mean of the standard deviations along the axes."""
+        return float(np.log(np.abs(np.diag(self.root))).mean())
+
+    @property
     def log_mass(self) -> float:
         """Log of the integral of the Gaussian bump (Laplace's approximation)."""
         return (
