@@ -30,10 +30,6 @@ MEETINGS = 8
 #: half as wide as the narrowest: of 30 runs on six modes of sd .1 to 2 it left one false verdict
 #: where there had been six.
 SEVERAL = 3
-#: Widths nearer than this, as a log 2, do not tell how counts fall.
-APART = 0.9
-#: A point belongs to the slope of a hill where the logs of density and bump differ by less.
-OWN = 1.0
 #: Stands for a number of meetings that is no concern.
 MANY = 1000
 #: Two tops are one hill where they are nearer than this, in standard deviations of the first.
@@ -99,11 +95,11 @@ class Chart:
             self.meetings[k] += int((hill.near(x) < SAME).sum())
 
     def count_slopes(self, x: Array, heights: Array) -> None:
-        """Count points (m, d) whose log density is that of the bump of a hill."""
+        """Count points (m, d) where the bump of a hill is the density within a factor e."""
         zero = np.zeros(len(x))
         bumps = np.stack([-h.fit.log_ratio(x, zero) for h in self.hills])
         here = bumps.argmax(axis=0)
-        own = np.abs(heights - bumps.max(axis=0)) < OWN
+        own = np.abs(heights - bumps.max(axis=0)) < 1.0
         for k in range(len(self.hills)):
             self.meetings[k] += int((own & (here == k)).sum())
 
@@ -125,7 +121,8 @@ class Chart:
         order = np.argsort(widths)
         apart = np.diff(widths[order])
         counts = np.maximum(np.array(self.meetings, dtype=float)[order], 1.0)
-        falls = np.diff(np.log2(counts))[apart > APART] / apart[apart > APART]
+        twofold = apart > 0.9  # nearer widths do not tell
+        falls = np.diff(np.log2(counts))[twofold] / apart[twofold]
         steepest = max(self.hills[0].fit.mean.size, float(falls.max(initial=0.0)))
         return int(MEETINGS * 2 ** min(steepest, 30.0))
 

@@ -39,10 +39,8 @@ FROM_KNOWN = 60
 #: Points of wide Gaussians that are looked at for each that is climbed from.
 LOOKED_AT = 40
 #: Where there are several hills others may lie between them: Gaussians up to so many times as wide
-#: as all of them hold five times as much of a narrow one as lines do.
+#: as all of them hold five times as much of a narrow one as lines do. Every round looks there.
 BETWEEN = 2.0
-#: So much of the budget goes there in every round.
-FOR_BETWEEN = 0.2
 #: Particles of the path at least and at most.
 FEWEST = 100
 MOST = 500
@@ -140,7 +138,7 @@ def _round(task: Task, known: Array, chart: Chart, values: float, *, first: bool
     x = _most_surprising(chart, *rises(task.target, lines, root, task.spread, rng), FROM_LINES, rng)
     around = _around(task, where, max(task.spread, 2.0), FROM_WIDE * LOOKED_AT, chart)
     if len(chart.hills) > 1:
-        count = int(FOR_BETWEEN * budget(task))
+        count = int(0.5 * FOR_LINES * budget(task))
         near = _around(task, where, BETWEEN, count, chart, counted=True)
         around = np.concatenate([around, near])
     some = known[rng.choice(len(known), min(len(known), FROM_KNOWN), replace=False)]
