@@ -16,7 +16,7 @@ from jko.errors import InvalidMeasure, InvalidType, Unsupported
 from jko.forms.form import WeightForm
 from jko.forms.separable import Separable
 from jko.measures.base import Discrete
-from jko.measures.log_density import checked_gradients
+from jko.measures.fused import checked_gradients
 from jko.validation import Array, float_array, real
 
 Function = Callable[[Array], ArrayLike]

@@ -115,3 +115,29 @@ def names_of(names: Sequence[str] | None, dim: int) -> tuple[str, ...]:
     if len(found) != dim or len(set(found)) != dim:
         raise InvalidMeasure(f"names = {list(found)}; pass {dim} different names, one a coordinate")
     return found
+
+
+def checked_values(found: ArrayLike, x: Array) -> Array:
+    """Values of a log density at points (n, d): (n,), neither NaN nor +inf."""
+    values = np.asarray(found, dtype=float)
+    if values.shape != (x.shape[0],):
+        raise InvalidMeasure(
+            f"log_density returned shape {values.shape} for {x.shape[0]} points;"
+            " return one value per point"
+        )
+    bad = np.isnan(values) | (values == np.inf)
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise InvalidMeasure(f"log_density is {values[i]} at point {x[i].tolist()}")
+    return values
+
+
+def checked_gradients(found: ArrayLike, x: Array, name: str = "gradient") -> Array:
+    """Gradients at points (n, d): (n, d) and finite."""
+    values = np.asarray(found, dtype=float)
+    if values.shape != x.shape:
+        raise InvalidMeasure(f"{name} returned shape {values.shape} for points of shape {x.shape}")
+    if not np.isfinite(values).all():
+        i = int(np.argmax(~np.isfinite(values).all(axis=1)))
+        raise InvalidMeasure(f"{name} is not finite at point {x[i].tolist()}")
+    return values

@@ -11,10 +11,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.adapters.base import Adapted, Faults
-from jko.errors import InvalidMeasure, InvalidType, Unsupported
-from jko.measures.fused import NO_GRADIENT, Apart, Columns, Fused, names_of
-from jko.numerics.gradients import check_gradient
+from jko.errors import InvalidType, Unsupported
+from jko.measures.fused import (
+    NO_GRADIENT,
+    Apart,
+    Columns,
+    Fused,
+    checked_gradients,
+    checked_values,
+    names_of,
+)
+from jko.numerics.gradients import check_gradient, is_single
 from jko.validation import Array, positive_int
+from jko.warned import caution
 
 
 def _absent(x: Array) -> Array:
@@ -216,7 +225,18 @@ class LogDensity:
 
     def log_density_at(self, x: Array) -> Array:
         """Checked values (n,) at points (n, d); -inf is allowed, NaN and +inf are not."""
-        return checked_values(self.log_density(x), x)
+        return checked_values(self._said(self.log_density(x)), x)
+
+    def _said(self, found: ArrayLike) -> ArrayLike:
+        """Values as they are, and once a sentence where they are in single precision."""
+        if self.faults is None and "said" not in self.__dict__ and is_single(np.asarray(found)):
+            self.__dict__["said"] = True
+            caution(
+                "log_density returns numbers of single precision, known to 6e-8 of their size:"
+                " gradients are compared to 1e-2 only; return float64 (JAX: call"
+                ' jax.config.update("jax_enable_x64", True) before any array is made)'
+            )
+        return found
 
     def score(self, x: Array) -> Array:
         """Checked gradient (n, d) of the log density."""
@@ -227,7 +247,7 @@ class LogDensity:
     def log_density_and_score(self, x: Array) -> tuple[Array, Array]:
         """Both, checked, in one evaluation where the density is fused."""
         values, gradients = self.value_and_grad(x)
-        return checked_values(values, x), checked_gradients(gradients, x)
+        return checked_values(self._said(values), x), checked_gradients(gradients, x)
 
     def check_gradient(self, points: Array, rng: np.random.Generator | None = None) -> float:
         """Compare the gradient with differences at points (m, d) of finite density.
@@ -269,29 +289,3 @@ def _check_callables(
             raise InvalidType(
                 f"{name} got {type(value).__name__}; pass a vectorised function {shapes} or None"
             )
-
-
-def checked_values(found: ArrayLike, x: Array) -> Array:
-    """Values of a log density at points (n, d): (n,), neither NaN nor +inf."""
-    values = np.asarray(found, dtype=float)
-    if values.shape != (x.shape[0],):
-        raise InvalidMeasure(
-            f"log_density returned shape {values.shape} for {x.shape[0]} points;"
-            " return one value per point"
-        )
-    bad = np.isnan(values) | (values == np.inf)
-    if bad.any():
-        i = int(np.argmax(bad))
-        raise InvalidMeasure(f"log_density is {values[i]} at point {x[i].tolist()}")
-    return values
-
-
-def checked_gradients(found: ArrayLike, x: Array, name: str = "gradient") -> Array:
-    """Gradients at points (n, d): (n, d) and finite."""
-    values = np.asarray(found, dtype=float)
-    if values.shape != x.shape:
-        raise InvalidMeasure(f"{name} returned shape {values.shape} for points of shape {x.shape}")
-    if not np.isfinite(values).all():
-        i = int(np.argmax(~np.isfinite(values).all(axis=1)))
-        raise InvalidMeasure(f"{name} is not finite at point {x[i].tolist()}")
-    return values

@@ -89,8 +89,10 @@ def exact_plan(a: Array, b: Array, cost: Array) -> ExactPlan:
         _attempts(first, second, cost), lambda p: p.gap, lambda p: p.gap <= ENOUGH * p.value
     )
     assert best is not None
+    # Potentials are sums along paths of the solver's tree, of up to n + m costs.
     spread = np.abs(best.u[best.left]) + np.abs(best.v[best.right])
-    if best.gap > ALLOWED * best.value + 64 * EPS * float(best.share @ spread):
+    rounding = 8 * EPS * max(8, a.size + b.size) * float(best.share @ spread)
+    if best.gap > ALLOWED * best.value + rounding:
         raise Unsupported(
             f"the exact transport problem is too badly scaled: its plan costs {best.value:.6g}, its"
             f" dual proves {best.value - best.gap:.6g}; remove outliers, or rescale the coordinates"

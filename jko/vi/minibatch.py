@@ -12,8 +12,9 @@ from jko.energies.gaussian_form import fisher_norm
 from jko.errors import InvalidType, StepFailed
 from jko.expectations import Cubature
 from jko.geometries.gaussian import natural_update
+from jko.measures.fused import checked_gradients
 from jko.measures.gaussian import Gaussian, GaussianMixture
-from jko.measures.log_density import LogDensity, checked_gradients
+from jko.measures.log_density import LogDensity
 from jko.status import Breakdown
 from jko.validation import Array, Index, positive_int
 from jko.vi.descent import residual_of

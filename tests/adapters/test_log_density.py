@@ -97,7 +97,8 @@ def test_the_type_that_a_function_returns():
     single = jko.LogDensity(lambda x: -(x.astype(np.float32) ** 2).sum(axis=1), dim=3)
     assert single.dtype == np.float32
     assert jko.LogDensity(lambda x: -(x**2).sum(axis=1), dim=3).dtype == np.float64
-    assert single.log_density_at(X).dtype == np.float64
+    with pytest.warns(jko.JkoWarning, match="single precision"):
+        assert single.log_density_at(X).dtype == np.float64
     assert jko.LogDensity(lambda x: np.zeros(len(x), int), dim=3).dtype == np.float64
 
 
@@ -106,7 +107,7 @@ def test_gradients_are_checked_in_their_precision():
     value = lambda x: -0.5 * ((x.astype(single) - 2) ** 2).sum(axis=1)
     right = jko.LogDensity(value, lambda x: -(x.astype(single) - 2), 3)
     assert right.check_gradient(X) <= 1e-2
-    with pytest.raises(jko.InvalidArgument, match="single precision"):
+    with pytest.raises(jko.InvalidArgument, match="disagrees"):
         jko.LogDensity(value, lambda x: x.astype(single) - 2, 3).check_gradient(X)
     with pytest.raises(jko.Unsupported):
         jko.LogDensity(value, dim=3).check_gradient(X)
@@ -137,3 +138,37 @@ def test_a_fused_density_can_be_pickled():
 def test_one_sentence(make, error, sentence):
     with pytest.raises(error, match=sentence):
         make()
+
+
+#: What is asked of a density, by someone whose function works in single precision.
+USES = {
+    "sample": lambda f, g: jko.sample(f, dim=2, n=100, gradient=g, rng=0),
+    "vi.fit": lambda f, g: jko.vi.fit(f, dim=2, gradient=g, rng=0),
+    "KL": lambda f, g: jko.step(
+        jko.Gaussian([1.0, 0.0], np.eye(2)), jko.KL(jko.LogDensity(f, g, dim=2)),
+        jko.Wasserstein(), 0.5,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("offset", [0.0, -1e5])
+@pytest.mark.parametrize("use", USES)
+def test_single_precision_is_said_once_with_the_remedy_and_gets_its_own_tolerance(use, offset):
+    single = np.float32
+
+    def value(x):
+        return single(offset) - (x.astype(single) ** 2).sum(axis=1) / single(2)
+
+    with pytest.warns(jko.JkoWarning) as heard:
+        USES[use](value, lambda x: -x.astype(single) * single(1.0002))
+    said = [str(w.message) for w in heard if "jax_enable_x64" in str(w.message)]
+    assert len(said) == 1
+    assert len(said[0]) < 300
+
+
+def test_wrong_gradients_are_found_in_single_precision_too():
+    def value(x):
+        return -(x.astype(np.float32) ** 2).sum(axis=1) / np.float32(2)
+
+    with pytest.warns(jko.JkoWarning), pytest.raises(jko.InvalidArgument, match="disagrees"):
+        jko.sample(value, dim=2, n=100, gradient=lambda x: -1.5 * x.astype(np.float32), rng=0)
