@@ -254,13 +254,14 @@ def _program(family: list[Histogram], lam: Array, geometry: Wasserstein) -> Bary
     system = marginal_rows([r.size for r in rows], n)
     right = np.concatenate([np.concatenate([m, np.zeros(n)]) for m in mass])
     objective = np.concatenate([*(c.ravel() for c in costs), np.zeros(n)])
-    found = linprog(objective, A_eq=system, b_eq=right, method="highs")
+    unit = float(objective.max()) or 1.0  # HiGHS drops costs below 1e-7
+    found = linprog(objective / unit, A_eq=system, b_eq=right, method="highs")
     if found.x is None:
         raise Unsupported(f"HiGHS could not solve the barycentre's program: {found.message}")
     w = np.maximum(found.x[-n:], 0.0)
     mu = ends.with_weights(w * (family[0].mass / w.sum()))
     value = float(sum(c * geometry.sqdistance(nu, mu) for c, nu in zip(lam, family, strict=True)))
-    lower = dual_bound(found.eqlin.marginals, costs, mass) * family[0].mass
+    lower = dual_bound(unit * found.eqlin.marginals, costs, mass) * family[0].mass
     scale = _rate_factor(geometry)
     gap = value - lower / scale if scale is not None else None
     return Barycentre(mu, value, gap, 0.0, int(found.nit))
