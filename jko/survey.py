@@ -25,11 +25,11 @@ KERNEL = GaussianKernel(bandwidth=1.0)
 
 
 def _bump(x: Array) -> Array:
-    return np.exp(-((x - 0.3) ** 2).sum(axis=1))
+    return np.asarray(np.exp(-((x - 0.3) ** 2).sum(axis=1)))
 
 
 def _square(x: Array) -> Array:
-    return 0.5 * (x**2).sum(axis=1)
+    return np.asarray(0.5 * (x**2).sum(axis=1))
 
 
 POINTS = np.linspace(-1.0, 1.0, 6)[:, None]

@@ -54,7 +54,7 @@ def _not_an_array(value: object, name: str) -> str | None:
     """Why an array-like object of another library cannot be read as numbers, with the remedy."""
     kind = type(value).__name__
     if isinstance(value, np.ma.MaskedArray):
-        hidden = int(np.ma.count_masked(value))
+        hidden = int(np.count_nonzero(np.ma.getmaskarray(value)))
         if hidden:
             return (
                 f"{name} is a masked array with {hidden} masked entries; say what they are, such as"

@@ -146,7 +146,7 @@ class LossAscent:
         shift = self._climb(np.concatenate(shifts), origin, price)
         value = self.values(origin + shift) - price * (shift**2).sum(axis=1)
         best = value.reshape(count, -1).argmax(axis=0)
-        return shift.reshape(count, *x0.shape)[best, np.arange(len(x0))]
+        return np.asarray(shift.reshape(count, *x0.shape)[best, np.arange(len(x0))])
 
     def _climb(self, shift: Array, origin: Array, price: float) -> Array:
         """Gradient ascent with a step per row: longer after a success, shorter after a failure."""

@@ -67,7 +67,7 @@ class DualFunction:
         ends[:, 0] = lengths
         origin = np.zeros((1, self.support.dim))
         drop = self.geometry.kernel(origin, origin)[0, 0] - self.geometry.kernel(origin, ends)[0]
-        return self.norm * np.sqrt(np.maximum(2 * drop, 0.0))
+        return np.asarray(self.norm * np.sqrt(np.maximum(2 * drop, 0.0)))
 
 
 def dual_function(stated: Ambiguity, weights: Array, multiplier: float) -> DualFunction:

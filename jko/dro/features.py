@@ -203,7 +203,7 @@ class FeatureAdversary:
             middle = (low + high) / 2
             up = slope(middle) > 0
             low, high = np.where(up, middle, low), np.where(up, high, middle)
-        return (low + high) / 2
+        return np.asarray((low + high) / 2)
 
     def _reach(self, z: Array, size: float, price: float) -> Array:
         """A bound of |s|."""

@@ -180,7 +180,7 @@ def _price(stated: Ambiguity, tau: float | None) -> float:
     if isinstance(geometry, (Divergence, Neighbourhood)):
         return 1 / tau
     if isinstance(geometry, Wasserstein) and geometry.is_power:
-        return 1 / (geometry.p * tau ** (geometry.p - 1))
+        return float(1 / (geometry.p * tau ** (geometry.p - 1)))
     return 1 / (2 * tau)
 
 

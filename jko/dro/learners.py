@@ -136,7 +136,7 @@ def _unit_weights(sample_weight: Any, X: Array) -> Array:
     weights = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
     if (weights < 0).any() or not weights.sum() > 0:
         raise InvalidArgument("sample_weight must be >= 0 with a positive sum")
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 class RobustRegressor(RegressorMixin, _RobustLinear):

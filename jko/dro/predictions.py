@@ -67,7 +67,7 @@ def _logistic(z: Array, y: Array) -> Array:
 def _logistic_slope(z: Array, y: Array) -> Array:
     from scipy.special import expit
 
-    return -y * np.asarray(expit(-y * z))
+    return np.asarray(-y * np.asarray(expit(-y * z)))
 
 
 def _linear(z: Array, y: Array) -> Array:

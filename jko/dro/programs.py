@@ -173,11 +173,13 @@ class PieceProgram:
             top = w / (1 - geometry.level)
             measure = np.minimum(measure, top)
             room = top - measure
-            return measure + room * ((1 - measure.sum()) / room.sum() if room.sum() > 0 else 0.0)
+            share = (1 - measure.sum()) / room.sum() if room.sum() > 0 else 0.0
+            return np.asarray(measure + share * room)
         assert self.radius is not None
         if isinstance(geometry, TotalVariation):
             apart = 0.5 * float(np.abs(measure - w).sum())
-            return w + (measure - w) * min(1.0, self.radius / apart if apart > 0 else 1.0)
+            share = min(1.0, self.radius / apart if apart > 0 else 1.0)
+            return np.asarray(w + share * (measure - w))
         assert isinstance(geometry, Divergence)
         return self._within(measure, self.radius * geometry.rate)
 

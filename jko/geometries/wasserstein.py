@@ -191,7 +191,7 @@ class Wasserstein(Geometry):
         dual = exact_plan(wa, wb, square_costs(x, y)).v
         phi = (square_costs(a.points, y) - dual).min(axis=1)
         phi = phi - float(a.weights @ phi) / a.mass
-        return 0.5 * phi / self.rate
+        return np.asarray(0.5 * phi / self.rate)
 
     def geodesic(self, a: Measure, b: Measure, t: float) -> Measure:
         """McCann interpolation: every particle moves straight to its partner (any p >= 1)."""

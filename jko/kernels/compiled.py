@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Protocol, TypeVar
 
 import numba
 import numpy as np
@@ -29,9 +29,20 @@ LN2_LOW = 1.90821492927058770002e-10
 
 #: Sums may be taken in any order and products joined to them; nothing else is relaxed.
 SUMMING = {"reassoc", "contract", "nsz"}
+Function = TypeVar("Function", bound=Callable[..., object])
+Profile = Callable[[float, float], float]
+
+
+class _Inlining(Protocol):
+    """A decorator that keeps what a function takes and gives."""
+
+    def __call__(self, function: Function, /) -> Function: ...
+
+
 # Inlined by LLVM, after each function was translated with its own rules of rounding.
 # The error model of NumPy has no branch at a division, which would keep vectors away.
-_inline = numba.njit(forceinline=True, error_model="numpy")
+_inline: _Inlining = numba.njit(forceinline=True, error_model="numpy")
+_inline_sums: _Inlining = numba.njit(forceinline=True, fastmath=SUMMING)
 
 
 @_inline
@@ -60,17 +71,17 @@ def _exp(t: float) -> float:
 
 @_inline
 def _gaussian(sq: float, rate: float) -> float:
-    return _exp(-rate * sq)
+    return float(_exp(-rate * sq))
 
 
 @_inline
 def _gaussian_slope(sq: float, rate: float) -> float:
-    return -2.0 * rate * _exp(-rate * sq)
+    return float(-2.0 * rate * _exp(-rate * sq))
 
 
 @_inline
 def _laplace(sq: float, rate: float) -> float:
-    return _exp(-rate * math.sqrt(sq))
+    return float(_exp(-rate * math.sqrt(sq)))
 
 
 @_inline
@@ -82,24 +93,24 @@ def _laplace_slope(sq: float, rate: float) -> float:
 @_inline
 def _matern3(sq: float, rate: float) -> float:
     a = rate * math.sqrt(sq)
-    return (1.0 + a) * _exp(-a)
+    return float((1.0 + a) * _exp(-a))
 
 
 @_inline
 def _matern3_slope(sq: float, rate: float) -> float:
-    return -rate * rate * _exp(-rate * math.sqrt(sq))
+    return float(-rate * rate * _exp(-rate * math.sqrt(sq)))
 
 
 @_inline
 def _matern5(sq: float, rate: float) -> float:
     a = rate * math.sqrt(sq)
-    return (1.0 + a + a * a / 3.0) * _exp(-a)
+    return float((1.0 + a + a * a / 3.0) * _exp(-a))
 
 
 @_inline
 def _matern5_slope(sq: float, rate: float) -> float:
     a = rate * math.sqrt(sq)
-    return -rate * rate / 3.0 * (1.0 + a) * _exp(-a)
+    return float(-rate * rate / 3.0 * (1.0 + a) * _exp(-a))
 
 
 @_inline
@@ -123,7 +134,7 @@ def _energy_slope(sq: float, rate: float) -> float:
     return -1.0 / math.sqrt(sq) if sq > 0.0 else 0.0
 
 
-FORMULAS: dict[str, tuple[Any, Any]] = {
+FORMULAS: dict[str, tuple[Profile, Profile]] = {
     "gaussian": (_gaussian, _gaussian_slope),
     "laplace": (_laplace, _laplace_slope),
     "matern3": (_matern3, _matern3_slope),
@@ -156,7 +167,7 @@ def _run(loop: Callable[..., None], rate: float, x: Array, y: Array, v: Array, r
     return np.ascontiguousarray(out)
 
 
-@numba.njit(forceinline=True, fastmath=SUMMING)
+@_inline_sums
 def _squares(x: Array, i: int, y: Array, first: int, sq: Array) -> None:
     """|x_i - y_j|^2 into `sq` for j from `first`."""
     sq[:] = 0.0

@@ -99,7 +99,7 @@ class PositiveEnergy(Kernel):
 
     def _norms(self, x: Array) -> Array:
         away = self._from_origin(x)
-        return np.power(np.einsum("ij,ij->i", away, away), self.exponent / 2.0)
+        return np.asarray(np.power(np.einsum("ij,ij->i", away, away), self.exponent / 2.0))
 
     def _gram(self, x: Array, y: Array) -> Array:
         distances = np.power(sqdistances(x, y), self.exponent / 2.0)

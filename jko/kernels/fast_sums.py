@@ -151,7 +151,7 @@ class Box:
 
     def angles(self, x: Array) -> Array:
         """Points of the box as angles in [-pi, pi]."""
-        return (x - np.array(self.low)) * (2 * np.pi / np.array(self.length)) - np.pi
+        return np.asarray((x - np.array(self.low)) * (2 * np.pi / np.array(self.length)) - np.pi)
 
     @cached_property
     def waves(self) -> list[Array]:

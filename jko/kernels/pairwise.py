@@ -107,7 +107,7 @@ def sqdistances(x: Array, y: Array) -> Array:
         return np.asarray(cdist(x, y, "sqeuclidean"))
     near = x[rows] - y[cols]
     out[rows, cols] = np.einsum("ij,ij->i", near, near)
-    return out
+    return np.asarray(out)
 
 
 def blocks(n: int, m: int, entries: int = BLOCK_ENTRIES) -> Iterator[tuple[slice, slice]]:
@@ -177,7 +177,7 @@ class Augmented:
 
     def block(self, i: slice, j: slice) -> Array:
         """One rectangle of exponents."""
-        return self.left[i] @ self.right[:, j]
+        return np.asarray(self.left[i] @ self.right[:, j])
 
 
 def difference_sums(slope: GramBlock, x: Array, y: Array, v: Array, alone: bool = False) -> Array:

@@ -79,7 +79,9 @@ class LogDensity:
     faults: Faults | None = None
 
     def __post_init__(self) -> None:
-        set_ = lambda name, value: object.__setattr__(self, name, value)
+        set_: Callable[[str, object], None] = lambda name, value: object.__setattr__(
+            self, name, value
+        )
         _check_callables(self.log_density, self.gradient, self.value_and_grad, self.constrain)
         positive_int(self.dim, "dim")
         set_("names", names_of(self.names, self.dim))

@@ -54,4 +54,4 @@ class LogMatrix:
         work /= np.where(total > 0, total, 1.0)
         work[work < LEAST_ENTRY] = 0.0
         self._matrix, self._alpha = work, v.copy()
-        return self._beta
+        return np.asarray(self._beta)

@@ -182,7 +182,7 @@ class Multigrid:
             _spread(x.reshape(balance.shape), self._cycle(joined(r, axes).ravel(), level + 1), axes)
         for damping in reversed(SWEEPS):
             x += damping * inverse * (b - matrix @ x)
-        return x
+        return np.asarray(x)
 
 
 def _spread(x: Array, blocks: Array, axes: tuple[int, ...]) -> None:

@@ -127,7 +127,7 @@ class RadialFactors(RadialCosts):
         """A sum of products over the axes, applied to scaled values."""
         reach = [float(len(x)) for x in self.axes]
         if len(self.shape) == 1:
-            return factors[0][0].contract(scaled[:, None], reach[0])[0]
+            return np.asarray(factors[0][0].contract(scaled[:, None], reach[0])[0])
         out = np.zeros(self.shape)
         for left, right in zip(*factors, strict=True):
             out += right.contract(without_faint(left.contract(scaled, reach[0])), reach[1])

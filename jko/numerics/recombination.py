@@ -99,7 +99,7 @@ def kernel_features(factor: Array, weights: Array, count: int) -> Array:
     factor = np.asarray(factor, float)
     covariance = factor.T @ (factor * np.asarray(weights, float)[:, None])
     _, vectors = np.linalg.eigh(covariance)
-    return factor @ vectors[:, ::-1][:, :count]
+    return np.asarray(factor @ vectors[:, ::-1][:, :count])
 
 
 def gram_factor(gram: Array, tol: float = 1e-14) -> Array:
@@ -109,7 +109,7 @@ def gram_factor(gram: Array, tol: float = 1e-14) -> Array:
     """
     values, vectors = np.linalg.eigh(np.asarray(gram, float))
     kept = values > tol * max(float(values[-1]), 0.0)
-    return (vectors[:, kept] * np.sqrt(values[kept]))[:, ::-1]
+    return np.asarray((vectors[:, kept] * np.sqrt(values[kept]))[:, ::-1])
 
 
 def _checked(weights: Array, features: Array, budget: int) -> tuple[Array, Array]:

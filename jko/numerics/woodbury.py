@@ -34,14 +34,14 @@ class ScaledQuadratic:
 
     @property
     def n(self) -> int:
-        return self.rows.shape[1]
+        return int(self.rows.shape[1])
 
     @property
     def size(self) -> float:
         return 1.0 if self.mass is None else self.mass
 
     def hessian(self, w: Array) -> Array:
-        return _expand(self.rows, _project(self.rows, w)) + self.d * w
+        return np.asarray(_expand(self.rows, _project(self.rows, w)) + self.d * w)
 
 
 def prepare(
@@ -127,12 +127,12 @@ class BorderedSystem:
     def base(self, v: Array) -> Array:
         """x with ``(D + R'R) x = v``."""
         if self.direct:
-            return lapack.dpotrs(self.chol, v, lower=1)[0]
+            return np.asarray(lapack.dpotrs(self.chol, v, lower=1)[0])
         x = self.theta * v
         if not self.k:
-            return x
+            return np.asarray(x)
         q, _ = lapack.dpotrs(self.chol, _project(self.rows, x), lower=1)
-        return x - self.theta * _expand(self.rows, q)
+        return np.asarray(x - self.theta * _expand(self.rows, q))
 
     def bordered(self, v: Array, missing: float) -> tuple[Array, float]:
         """x, y with ``(D + R'R) x - y 1 = v`` and ``1'x = missing`` (mass free: y = 0)."""
@@ -170,5 +170,5 @@ def _cholesky(m: Array) -> Array | None:
         np.fill_diagonal(m, diagonal * (1 + ridge))
         chol, info = lapack.dpotrf(m, lower=1, clean=0)
         if info == 0:
-            return chol
+            return np.asarray(chol)
     return None

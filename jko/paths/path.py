@@ -23,7 +23,7 @@ from jko.paths.curves import CURVES, Curve
 from jko.validation import Array, real
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -108,7 +108,7 @@ class Path:
             raise InvalidArgument(f"t = {value:g} lies outside [0, {self.duration:g}]")
         return value
 
-    def plot(self, shots: int = 5) -> list[Artist]:
+    def plot(self, shots: int = 5) -> Figure:
         """A figure with the measures at equally spaced times (needs matplotlib)."""
         plot = import_module("jko.plot")
         times = np.linspace(0.0, self.duration, shots)
@@ -124,7 +124,8 @@ class Path:
             else:
                 plot.particles(axes[name], mu)
             axes[name].set_title(f"t = {t:.3g}")
-        return fig
+        drawn: Figure = fig
+        return drawn
 
     def animate(self, path: str | os.PathLike[str], **settings: object) -> FilePath:
         """Write the path as an animated GIF (`jko.plot.animate` has the settings)."""
