@@ -1,4 +1,4 @@
-"""One BLAS pool at a time: NumPy's and SciPy's wheels each bring their own, and they fight.
+"""One BLAS pool at a time: NumPy's and SciPy's wheels each bring their own.
 
 On few cores, loops that alternate between the two pools slow down 25-100 times while both keep
 their threads spinning. Steps therefore run with one BLAS thread, which also makes a resumed flow

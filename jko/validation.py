@@ -14,6 +14,11 @@ from jko.errors import MESSAGE, InvalidArgument, InvalidMeasure, InvalidType
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Index = NDArray[np.intp]
+
+#: Relative difference of two masses that counts as rounding: below it the second is rescaled to
+#: the first. Weights in single precision, as PyTorch and JAX hand them out, are off by 6e-8 each,
+#: and so is their sum when all are equal.
+MASS_TOLERANCE = 1e-6
 T = TypeVar("T")
 Entry = TypeVar("Entry", bound=np.generic)
 #: What `rng=` takes.

@@ -169,7 +169,6 @@ THIRD_PARTY = {
     "jko/flows/checkpoint.py": "what the file holds",
     "jko/flows/container.py": "nodes of JSON",
     "jko/flows/trajectory.py": "an animation of matplotlib",
-    "jko/kernels/compiled.py": "functions compiled by numba",
     "jko/later.py": "what jko.plot returns",
     "jko/matching.py": "options handed on to jko.flow",
     "jko/measures/log_density.py": "models of other frameworks",

@@ -16,17 +16,12 @@ from dataclasses import replace
 import numpy as np
 
 from jko.numerics.elementary import xlogy
-from jko.numerics.interior import TO_BOUNDARY, to_boundary
+from jko.numerics.interior import LAG, RECENTRE, TO_BOUNDARY, UNEVEN, to_boundary
 from jko.numerics.sinkhorn import BoundedPlan
 from jko.validation import Array
 
 #: Steps; 10 to 25 are taken.
 MAX_ITER = 100
-#: Products of slack and plan below this share of their mean are uneven, and centred by this much.
-UNEVEN = 1e-3
-RECENTRE = 0.3
-#: Share of the gap that the sum of the products is kept above.
-LAG = 0.01
 
 
 def unbalanced_plan(
@@ -152,7 +147,7 @@ class _InteriorPoint:
         if products.min() < UNEVEN * mean:  # too near the boundary: back to the central path first
             centre = max(centre, RECENTRE)
         # Products far below the gap mean marginals that lag behind: they must not vanish first.
-        centre = max(centre, min(LAG * (self.upper - self.lower) / (self.pairs * mean), 0.3))
+        centre = max(centre, min(LAG * (self.upper - self.lower) / (self.pairs * mean), RECENTRE))
         second = np.clip(t**2 * predicted[2] * predicted[3], -10 * mean, 10 * mean)
         target = np.where(self.finite, centre * mean - second, 0.0)
         move = self._direction(system, x, s, target)

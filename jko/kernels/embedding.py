@@ -14,17 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import InvalidMeasure, InvalidType, Unsupported
-from jko.validation import Array, one_of
+from jko.validation import MASS_TOLERANCE, Array, one_of
 
 from .pairwise import check_points
 
 if TYPE_CHECKING:
     from .base import Kernel
     from .fast_sums import FastSums
-
-#: Relative difference of masses beyond which a conditional kernel refuses to compare measures;
-#: below it the second is rescaled to the first (weights in single precision are off by 6e-8).
-MASS_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,9 @@ from typing import TypeVar
 
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
+from jko.validation import MASS_TOLERANCE
 
 M = TypeVar("M", bound=Measure)
-
-#: Relative difference of two masses that counts as rounding. Weights in single precision, as
-#: PyTorch and JAX hand them out, are off by 6e-8 each, and so is their sum when all are equal.
-MASS_TOLERANCE = 1e-6
 
 #: Masses closer than this are left as they are: sums in double precision differ by so much.
 ROUNDING = 1e-13

@@ -9,6 +9,13 @@ from jko.validation import Array
 #: Fraction of the way to the boundary that an iterate takes, as in Mehrotra (1992): a longer one
 #: leaves products of slacks and multipliers so small that the next direction is lost.
 TO_BOUNDARY = 0.995
+#: Products of slack and plan below this share of their mean are uneven, and centred by RECENTRE:
+#: too near the boundary, the iterate goes back to the central path first.
+UNEVEN = 1e-3
+RECENTRE = 0.3
+#: Share of what is left (gap, or residuals of linear conditions) that the sum of the products is
+#: kept above: it must not vanish first.
+LAG = 0.01
 
 
 def to_boundary(*pairs: tuple[Array, Array], share: float = 1.0, most: float = 1.0) -> float:

@@ -11,6 +11,8 @@ from jko.identity import Identity, max_of
 from jko.measures.base import Discrete
 from jko.validation import Array
 
+#: Length of the differences in time.
+STEP = 1e-4
 #: Nodes and weights of a Gauss-Legendre rule on [0, 1].
 _X, _W = np.polynomial.legendre.leggauss(12)
 NODES = (_X + 1) / 2

@@ -20,11 +20,9 @@ from jko.measures.base import Discrete, Measure
 from jko.solvers.step import step
 from jko.validation import Array
 from jko.verify import problems
-from jko.verify.actions import NODES, RULE
+from jko.verify.actions import NODES, RULE, STEP
 from jko.verify.orders import reaction_transport_flow
 
-#: Length of the differences in time.
-STEP = 1e-4
 FlowMap = Callable[[float], Measure]
 
 

@@ -12,10 +12,8 @@ from jko.measures import Gaussian, GridDensity
 from jko.measures.base import Discrete, Measure
 from jko.paths.path import Path
 from jko.validation import Array
-from jko.verify.actions import NODES, RULE
+from jko.verify.actions import NODES, RULE, STEP
 
-#: Length of the differences in time.
-STEP = 1e-4
 #: Where they are taken: inside the interval and away from its middle.
 TIMES = (0.2, 0.45, 0.8)
 

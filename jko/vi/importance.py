@@ -1,4 +1,4 @@
-"""Self-normalised importance sampling, with what it cannot see said aloud."""
+"""Self-normalised importance sampling, with a report of what it cannot see."""
 
 from __future__ import annotations
 

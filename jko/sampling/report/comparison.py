@@ -13,13 +13,12 @@ from jko.errors import InvalidArgument, Unsupported
 from jko.html import table
 from jko.sampling.report.columns import Column, columns_of
 from jko.sampling.report.result import SampleResult
+from jko.sampling.verdict.evidence import Z
 from jko.validation import positive
 
 Word = Literal["agree", "unclear", "differ"]
 #: Worst last.
 WORDS: tuple[Word, ...] = ("agree", "unclear", "differ")
-#: Standard errors of a difference that chance may explain.
-Z = 3.0
 #: Standard error of a difference, as a share of the tolerance, up to which a small difference says
 #: that there is none larger: two errors then reach the tolerance.
 RESOLVED = 0.5

@@ -23,6 +23,8 @@ ROUGH = 3.0
 SHARE = 0.04
 #: Share of the squared speed of a step below which an axis does not matter to its regularisation.
 MINOR = 0.05
+#: How often a regularisation is lowered for an accuracy.
+LOWERED = 5
 
 
 def choose_reg(problem: ProxProblem, debias: bool) -> float:

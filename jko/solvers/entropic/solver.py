@@ -18,7 +18,7 @@ from jko.prox.stated import Answer, Claim, Controls, figure
 from jko.solvers.base import ProxSolver
 from jko.solvers.entropic.costs import CostStep, cost_unit, default_reg
 from jko.solvers.entropic.gibbs import DENSE_LIMIT
-from jko.solvers.entropic.regularisation import choose_reg
+from jko.solvers.entropic.regularisation import LOWERED, choose_reg
 from jko.solvers.entropic.stated import EntropicStep
 from jko.solvers.grids.resolution import spacing, warn_if_coarse, warn_if_unresolved
 from jko.solvers.refusals import NearMiss, infeasible, not_transport, other_ground
@@ -27,9 +27,7 @@ from jko.validation import brief, one_of, positive, positive_int, switch
 #: Squared cells that plain and half steps should carry mass by (`jko.solvers.grids.resolution`).
 PLAIN_REACH = 0.5
 HALF_REACH = 0.05
-#: How often a regularisation is lowered for an accuracy.
-LOWERED = 5
-#: How far in all where costs, not cells, say what is fine.
+#: How far a regularisation is lowered for an accuracy where costs, not cells, say what is fine.
 LOWEST = 1e-3
 
 

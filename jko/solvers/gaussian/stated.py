@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from jko.energies.gaussian_form import GaussianForm, fisher_norm
+from jko.energies.rounding import VALUE_ROUNDINGS
 from jko.geometries.bures import bures, bures_map, symmetric_sqrt
 from jko.geometries.gaussian import gaussian_kl
 from jko.measures.base import Measure
@@ -19,8 +20,6 @@ from jko.validation import Array
 
 #: Roundings of its terms, per dimension, that a gradient at a Gaussian may be off by.
 ROUNDINGS = 16.0
-#: Roundings of the terms of an energy that its value may be off by.
-VALUE_ROUNDINGS = 64.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,6 @@ from jko.solvers.unbalanced.stated import ConePlan, UnbalancedStep
 MAX_PAIRS = 40_000
 BOUND = "bound: exact transport and a feasible dual of the unregularised step"
 ROUGH = "bound: the regularised plan and a feasible dual of the unregularised step"
-NONE = "none: the bound is switched off"
 
 
 @dataclass(frozen=True, eq=False)

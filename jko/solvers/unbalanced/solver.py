@@ -15,9 +15,11 @@ from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
+from jko.solvers.entropic.excess import NONE
+from jko.solvers.entropic.regularisation import LOWERED
 from jko.solvers.entropic.scaling import Scaling, Sweep, anderson
 from jko.solvers.grids.resolution import diffusivity
-from jko.solvers.unbalanced.bias import NONE, excess
+from jko.solvers.unbalanced.bias import excess
 from jko.solvers.unbalanced.kernels import DENSE
 from jko.solvers.unbalanced.program import unbounded
 from jko.solvers.unbalanced.refusals import SPLIT, not_unbalanced
@@ -33,8 +35,7 @@ GATE = 1e-2
 #: Iterations before the ladder is tried, and at its end.
 DIRECT = 400
 MAX_ITER = 2000
-#: How often a regularisation is lowered for an accuracy, and as far as potentials stand it.
-LOWERED = 5
+#: A regularisation is lowered for an accuracy as far as potentials stand it.
 LEAST_REG = 1e-5
 #: Largest eps and ratio of the ladder that leads to a small one, and the tolerance on its rungs.
 LADDER = (0.1, 4.0)
