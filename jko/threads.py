@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -51,6 +50,8 @@ def shared_out(job: Callable[[Sequence[T]], Array], pieces: Sequence[T]) -> Arra
     def alone(share: Sequence[T]) -> Array:
         with _LIMITS.at_most(1):
             return job(share)
+
+    from concurrent.futures import ThreadPoolExecutor  # brings logging and queues along
 
     with _LIMITS.at_most(1), ThreadPoolExecutor(threads) as pool:
         first, *others = pool.map(alone, shares)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
-from statistics import median
 from typing import Protocol
 
 import numpy as np
@@ -99,7 +98,7 @@ def _rounding(problem: Smooth, run: QuasiNewtonRun, best: QuasiNewtonRun, tol: f
     known = ROUNDING * abs(best.objective)
     if problem.residual(run.point, run.slope) > tol:
         return known
-    return max(known, 10 * median(run.errors))
+    return max(known, 10 * float(np.median(run.errors)))
 
 
 def _stalled(old_value: float, old_residual: float, value: float, residual: float) -> bool:
