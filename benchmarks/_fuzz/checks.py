@@ -78,10 +78,13 @@ def timed(case, u, record):
 
 
 def draw_units(rng, tiny=False):
-    """M, L and c from 1e-9 to 1e9, some of them or all; M no less than 1 beside tiny weights."""
+    """M, L and c from 1e-9 to 1e9, some of them or all.
+
+    Beside tiny weights M is no less than 1 and c no more, which their inverses are multiplied by.
+    """
     logs = rng.uniform(-9, 9, 3) * (rng.random(3) < 0.6)
     if tiny:  # doubles end at 1e-308
-        logs[0] = abs(logs[0])
+        logs[0], logs[2] = abs(logs[0]), -abs(logs[2])
     return Units(*(10.0**logs))
 
 

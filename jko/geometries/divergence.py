@@ -88,11 +88,34 @@ def phi_divergence(p: float, a: Array, b: Array) -> float:
     a, b = a[~empty], b[~empty]
     if p <= 0 and (a == 0).any():
         return float("inf")
+    apart = a - b
+    close = np.abs(apart) < 0.5 * b
+    value = float((_near(p, a[close], b[close], apart[close])).sum())
+    a, b = a[~close], b[~close]
     if p == 1:
-        value = (xlogy(a, a / b) - a + b).sum()
+        value += float((xlogy(a, a / b) - a + b).sum())
     elif p == 0:
-        value = (xlogy(b, b / a) - b + a).sum()
+        value += float((xlogy(b, b / a) - b + a).sum())
     else:
-        r = a / b
-        value = (b * (r**p - p * (r - 1) - 1)).sum() / (p * (p - 1))
-    return float(value) + (stray / (1 - p) if stray > 0 else 0.0)
+        value += float((_power(p, a, b) - p * (a - b) - b).sum()) / (p * (p - 1))
+    return value + (stray / (1 - p) if stray > 0 else 0.0)
+
+
+def _near(p: float, a: Array, b: Array, apart: Array) -> Array:
+    """b phi_p(a/b) (n,) of close weights, from their exact differences a - b.
+
+    The terms are of order a - b then, and not of order b: short steps keep their digits.
+    """
+    log_ratio = np.log1p(apart / b)
+    if p == 1:
+        return np.asarray(a * log_ratio - apart)
+    if p == 0:
+        return np.asarray(apart - b * log_ratio)
+    return np.asarray((b * np.expm1(p * log_ratio) - p * apart) / (p * (p - 1)))
+
+
+def _power(p: float, a: Array, b: Array) -> Array:
+    """b (a/b)^p (n,), where the power alone may overflow."""
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        plain = b * (a / b) ** p
+        return np.where(np.isfinite(plain), plain, np.exp(p * np.log(a) + (1 - p) * np.log(b)))

@@ -443,3 +443,24 @@ def test_grids_and_histograms_agree(geometry):
     plain = Histogram(grid.points, a.weights), Histogram(grid.points, b.weights)
     assert geometry.sqdistance(a, b) == pytest.approx(geometry.sqdistance(*plain), rel=1e-9)
     assert geometry.potential(a, b) == pytest.approx(geometry.potential(*plain), abs=1e-9)
+
+
+@pytest.mark.parametrize("p", [-0.5, 0, 0.5, 0.9, 1, 1.5, 2, 3])
+@pytest.mark.parametrize("apart", [1e-12, 1e-8, 1e-5])
+def test_divergences_of_close_weights_keep_their_digits(p, apart):
+    # D_p(b (1 + d) | b) = sum b d^2 / 2 (1 + O(d)), whose terms are sums of order b.
+    b = np.array([0.5, 0.0, 1e-290, 0.3])
+    a = b * (1 + apart * np.array([1.0, 1.0, -1.0, -2.0]))
+    exact = float((((a - b) ** 2)[b > 0] / b[b > 0]).sum())
+    points = np.arange(4.0)[:, None]
+    free = jko.Divergence(p, mass="free")
+    found = free.sqdistance(jko.Histogram(points, a), jko.Histogram(points, b))
+    assert found == pytest.approx(exact, rel=max(8 * apart, 1e-3))
+
+
+def test_a_power_of_a_large_ratio_does_not_overflow():
+    # w^2 / m of m = 1e-300 and w = 1e-120, whose ratio has no square among doubles.
+    a, b = np.array([1.0, 1e-120]), np.array([1.0, 1e-300])
+    points = np.arange(2.0)[:, None]
+    found = jko.Divergence(2).sqdistance(jko.Histogram(points, a), jko.Histogram(points, b))
+    assert found == pytest.approx(1e60, rel=1e-9)
