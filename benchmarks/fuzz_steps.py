@@ -19,6 +19,7 @@ import argparse
 import sys
 import time
 
+from _fuzz import families
 from _fuzz.checks import run
 from _fuzz.records import Log, load, report
 
@@ -37,6 +38,7 @@ def main() -> int:
     parser.add_argument("--log", help="file that gets a line of JSON for each problem")
     parser.add_argument("--again", action="store_true", help="solve the log's faults once more")
     parser.add_argument("--table", nargs="*", help="print the table of these logs, solve nothing")
+    parser.add_argument("--later", action="store_true", help="draw from `_fuzz.families.LATER`")
     args = parser.parse_args()
     if args.table:
         records = load(args.table)
@@ -49,7 +51,9 @@ def main() -> int:
     if args.again:
         kept = {(r.seed, r.number) for r in load([args.log])} - log.known
         numbers = sorted(k for seed, k in kept if seed == args.seed)
-    records = run(numbers, args.seed, args.units, args.rivals, args.seconds, log, args.only, show)
+    draw = families.draw_later if args.later else families.draw
+    how = (args.units, args.rivals, args.seconds, log, args.only, show, draw)
+    records = run(numbers, args.seed, *how)
     print(report(records, most=0))
     spent = time.process_time() - began
     print(f"{len(records)} problems from {args.first}, seed {args.seed}, {spent:.0f} CPU s")

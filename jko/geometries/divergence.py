@@ -12,7 +12,7 @@ from jko.geometries.base import Geometry, common_weights, show
 from jko.geometries.gaussian import gaussian_kl, hellinger_square
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
-from jko.numerics.elementary import log_or_minus_inf, xlogy
+from jko.numerics.elementary import log_or_minus_inf, log_quotient, xlogy
 from jko.validation import Array, one_of, real
 
 
@@ -106,7 +106,7 @@ def _near(p: float, a: Array, b: Array, apart: Array) -> Array:
 
     The terms are of order a - b then, and not of order b: short steps keep their digits.
     """
-    log_ratio = np.log1p(apart / b)
+    log_ratio = log_quotient(a, b)
     if p == 1:
         return np.asarray(a * log_ratio - apart)
     if p == 0:

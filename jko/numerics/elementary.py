@@ -10,6 +10,13 @@ from jko.validation import Array
 EPS = float(np.finfo(float).eps)
 
 
+def log_quotient(a: Array, b: Array) -> Array:
+    """log(a/b) of positive numbers, with all its digits where they are close."""
+    apart = (a - b) / b
+    close = np.abs(apart) < 0.5
+    return np.where(close, np.log1p(np.where(close, apart, 0.0)), np.log(a / b))
+
+
 def xlogy(x: Array, y: Array) -> Array:
     """x log y with 0 log 0 = 0."""
     with np.errstate(divide="ignore", invalid="ignore"):

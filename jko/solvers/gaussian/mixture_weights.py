@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
-from jko.geometries.divergence import Divergence
+from jko.expectations import Nodes
+from jko.geometries.divergence import Divergence, phi_divergence
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.measures.base import Measure
-from jko.measures.gaussian import GaussianMixture, parts_of
-from jko.numerics.elementary import EPS, log_or_minus_inf
+from jko.measures.gaussian import Gaussian, GaussianMixture, parts_of
+from jko.numerics.elementary import EPS, log_or_minus_inf, log_quotient
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Certificate, Controls, Scale, Stated, of_kind
 from jko.solvers.base import ProxSolver
@@ -20,8 +23,35 @@ from jko.solvers.gaussian.stated import ROUNDINGS, relative
 from jko.solvers.refusals import keeps_mass
 from jko.validation import Array
 
-#: and of a reaction step in a Hellinger geometry.
+#: How many times its difference to a coarser rule the error of a rule may be: in 200 random
+#: mixtures on the line it was at most 2.3 times, as both oscillate with the number of nodes.
+RULE_SAFETY = 4.0
+#: What `info["kind"]` says of a reaction step in a Hellinger geometry.
 EXPONENTIAL = "implicit exponential step of the Fisher-Rao flow of the weights, of first order"
+
+
+def _logs_at(parts: list[Gaussian], nodes: Nodes) -> Array:
+    """log N_j (k, nodes, k) at the nodes of every component."""
+    points = [g.mean + nodes.z @ np.linalg.cholesky(g.cov).T for g in parts]
+    logs = np.array([[g.log_density_at(x) for g in parts] for x in points])
+    return logs.transpose(0, 2, 1)
+
+
+def _log_means(logs: Array, w: Array) -> Array:
+    """log mu (k, nodes) at the nodes of every component."""
+    return np.asarray(np.logaddexp.reduce(logs + log_or_minus_inf(w), axis=2))
+
+
+def _difference(fine: tuple[Array, Nodes], coarse: tuple[Array, Nodes], w: Array) -> Array:
+    """What E_k log mu (k,) owes to the rule, from one with fewer nodes."""
+    one, two = (_log_means(logs, w) @ nodes.weights for logs, nodes in (fine, coarse))
+    return np.asarray(RULE_SAFETY * (one - two))
+
+
+def _blocks(logs: Array, nodes: Nodes, w: Array) -> Array:
+    """Three standard errors of E_k log mu (k,), from independent blocks of nodes."""
+    means = nodes.block_means(_log_means(logs, w).T)
+    return np.asarray(3 * means.std(axis=0, ddof=1) / np.sqrt(nodes.blocks))
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +65,7 @@ class _Reaction(Stated):
     before: Array
     step: float
     constant: float
+    rough: Callable[[Array], Array]
 
     @classmethod
     def of(cls, problem: ProxProblem, mu: GaussianMixture) -> _Reaction:
@@ -42,27 +73,29 @@ class _Reaction(Stated):
         along = form.along(mu)
         fixed = [form.moments(g).value for g in parts]
         rule = along.fields[-1].rule_in(mu.dim) if form.entropy else None
-        nodes = None if rule is None else rule.nodes(mu.dim)
-        if nodes is None:
+        if rule is None:
             logs, weights = np.zeros((len(parts), 1, len(parts))), np.ones(1)
+            rough = lambda w: np.zeros(w.size)
         else:
-            points = [g.mean + nodes.z @ np.linalg.cholesky(g.cov).T for g in parts]
-            logs = np.array([[g.log_density_at(x) for g in parts] for x in points])
-            logs, weights = logs.transpose(0, 2, 1), nodes.weights
+            nodes, coarse = rule.nodes(mu.dim), rule.coarser()
+            logs, weights = _logs_at(parts, nodes), nodes.weights
+            rough = partial(_blocks, logs, nodes)
+            if coarse is not None:
+                fewer = coarse.nodes(mu.dim)
+                pairs = (logs, nodes), (_logs_at(parts, fewer), fewer)
+                rough = partial(_difference, *pairs)
         constant = form.linear * mu.mass + form.constant
-        before = mu.components[0]
-        return cls(np.array(fixed), logs, weights, form.entropy, before, problem.step, constant)
+        before, step = mu.components[0], problem.step
+        return cls(np.array(fixed), logs, weights, form.entropy, before, step, constant, rough)
 
     def variation(self, w: Array) -> Array:
         """f_k = E_k (V + c log mu), (k,)."""
-        log_mu = np.logaddexp.reduce(self.logs + log_or_minus_inf(w), axis=2)
-        return np.asarray(self.potential + self.entropy * (log_mu @ self.nodes))
+        return self.potential + self.entropy * (_log_means(self.logs, w) @ self.nodes)
 
     def value(self, w: Array) -> float:
         """F(w) + KL(w|w')/step."""
-        alive = w > 0
-        ratio = np.log(w[alive] / self.before[alive])
-        return float(w @ self.variation(w)) + self.constant + float(w[alive] @ ratio) / self.step
+        moved = phi_divergence(1.0, w, self.before) / self.step
+        return float(w @ self.variation(w)) + self.constant + moved
 
     def objective(self, nu: Measure) -> float:
         """The same, of a mixture with these components."""
@@ -80,7 +113,7 @@ class _Reaction(Stated):
         """f and log(w/w') on the charged components, less their means."""
         alive = w > 0
         share = w[alive] / w.sum()
-        f, log_ratio = self.variation(w)[alive], np.log(w[alive] / self.before[alive])
+        f, log_ratio = self.variation(w)[alive], log_quotient(w[alive], self.before[alive])
         return f - float(share @ f), log_ratio - float(share @ log_ratio)
 
     def excess(self, w: Array) -> tuple[float, float]:
@@ -92,11 +125,26 @@ class _Reaction(Stated):
         share = w[w > 0] / w.sum()
         f, log_ratio = self._centred(w)
         v = f + log_ratio / self.step
-        tilt = float(np.logaddexp.reduce(np.log(share) - self.step * v))
-        gap = float(w.sum()) * max(tilt, 0.0) / self.step
+        noise = 4 * EPS * float(share @ (np.abs(f) + np.abs(log_ratio) / self.step))
+        gap = float(w.sum()) * (self._fall(share, v) + noise)
         norms = [float(np.sqrt(share @ u**2)) for u in (v, f, log_ratio / self.step)]
         size = float(np.abs(self.variation(w)).max()) + self.entropy + 1 / self.step
         return gap, relative(norms[0], norms[1] + norms[2], ROUNDINGS * EPS * size)
+
+    def _fall(self, share: Array, v: Array) -> float:
+        """log sum share exp(-step v) / step, with the digits that a short step needs."""
+        with np.errstate(over="ignore"):
+            found = float(np.log1p(share @ np.expm1(-self.step * v)))
+        return max(found, 0.0) / self.step
+
+    def bias(self, w: Array) -> float:
+        """What the rule of the entropy's integral may hide: the gap if f is off by its estimate."""
+        alive = w > 0
+        share, off = w[alive] / w.sum(), self.entropy * self.rough(w)[alive]
+        off = off - float(share @ off)
+        f, log_ratio = self._centred(w)
+        v = f + log_ratio / self.step
+        return float(w.sum()) * max(self._fall(share, v + s * off) for s in (-1.0, 1.0))
 
     def certificate(self, answer: Answer) -> Certificate:
         """The gap of the convex problem in the weights."""
@@ -152,6 +200,7 @@ class MixtureWeights(ProxSolver):
             stated,
             count,
             sqdistance=_square(problem, w, before),
+            bias=stated.bias(w) if stated.entropy else None,
             baseline=stated.value(before),
             exhausted=count == limit,
             info={} if isinstance(problem.geometry, Divergence) else {"kind": EXPONENTIAL},
@@ -166,6 +215,5 @@ def _square(problem: ProxProblem, w: Array, before: Array) -> float:
     elif isinstance(geometry, Hellinger):
         square = float(4 * ((np.sqrt(w) - np.sqrt(before)) ** 2).sum())
     else:
-        alive = w > 0
-        square = 2 * float(w[alive] @ np.log(w[alive] / before[alive]))
+        square = 2 * phi_divergence(1.0, w, before)
     return square / geometry.rate
