@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jko.forms.separable import Separable, psi, psi_prime
+from jko.forms.separable import Separable, power, psi, psi_prime
 from jko.numerics.elementary import EPS
 from jko.validation import Array, Index, Mask
 
@@ -60,7 +60,7 @@ def bregman(h: Separable, w: Array, v: Array) -> Array:
         for p, c in h.powers.items():
             a, b = (p - 2) / 3, (p - 3) / 4
             series = 1 + a * e * (1 + b * e * (1 + (p - 4) / 5 * e * (1 + (p - 5) / 6 * e)))
-            value = 0.5 * v**p * e**2 * series
+            value = 0.5 * power(v, p) * e**2 * series
             if far.size:
                 value[far] = _far(p, w[far], v[far], e[far])
             out += np.where(c > 0, c * value, 0.0)
@@ -74,7 +74,7 @@ def _far(p: float, w: Array, v: Array, e: Array) -> Array:
         return np.where(w > 0, w * log_ratio, 0.0) - (w - v)
     if p == 0:
         return e - np.where(np.abs(e) < 0.5, np.log1p(e), np.log(w) - np.log(v))
-    middle = v**p * (np.expm1(p * np.log1p(e)) - p * e) / (p * (p - 1))
+    middle = power(v, p) * (np.expm1(p * np.log1p(e)) - p * e) / (p * (p - 1))
     parts = psi(p, w), psi(p, v), psi_prime(p, v) * (w - v)
     apart = parts[0] - parts[1] - parts[2] + 4 * EPS * sum(np.abs(part) for part in parts)
     return np.where(np.abs(e) < 0.5, middle, apart)

@@ -8,7 +8,7 @@ with psi_p'' (w) = w^{p-2}: psi_1 = w log w - w, psi_0 = -log w, psi_p = w^p / (
 KL is p = 1, inclusive KL p = 0, half chi^2 p = 2, a potential no power at all, porous medium
 p = m, a box constraint an upper bound. Such forms add and scale coefficient by coefficient, so a
 solver looks at the form of the problem and never at the types (or the order) of the terms.
-Every optimality condition they meet is an exponential sum in log w, solved in one place.
+Their optimality conditions are exponential sums in log w, solved in one place.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ from jko.numerics.elementary import log_or_minus_inf
 from jko.numerics.roots import Term, exponential_sum_root
 from jko.validation import Array, Index, Mask
 
-#: Weights this close to their ceiling, relatively, are full.
-AT_CEILING = 1e-12
-
 if TYPE_CHECKING:
     from cvxpy import Constraint, Expression
 
+#: Weights this close to their ceiling, relatively, are full.
+AT_CEILING = 1e-12
 #: How many times as large as after a step, penalty included, the terms of its energy before it
 #: count at most: a target of next to no weight makes a chi-square of 1e286 of some measures, which
 #: says nothing about the measures near the answer. Steps to a steady state in smooth energies stay
@@ -76,6 +75,14 @@ def joint(here: Sizes, before: Sizes, moved: float) -> tuple[float, float]:
     return size, max(here.raw, min(before.raw, REACH * raw))
 
 
+def power(x: Array, p: float) -> Array:
+    """x^p for x >= 0, by products: `pow` is slow on old processors and where results underflow."""
+    if p in (3, 4, 5, 6):
+        out = power(x, p - 2)
+        return np.multiply(np.multiply(out, x, out), x, out)
+    return np.cbrt(x) if p == 1 / 3 else np.asarray(x**p)
+
+
 def psi(p: float, w: Array) -> Array:
     """psi_p(w), the function with psi_p'' = w^{p-2}; +inf at 0 for p <= 0."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -83,13 +90,13 @@ def psi(p: float, w: Array) -> Array:
             return np.where(w > 0, w * np.log(w) - w, 0.0)
         if p == 0:
             return -np.log(w)
-        return w**p / (p * (p - 1))
+        return power(w, p) / (p * (p - 1))
 
 
 def psi_prime(p: float, w: Array) -> Array:
     """Derivative of psi_p: log w for p = 1, otherwise w^{p-1} / (p-1)."""
     with np.errstate(divide="ignore", over="ignore"):
-        return np.log(w) if p == 1 else w ** (p - 1) / (p - 1)
+        return np.log(w) if p == 1 else power(w, p - 1) / (p - 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +224,7 @@ class Separable:
         out = np.zeros(self.n)
         for p, c in self.powers.items():
             with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-                out = out + np.where(c > 0, c * w ** (p - 2), 0.0)
+                out = out + np.where(c > 0, c * power(w, p - 2), 0.0)
         return out
 
     def exponentials(self, rate: float = 1.0) -> tuple[Array, Array, list[Term]]:

@@ -21,7 +21,7 @@ from jko.energies.conjugate import brackets
 from jko.numerics.c_transform import CTransform
 from jko.numerics.multigrid import Balance, solve
 from jko.solvers.back_and_forth.response import Fixed, Response, level
-from jko.solvers.grids.coupling import FAINT
+from jko.solvers.grids.coupling import FAINT, PLAN_SHARE
 from jko.validation import Array
 
 if TYPE_CHECKING:  # the stated step asks for the transport cost: the ascent knows it by type only
@@ -32,9 +32,9 @@ ARMIJO = 0.1
 HALVINGS = 24
 #: Limit of the local dilation that the metric takes into account.
 DILATION = 8.0
-#: Largest response of the energy, in units of what moving mass by a cell costs, and the least.
+#: Largest response of the energy, in units of what moving mass by a cell costs; its inverse is the
+#: least.
 STIFF = 1e6
-LOOSE = 1e-6
 #: The ascent ends after this many steps in turn whose rise is below this share of the tolerance.
 STALLED = 5
 UNSEEN = 1e-4
@@ -146,7 +146,7 @@ class Ascent:
             k[(*head, slice(-1, None))] = 0.0
             ahead.append(k)
         unit = float(m.mean()) / (2 * min(self.stated.scales))
-        diagonal = np.full(m.shape, LOOSE * unit)
+        diagonal = np.full(m.shape, 1 / STIFF * unit)
         if isinstance(self.response, Response):
             y = now.level - now.psi.ravel()
             slope = self.response.slope(y, now.w.ravel(), self.width)
@@ -258,11 +258,11 @@ def ascend(
     climb = _Climb(stated, response, starts, tol, limit)
     found: list[Found] = []
     for count in climb.arrivals():
-        for one in judged(climb.ascent, climb.now, count):
+        for one in judged(climb, count):
             if one.bound.gap <= climb.target:
                 return one
             found.append(one)
-    best = min([*found, *judged(climb.ascent, climb.now, climb.count)], key=_gap)
+    best = min([*found, *judged(climb, climb.count)], key=lambda f: f.bound.gap)
     return replace(best, iterations=climb.count, exhausted=climb.count >= limit)
 
 
@@ -284,14 +284,13 @@ def approach(
     return Approached(climb.now.g, climb.count, arrived)
 
 
-def judged(ascent: Ascent, now: DualState, count: int) -> Iterator[Found]:
+def judged(climb: _Climb, count: int) -> Iterator[Found]:
     """The measure of the last linear system, and the one of the potentials, with their bounds.
 
     One after the other, because a bound costs as much as several steps.
     """
+    ascent, now = climb.ascent, climb.now
+    # Nor need a plan be better than its potentials.
+    room = min(PLAN_SHARE * climb.target, ascent.expected)
     for w, g in (ascent.linear, (now.w, now.g)):
-        yield Found(w, g, now.g, ascent.stated.bound(w, g), count, False)
-
-
-def _gap(found: Found) -> float:
-    return found.bound.gap if np.isfinite(found.bound.gap) else np.inf
+        yield Found(w, g, now.g, ascent.stated.bound(w, g, room), count, False)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jko.forms.separable import Separable
+from jko.forms.separable import Separable, power
 from jko.prox.duality.mass import MassSearch
 from jko.validation import Array
 
@@ -44,7 +44,7 @@ class Response:
                 w = np.exp(z)
             else:
                 s = (p - 1) * z
-                w = np.where(s > 0, s ** (1 / (p - 1)), 0.0 if p > 1 else np.inf)
+                w = np.where(s > 0, power(s, 1 / (p - 1)), 0.0 if p > 1 else np.inf)
         return np.where(ceiling > 0, np.minimum(w, ceiling), 0.0)
 
     def slope(self, y: Array, w: Array, width: float) -> Array:

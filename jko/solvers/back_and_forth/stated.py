@@ -56,6 +56,7 @@ class Bound:
     Attributes
     ----------
     gap : float
+        Infinite where the potentials bound nothing.
     residual : float
         sum |p - q| / mass, p the marginal of the potentials' plan that should be q.
     transport : float
@@ -172,30 +173,32 @@ class CellStep(Neighbour):
         if not (mismatch <= CONSISTENT and w.min() >= 0):
             return Certificate(np.inf, mismatch)
         bound = self.bound(w, g)
-        return Certificate(bound.gap if np.isfinite(bound.gap) else np.inf, bound.residual)
+        return Certificate(bound.gap, bound.residual)
 
-    def bound(self, w: Array, g: Array) -> Bound:
+    def bound(self, w: Array, g: Array, room: float = 0.0) -> Bound:
         r"""Judge w with any potentials g (Kantorovich and Fenchel duality):
 
             gap = [F(w) + F*(-psi) + <psi, w>] + [cost of a plan - <phi, m'> - <psi, w>],
 
         F* on measures of mass M. The plan of g has one of the two marginals;
-        `jko.solvers.grids.coupling` makes it one that has both. The last bound is kept: the judge
-        asks for that of the answer again.
+        `jko.solvers.grids.coupling` makes it one that has both, for a price of about `room`. The
+        last bound is kept: the judge asks for that of the answer again.
         """
         for last_w, last_g, known in self._last:
             if np.array_equal(last_w, w) and np.array_equal(last_g, g):
                 return known
-        self._last[:] = [(w.copy(), g.copy(), self._bound(w, g))]
+        self._last[:] = [(w.copy(), g.copy(), self._bound(w, g, room))]
         return self._last[0][2]
 
-    def _bound(self, w: Array, g: Array) -> Bound:
+    def _bound(self, w: Array, g: Array, room: float) -> Bound:
         found = self.transform(g)
         phi, psi = self.potentials(g, found)
         pull, flat, mass = psi.ravel(), w.ravel(), self.previous.mass
         lam = median_multiplier(self.h, self.h.gradient(flat) + pull, flat)
         energy, _ = fixed_gap(self.h, pull, flat, mass, lam)
-        coupled = couple(found.plan, *self.ends(w))
+        coupled = couple(found.plan, *self.ends(w), g, room)
         slack = coupled.cost - float((phi * self.m).sum()) - float(pull @ flat)
         moved = 2 * self.problem.step * coupled.cost
-        return Bound(energy + slack, coupled.residual, moved, coupled.spread)
+        gap = energy + slack
+        gap = gap if np.isfinite(gap) else np.inf
+        return Bound(gap, coupled.residual, moved, coupled.spread)

@@ -22,12 +22,9 @@ import numpy as np
 from jko.numerics.c_transform import c_transform
 from jko.numerics.elementary import EPS
 from jko.prox.duality.fenchel import fenchel_gap
-from jko.solvers.grids.coupling import couple
+from jko.solvers.grids.coupling import PLAN_SHARE, couple
 from jko.solvers.grids.levels import Problem, grid_of
 from jko.validation import Array
-
-#: What a plan may cost more, as a share of a gap that is small enough, or of the energy's own.
-PLAN_SHARE = 0.25
 
 
 @dataclass(frozen=True, eq=False)
