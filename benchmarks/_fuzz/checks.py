@@ -131,6 +131,8 @@ def against_rivals(case, rng, home, record):
     """Objective by plain formulas within gap, bias and rounding of every rival's."""
     if hasattr(case, "comparable") and not case.comparable(home):
         return
+    if home.claim is jko.Claim.REGULARISED and home.bias is None:
+        return  # nothing is said of the step itself
     answer = case.back(home.measure, HOME)
     value, size = case.objective(answer)
     bound = abs(home.gap or 0.0) + abs(home.bias or 0.0)

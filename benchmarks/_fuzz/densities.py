@@ -207,7 +207,10 @@ def step_of_quantiles(a, power, cost, tau, finer):
     value = parts(x)
     for _ in range(200):
         gradient, bands = slopes(a, power, cost, tau, x, m, start, end)
-        way = -solveh_banded(bands, gradient)
+        try:
+            way = -solveh_banded(bands, gradient)
+        except np.linalg.LinAlgError:  # rounding: the value is as good as it gets
+            break
         fall, t = -float(gradient @ way), 1.0
         if fall <= 1e-13 * abs(value):
             break

@@ -89,7 +89,7 @@ def rescale(w: Array, ceiling: Array | float, mass: float) -> Array:
         inner = float(w[moving].sum())
         if inner <= 0:
             break
-        factor = (mass - float(w[~moving].sum())) / inner
+        factor = max(mass - float(w[~moving].sum()), 0.0) / inner
         full = moving & (w * factor > ceiling)
         w = np.where(moving, np.minimum(w * factor, ceiling), w)
         if not full.any():

@@ -56,7 +56,9 @@ def entropic_root(a: Array, c: Array, root: Array) -> Array:
 
 def inclusive_root(a: Array, c: Array, root: Array) -> Array:
     """s of A - C/s^2 = s'/s, p = 0 (formula H2b): the positive root of A s^2 - s' s - C = 0."""
-    return np.where(a > 0, (root + np.hypot(root, 2 * np.sqrt(a * c))) / (2 * a), np.inf)
+    # The product A C may be below the least number.
+    both = 2 * np.sqrt(np.maximum(a, 0.0)) * np.sqrt(c)
+    return np.where(a > 0, (root + np.hypot(root, both)) / (2 * a), np.inf)
 
 
 def half_root(a: Array, c: Array, root: Array) -> Array:

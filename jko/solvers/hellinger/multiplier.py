@@ -142,8 +142,23 @@ class _Search:
             if abs(total - self.mass) <= 4 * EPS * self.mass:
                 break
             if not search.advance(total > self.mass, self._newton(w)):
-                break
+                return x, self._between(search.lo, search.hi, w)
         return x, w
+
+    def _between(self, lo: float, hi: float, w: Array) -> Array:
+        """Weights of the right mass between those at two neighbouring numbers.
+
+        An atom of next to no previous mass goes from nothing to its ceiling there: what is missing
+        is its own, and no other's.
+        """
+        if not (np.isfinite(lo) and np.isfinite(hi)):
+            return w
+        more, less = self.evaluate(lo), self.evaluate(hi)
+        above, below = float(more.sum()) - self.mass, self.mass - float(less.sum())
+        if not (np.isfinite(above) and above >= 0 and below >= 0 and above + below > 0):
+            return w
+        share = below / (above + below)
+        return less + share * (more - less)
 
     def _newton(self, w: Array) -> float:
         """The change of x that Newton proposes; full atoms only lower the mass to be reached."""
