@@ -32,6 +32,7 @@ from jko.numerics.products import (
     without_tiny,
 )
 from jko.numerics.tilted import Tilted
+from jko.solvers.entropic.regularisation import DENSE_LIMIT
 from jko.solvers.entropic.work import Work
 from jko.validation import Array
 
@@ -39,8 +40,6 @@ from jko.validation import Array
 #: next product to be steeper than this one before its band is too narrow.
 LEFT_OUT = 1e-15
 ROOM = 2.0
-#: A dense kernel keeps up to six (n, n) matrices: 134 MB each at this size.
-DENSE_LIMIT = 4096
 
 
 @dataclass(frozen=True, eq=False)

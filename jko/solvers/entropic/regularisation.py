@@ -23,6 +23,8 @@ ROUGH = 3.0
 SHARE = 0.04
 #: Share of the squared speed of a step below which an axis does not matter to its regularisation.
 MINOR = 0.05
+#: A dense kernel keeps up to six (n, n) matrices: 134 MB each at this size.
+DENSE_LIMIT = 4096
 #: How often a regularisation is lowered for an accuracy.
 LOWERED = 5
 

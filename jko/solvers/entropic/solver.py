@@ -16,10 +16,7 @@ from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls, figure
 from jko.solvers.base import ProxSolver
-from jko.solvers.entropic.costs import CostStep, cost_unit, default_reg
-from jko.solvers.entropic.gibbs import DENSE_LIMIT
-from jko.solvers.entropic.regularisation import LOWERED, choose_reg
-from jko.solvers.entropic.stated import EntropicStep
+from jko.solvers.entropic.regularisation import DENSE_LIMIT, LOWERED, choose_reg
 from jko.solvers.grids.resolution import spacing, warn_if_coarse, warn_if_unresolved
 from jko.solvers.refusals import NearMiss, infeasible, not_transport, other_ground
 from jko.validation import brief, one_of, positive, positive_int, switch
@@ -169,6 +166,8 @@ class Entropic(ProxSolver):
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         if other_ground(problem) is not None:
+            from jko.solvers.entropic.costs import cost_unit, default_reg
+
             reg = default_reg(problem) if self.reg is None else self.reg
             eps = reg * cost_unit(problem)
         elif self.reg is None:
@@ -184,6 +183,9 @@ class Entropic(ProxSolver):
 
     def _at(self, problem: ProxProblem, eps: float, controls: Controls) -> Answer:
         """The step at one regularisation."""
+        from jko.solvers.entropic.costs import CostStep  # `import jko` stays light
+        from jko.solvers.entropic.stated import EntropicStep
+
         kind = EntropicStep if other_ground(problem) is None else CostStep
         stated = kind(problem, eps, self.debias)
         if self.backend == "pot":

@@ -18,9 +18,6 @@ from jko.numerics.radial import RadialProducts
 from jko.solvers.unbalanced.cone import ConeStep
 from jko.validation import Array
 
-#: Largest number of atoms of a dense kernel, kept three times.
-DENSE = 3000
-
 
 @dataclass(frozen=True, eq=False)
 class ConePlan:

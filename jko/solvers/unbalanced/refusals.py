@@ -7,6 +7,7 @@ from jko.measures.atoms import Histogram, Particles
 from jko.measures.grid import GridDensity, not_straight
 from jko.prox.problem import ProxProblem
 from jko.solvers.refusals import infeasible
+from jko.status import Breakdown, Status
 
 SPLIT = "take the split step of alpha*jko.Wasserstein() + beta*jko.Hellinger()"
 
@@ -29,3 +30,9 @@ def not_unbalanced(problem: ProxProblem, name: str) -> str | None:
     if not problem.form.convex:
         return f"{problem.energy!r} is not convex in the weights; {SPLIT}"
     return infeasible(problem)
+
+
+def unbounded() -> Breakdown:
+    """What a step without a minimum raises."""
+    why = "the energy falls by more than 2/(beta tau) per unit of mass at some atom"
+    return Breakdown(Status.UNBOUNDED, why)
