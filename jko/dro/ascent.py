@@ -55,7 +55,7 @@ class LossAscent:
     def extent(self) -> float:
         """A length of the data: the largest side of their box, or the size of their mean."""
         side = float(np.ptp(self.origin.points, axis=0).max())
-        return side or max(1.0, float(np.abs(self.origin.points).max()))
+        return side or float(np.abs(self.origin.points).max()) or 1.0
 
     def values(self, x: Array) -> Array:
         """The loss (m,), finite or a sentence."""
@@ -101,7 +101,9 @@ class LossAscent:
         before = max(float(near[np.argmax(away)]), 0.0)
         if fastest == np.inf:
             return np.inf
-        if fastest <= 1e-12 * max(1.0, before):
+        # No larger there than a hundred times what it is at the data: bounded, or nearly so.
+        usual = float(np.abs(self.values(self.origin.points)).max()) / self.extent**2
+        if fastest <= 100 * usual / FARTHER**2:
             return 0.0
         if fastest > 1.3 * before:
             return np.inf

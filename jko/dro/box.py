@@ -112,7 +112,7 @@ def kernel_worst_case(
     cells : int
         Evaluations of each branch and bound.
     tol : float
-        Stop once the violation is at most this, relative to max(1, |value|).
+        Stop once the violation is at most this, relative to |value| or the range of the losses.
 
     Returns
     -------
@@ -142,10 +142,10 @@ def kernel_worst_case(
                 f"radius = {size:.6g} leaves no dual function on these points (no measure moves, or"
                 " the ball holds all of them); pass another radius or more points"
             )
+        scale = accuracy * max(float(np.ptp(stated.loss)), abs(worst.value))
         found = dual_violation(
-            worst.dual, loss, *box, lipschitz=steep, cells=limit, tol=0.1 * accuracy
+            worst.dual, loss, *box, lipschitz=steep, cells=limit, tol=0.1 * scale
         )
-        scale = accuracy * max(1.0, abs(worst.value))
         if done == count or found.lower <= 0.1 * scale:
             break
         extra = np.concatenate([extra, found.where[None]])

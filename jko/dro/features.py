@@ -144,11 +144,12 @@ class FeatureAdversary:
         budget = self.radius**2
         if self.loss is SQUARED:
             return self._squared(z, size, budget)
-        slope = evaluate(self.loss, z, self.y)[1]
+        losses, slope = evaluate(self.loss, z, self.y)
+        unit = float(w @ np.abs(losses)) or float(w @ np.abs(slope)) or 1.0
         start = self.guess or size * float(np.sqrt(w @ slope**2 * self.rate / budget)) / 2 or 1.0
         answer = solve_ball(
             lambda above: self._respond(z, size, floor + above),
-            budget, INNER_TOL * max(1.0, abs(still)), 100, start=start, kinked=False,
+            budget, INNER_TOL * unit, 100, start=start, kinked=False,
         )  # fmt: skip
         self.guess = answer.multiplier
         upper = answer.upper + floor * budget

@@ -8,6 +8,7 @@ import numpy as np
 
 from jko.dro.ambiguity import Ambiguity, Set, check_geometry, check_size
 from jko.dro.features import FeatureAdversary, MovedSamples, OrderOneAdversary
+from jko.dro.frames import centre, frame_of
 from jko.dro.linear import linear_model
 from jko.dro.predictions import CLASSIFICATION, REGRESSION, PredictionLoss, prediction_loss
 from jko.dro.programs import PieceProgram
@@ -76,13 +77,15 @@ class _RobustLinear(BaseEstimator):
         adversary, radius = self._adversary(x, y, weights, loss, geometry)
         if loss.pieces is not None:
             intercept = self.fit_intercept
-            program = PieceProgram(x, y, weights, loss, geometry, radius, alpha, intercept)
+            where = centre(x, weights, intercept)
+            program = PieceProgram(x, y, weights, loss, geometry, radius, alpha, intercept, *where)
             fit = program.fit(adversary, tol)
         else:
             ridge = np.full(x.shape[1] + self.fit_intercept, alpha)
             if self.fit_intercept:
                 ridge[-1] = 0.0
-            fit = train(adversary, np.zeros(ridge.size), ridge, tol, limit)
+            frame = frame_of(x, weights, self.fit_intercept)
+            fit = train(adversary, np.zeros(ridge.size), ridge, tol, limit, frame)
         self._keep(fit, weights, charged)
         return fit
 
@@ -162,7 +165,7 @@ class RobustRegressor(RegressorMixin, _RobustLinear):
     alpha : float >= 0
     fit_intercept : bool
     tol : float
-        On the saddle-point gap, relative to max(1, |robust loss|).
+        On the saddle-point gap, relative to the size of the losses.
     max_iter : int
 
     Attributes

@@ -124,8 +124,8 @@ def _result(
     if slope is not None:
         force = slope(measure.points)
         miss = np.sqrt(w @ ((force - 2 * price * moved.shift) ** 2).sum(axis=1) / origin.mass)
-        size = max(1.0, float(np.sqrt(w @ (force**2).sum(axis=1) / origin.mass)))
-        residual = float(miss) / size
+        size = float(np.sqrt(w @ (force**2).sum(axis=1) / origin.mass))
+        residual = float(miss) / size if miss > 0 else 0.0
     gap = None if moved.upper is None else moved.upper - value
     scale = max(abs(value), float(np.ptp(np.concatenate([before, values]))) * origin.mass)
     if gap is not None and abs(gap) <= max(tol, 1e-9) * scale:
@@ -258,6 +258,7 @@ def _price_of_ball(
     force = float(np.sqrt(w @ (ascent.slope(ascent.origin.points) ** 2).sum(axis=1) * rate))
     price = 0.5 * force / np.sqrt(budget) or 1.0
     inside: tuple[float, PenalisedResponse] | None = None
+    least = 1e-14 * price
     line, prices = CostLine(budget), MassSearch(price, 0.0, reach=price)
     for _ in range(max_iter):
         price = prices.x
@@ -266,7 +267,7 @@ def _price_of_ball(
         line.see(price, found.cost)
         if over <= 0:
             inside = (price, found)
-        if (over <= 0 and -over <= BALL_TOL) or price < 1e-14 * max(1.0, force):
+        if (over <= 0 and -over <= BALL_TOL) or price < least:
             break
         guess = line.guess()
         if np.isnan(guess):

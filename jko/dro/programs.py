@@ -26,7 +26,7 @@ from jko.numerics.roots import last_true
 from jko.validation import Array
 
 #: The bound of a direction that nothing penalises holds for components of at most so many times
-#: 1 + |theta|.
+#: 1 + |theta|, where samples and losses have size 1.
 FAR = 10.0
 #: Halvings of the way back into a divergence ball.
 HALVINGS = 60
@@ -47,6 +47,10 @@ class PieceProgram:
     radius : float or None
     alpha : float
     intercept : bool
+    middle : (d,) array
+        Where the samples are centred in the program; 0 without an intercept.
+    length : float
+        Their size there: the program is one of samples of size 1 and losses of size 1.
     """
 
     x: Array
@@ -57,6 +61,8 @@ class PieceProgram:
     radius: float | None
     alpha: float
     intercept: bool
+    middle: Array
+    length: float
 
     def __post_init__(self) -> None:
         geometry = self.geometry
@@ -81,7 +87,7 @@ class PieceProgram:
         ridge = 0.5 * self.alpha * float(theta[: self.x.shape[1]] @ theta[: self.x.shape[1]])
         value = attack.value + ridge
         lower, residual = self._lower(theta, multipliers)
-        gap, scale = value - lower + attack.gap, max(1.0, abs(value))
+        gap, scale = value - lower + attack.gap, max(abs(value), attack.scenario.size(theta))
         good = bool(abs(gap) <= tol * scale)
         text = (
             "The fit is certified: its saddle-point gap is within the tolerance."
@@ -99,11 +105,13 @@ class PieceProgram:
         import cvxpy as cp
 
         n, d = self.x.shape
+        unit = self._unit
         coef, shift, xi = cp.Variable(d), cp.Variable(), cp.Variable(n)
-        z = self.x @ coef + (shift if self.intercept else 0.0)
-        pieces = [xi >= cp.multiply(a, z) + b for a, b in self._pieces()]
+        z = (self.x - self.middle) / self.length @ coef + (shift if self.intercept else 0.0)
+        pieces = [xi >= cp.multiply(a, z) + b / unit for a, b in self._pieces()]
         total, rest = self._supremum(cp, xi, coef)
-        objective = total + 0.5 * self.alpha * cp.sum_squares(coef)
+        bend = self.alpha * unit / self.length**2
+        objective = total + 0.5 * bend * cp.sum_squares(coef)
         rest = rest if self.intercept else [*rest, shift == 0]
         program = cp.Problem(cp.Minimize(objective), [*pieces, *rest])
         program.solve(solver="CLARABEL", tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
@@ -112,9 +120,16 @@ class PieceProgram:
                 f"the program of the fit ended as {program.status}: the losses leave coefficients"
                 " free to grow; pass alpha > 0"
             )
-        theta = np.append(coef.value, shift.value) if self.intercept else np.array(coef.value)
+        theta = np.array(coef.value) * (unit / self.length)
+        if self.intercept:
+            theta = np.append(theta, unit * float(shift.value) - theta @ self.middle)
         found = [np.maximum(np.asarray(c.dual_value, dtype=float), 0.0) for c in pieces]
         return theta, found, int(program.solver_stats.num_iters or 0)
+
+    @property
+    def _unit(self) -> float:
+        """The size of the losses."""
+        return max(float(np.abs(b).max()) for _, b in self._pieces()) or 1.0
 
     def _pieces(self) -> list[tuple[Array, Array]]:
         assert self.loss.pieces is not None
@@ -128,7 +143,7 @@ class PieceProgram:
         """The dual of the set at losses xi: an expression to minimise, and its constraints."""
         geometry, w = self.geometry, self.weights
         if isinstance(geometry, Wasserstein):
-            return w @ xi + self._price * cp.norm(coef), []
+            return w @ xi + self._price / self.length * cp.norm(coef), []
         level = cp.Variable()
         if isinstance(geometry, CVaR):
             return level + (w @ cp.pos(xi - level)) / (1 - geometry.level), []
@@ -155,11 +170,14 @@ class PieceProgram:
         pieces = self._pieces()
         value = sum(float((measure * s) @ b) for s, (_, b) in zip(shares, pieces, strict=True))
         steep = np.sum([s * a for s, (a, _) in zip(shares, pieces, strict=True)], axis=0) * measure
-        force = float(np.linalg.norm(steep @ self.x))
-        free = self._price if isinstance(self.geometry, Wasserstein) else 0.0
+        # In the coordinates of the program, where samples and losses have size 1.
+        force = float(np.linalg.norm(steep @ (self.x - self.middle))) / self.length
+        free = self._price / self.length if isinstance(self.geometry, Wasserstein) else 0.0
         over = max(force - free, 0.0)
-        reach = FAR * (1 + float(np.abs(theta).max()))
-        value -= min(over**2 / (2 * self.alpha), over * reach) if self.alpha else over * reach
+        coef, bend = theta[: self.x.shape[1]], self.alpha / self.length**2
+        shift = float(theta[-1] + coef @ self.middle) if self.intercept else 0.0
+        reach = FAR * (self._unit + max(self.length * float(np.abs(coef).max()), abs(shift)))
+        value -= min(over**2 / (2 * bend), over * reach) if bend else over * reach
         tilt = abs(float(steep.sum())) if self.intercept else 0.0
         return value - tilt * reach, max(over, tilt)
 

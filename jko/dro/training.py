@@ -10,13 +10,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.dro.ambiguity import Ambiguity, Set, ambiguity, check_size
 from jko.dro.finite import in_kind, solve_finite
+from jko.dro.frames import Adversary as Adversary
+from jko.dro.frames import Attack as Attack
+from jko.dro.frames import Framed
 from jko.dro.result import WorstCase
 from jko.dro.scenarios import Scenario, scenario_bound, smooth_minimum
 from jko.errors import InvalidArgument, StepFailed
@@ -37,22 +40,6 @@ if TYPE_CHECKING:
 #: that values and gradients are far better. MMD steps cost the most, and get the larger one.
 INNER_TOL = 1e-10
 INNER_TOL_MMD = 1e-8
-
-
-class Attack(NamedTuple):
-    """The worst case at a theta: the value of the supremum, and the measure as a smooth loss."""
-
-    value: float
-    gradient: Array
-    scenario: Scenario
-    gap: float
-    report: WorstCase | MovedSamples
-
-
-class Adversary(Protocol):
-    """Answers every theta with a worst case."""
-
-    def __call__(self, theta: Array) -> Attack: ...
 
 
 @dataclass(frozen=True, repr=False)
@@ -131,7 +118,7 @@ def minimise(
         `jko.dro.RobustClassifier`, which know their losses.
     penalty : float >= 0
     tol : float
-        On the saddle-point gap, relative to max(1, |value|).
+        On the saddle-point gap, relative to the size of the losses at the start or at the end.
     max_iter : int
         Worst cases at most in each of the two phases: quasi-Newton on the envelope, then, where it
         has kinks, scenarios.
@@ -202,13 +189,27 @@ class FiniteAdversary:
         return Attack(found.value, scenario.gradient(theta), scenario, found.gap, report)
 
 
-def train(adversary: Adversary, start: Array, ridge: Array, tol: float, max_iter: int) -> RobustFit:
+def train(
+    adversary: Adversary,
+    start: Array,
+    ridge: Array,
+    tol: float,
+    max_iter: int,
+    frame: Array | None = None,
+) -> RobustFit:
     """Quasi-Newton on the envelope, scenarios where that leaves a gap.
 
-    `ridge` (p,) are the penalties of the components of theta, ridge theta^2 / 2.
+    `ridge` (p,) are the penalties of the components of theta, ridge theta^2 / 2. With `frame`
+    (p, p) it is theta' that is searched, theta = frame @ theta': of another unit and origin. What
+    has a penalty is scaled alone there.
     """
     with limited():
-        return _trained(adversary, start, ridge, tol, max_iter)
+        if frame is None:
+            return _trained(adversary, start, ridge, tol, max_iter)
+        begin = np.asarray(np.linalg.solve(frame, start), dtype=float)
+        inner = Framed(adversary, frame)
+        fit = _trained(inner, begin, ridge * np.diag(frame) ** 2, tol, max_iter)
+        return replace(fit, theta=frame @ fit.theta)
 
 
 def _trained(
@@ -216,14 +217,15 @@ def _trained(
 ) -> RobustFit:
     started = time.perf_counter()
     envelope = _Envelope(adversary, ridge)
-    smooth_minimum(envelope, start, max_iter)
+    unit = envelope.size(start)
+    smooth_minimum(envelope, start, max_iter, unit)
     theta, attack = envelope.best
     value = envelope.lowest
-    lower, residual, _ = scenario_bound([attack.scenario], theta, ridge)
-    scale = max(1.0, abs(value))
+    unit = max(abs(value), min(unit, attack.scenario.size(theta))) or unit
+    lower, residual, _ = scenario_bound([attack.scenario], theta, ridge, unit)
     scenarios = [attack.scenario]
-    while value - lower > tol * scale and len(scenarios) < min(max_iter, 60):
-        bound, miss, trial = scenario_bound(scenarios, theta, ridge)
+    while value - lower > tol * unit and len(scenarios) < min(max_iter, 60):
+        bound, miss, trial = scenario_bound(scenarios, theta, ridge, unit)
         if bound > lower:
             lower, residual = bound, miss
         fresh = envelope.attack(trial)
@@ -234,7 +236,7 @@ def _trained(
         if len(scenarios) > 8 and _repeats(scenarios):
             break
     gap = value - lower + attack.gap
-    good = bool(abs(gap) <= tol * scale)
+    good = bool(abs(gap) <= tol * unit)
     text = (
         "The fit is certified: its saddle-point gap is within the tolerance."
         if good
@@ -247,7 +249,7 @@ def _trained(
         residual=residual,
         worst=attack.report,
         success=good,
-        message=f"{text} (gap {gap:.3g} against {tol * scale:.3g})",
+        message=f"{text} (gap {gap:.3g} against {tol * unit:.3g})",
         iterations=envelope.count,
         seconds=time.perf_counter() - started,
         tol=tol,
@@ -278,6 +280,11 @@ class _Envelope:
         if value < self.lowest:
             self.lowest, self.best = value, (theta.copy(), found)
         return found._replace(value=value)
+
+    def size(self, theta: Array) -> float:
+        """The size of the losses at a theta, 1 where they vanish."""
+        self(theta)
+        return self.best[1].scenario.size(theta) or 1.0
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
         try:

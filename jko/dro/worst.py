@@ -72,7 +72,7 @@ def worst_case(
         Starts of the ascent of each free particle.
     tol : float, optional
         On the gap relative to max(|value|, range of the loss); 1e-9, for free particles 1e-6 on the
-        residual relative to max(1, |grad loss|).
+        residual relative to |grad loss|.
     max_iter : int, optional
         Penalised problems of a ball at most.
     rng : seed or numpy Generator, optional
