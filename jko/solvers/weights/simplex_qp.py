@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Error of the factor, relative to the tolerance: the exact product makes up for it in the end.
 _COARSE = 30.0
+#: Error of the finest factor, relative to the kernel: a hundred roundings.
+_FINEST = 2e-14
 #: Steps below this stop on the unconstrained minimum too: rounding limits the other bound there.
 _SHORT = 1e-3
 #: Part of the tolerance the program aims at.
@@ -176,6 +178,9 @@ def _by_program(stated: QuadraticStep, factor: Factored | None, controls: Contro
     previous = stated.problem.discrete
     rows = None if factor is None else factor.rows
     result = _quadratic_program(stated, rows, controls)
+    if result.status is QPStatus.UNBOUNDED and rows is None:
+        # A long step may end at a mass that sees what the factor has left out.
+        result = _quadratic_program(stated, rows, controls, finest=True)
     if result.status is QPStatus.UNBOUNDED:
         raise Breakdown(Status.UNBOUNDED, result.status.value)
     weights = np.zeros(previous.n)
@@ -194,7 +199,9 @@ def _by_program(stated: QuadraticStep, factor: Factored | None, controls: Contro
     )
 
 
-def _quadratic_program(stated: QuadraticStep, rows: Array | None, controls: Controls) -> QPResult:
+def _quadratic_program(
+    stated: QuadraticStep, rows: Array | None, controls: Controls, finest: bool = False
+) -> QPResult:
     """Solve over the open atoms, around the previous weights when the mass is fixed.
 
     Several kernels merge into their weighted sum. On a factor of a large step the products are
@@ -223,6 +230,9 @@ def _quadratic_program(stated: QuadraticStep, rows: Array | None, controls: Cont
         points = stated.problem.discrete.points[inside]
         typical = stated.problem.previous.mass if mass is None else mass
         coarse = _COARSE * controls.tol * stated.problem.unit / (scale * typical**2)
+        if finest:
+            height = [q.scale / scale * float(q.operator.diagonal().max()) for q in form.quadratics]
+            coarse = min(coarse, _FINEST * max(height))
         columns, share = pivoted_cholesky(kernel, points, coarse).factor, 1.0
     else:
         columns, share = rows.T if inside.all() else rows[:, inside].T, 1.0 - SHARE
