@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -55,10 +56,18 @@ def float_array(value: ArrayLike, name: str) -> Array:
         return np.array(array, dtype=np.float64, order="K")
 
 
+def masked(
+    value: object,
+) -> TypeGuard[np.ma.MaskedArray[tuple[int, ...], np.dtype[np.generic]]]:
+    """Whether a value is a masked array; `numpy.ma` is loaded wherever there is one."""
+    module = sys.modules.get("numpy.ma")
+    return module is not None and isinstance(value, module.MaskedArray)
+
+
 def _not_an_array(value: object, name: str) -> str | None:
     """Why an array-like object of another library cannot be read as numbers, with the remedy."""
     kind = type(value).__name__
-    if isinstance(value, np.ma.MaskedArray):
+    if masked(value):
         hidden = int(np.count_nonzero(np.ma.getmaskarray(value)))
         if hidden:
             return (
@@ -170,7 +179,7 @@ def covariance(value: ArrayLike, dim: int, name: str = "cov") -> Array:
 def real(value: object, name: str) -> float:
     """A finite real number; booleans, strings and arrays are refused."""
     dtype = getattr(value, "dtype", None)
-    text = isinstance(value, (bool, str, bytes, np.ma.MaskedArray))
+    text = isinstance(value, (bool, str, bytes)) or masked(value)
     text = text or (isinstance(dtype, np.dtype) and dtype.kind not in "fiu")
     if text or isinstance(value, (list, tuple, dict, set)) or getattr(value, "ndim", 0) != 0:
         raise InvalidType(f"{name} must be a number, got {brief(value)}")

@@ -12,6 +12,7 @@ from jko.errors import InvalidArgument, InvalidType
 from jko.validation import (
     Mask,
     brief,
+    masked,
 )
 
 
@@ -30,7 +31,7 @@ def per_axis(periodic: bool | Sequence[bool], dim: int) -> tuple[bool, ...]:
 
 
 def free_cells(mask: ArrayLike, shape: tuple[int, ...]) -> Mask | None:
-    if isinstance(mask, np.ma.MaskedArray) or hasattr(mask, "nnz"):
+    if masked(mask) or hasattr(mask, "nnz"):
         raise InvalidType(
             f"mask is a {type(mask).__name__}; pass a plain array of booleans, True where free"
         )
