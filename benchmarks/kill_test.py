@@ -14,6 +14,7 @@ import argparse
 import itertools
 import os
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,24 +27,16 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads do not survive a f
 import numpy as np
 
 import jko
-from jko.prox import Certificate
-from jko.prox.stated import Stated
 from jko.solvers import Answer, Controls, Lagrangian, ProxSolver
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+from generators.granted import Granted
 
 #: What `python -m benchmarks` passes: sizes fit for a minute.
 QUICK = ["--kills", "10"]
 
 STEPS = 30
-
-
-class Granted(Stated):
-    """A stated problem that certifies any answer."""
-
-    def objective(self, nu: Any) -> float:
-        return 0.0
-
-    def certificate(self, answer: Any) -> Certificate:
-        return Certificate(None, 0.0)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 from generators import measures
+from generators.granted import Granted
 
 import jko
 from jko.measures.base import Discrete
-from jko.prox.stated import Certificate, Stated
 from jko.solvers import Answer, Controls, ProxSolver
 from jko.solvers.auto import AUTO
 from jko.status import Breakdown
@@ -21,16 +21,6 @@ AVAILABLE = {type(s).__name__ for s in AUTO}
 
 #: Set to the step in which `Noisy` is to be interrupted after it drew its numbers.
 TRAP: list[int] = []
-
-
-class Granted(Stated):
-    """A stated problem that certifies any answer."""
-
-    def objective(self, nu: Any) -> float:
-        return 0.0
-
-    def certificate(self, answer: Any) -> Certificate:
-        return Certificate(None, 0.0)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import numpy as np
 import ot
 import pytest
+from generators.costs import geometries
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import floyd_warshall
@@ -94,14 +95,7 @@ def test_a_cost_is_never_raised_to_a_power():
 
 
 GRAPH = cycle(7, RNG.uniform(0.5, 2, 7))
-GEOMETRIES = [
-    Wasserstein(p=1),
-    0.5 * Wasserstein(p=1.5),
-    Wasserstein(p=3),
-    Wasserstein(cost=SKEW),
-    3.0 * Wasserstein(cost=lambda x, y: np.abs(x[:, None] - y).sum(-1)),
-    Wasserstein(p=1, cost=GRAPH),
-]
+GEOMETRIES = geometries(SKEW, GRAPH)
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=repr)

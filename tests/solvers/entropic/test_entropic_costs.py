@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from generators.costs import geometries
 from scipy.sparse import csr_array
 from scipy.special import logsumexp
 
@@ -16,14 +17,7 @@ OLD = Histogram(X, np.r_[0.0, RNG.dirichlet(np.ones(N - 1))] * 1.5)
 GOAL = Histogram(X, RNG.dirichlet(np.ones(N)) * 1.5)
 SKEW = RNG.uniform(size=(N, N))  # neither symmetric nor zero on the diagonal
 RING = csr_array((RNG.uniform(0.5, 2, N - 1), (np.arange(N - 1), np.arange(1, N))), shape=(N, N))
-GEOMETRIES = [
-    Wasserstein(p=1),
-    0.5 * Wasserstein(p=1.5),
-    Wasserstein(p=3),
-    Wasserstein(cost=SKEW),
-    3.0 * Wasserstein(cost=lambda x, y: np.abs(x[:, None] - y).sum(-1)),
-    Wasserstein(p=1, cost=RING),
-]
+GEOMETRIES = geometries(SKEW, RING)
 ENERGIES = [
     jko.KL(GOAL),
     jko.KL(GOAL) + jko.MMDEnergy(GOAL, jko.kernels.Gaussian(1.0)),
