@@ -21,7 +21,7 @@ from jko.flows.splitting import SplitResult
 from jko.flows.trajectory import Trajectory
 from jko.later import package
 from jko.prox.result import StepResult
-from jko.validation import brief, shown, switch
+from jko.validation import brief, entries, shown, switch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,7 +115,11 @@ def _points(grid: Mapping[str, Iterable[object]] | Sequence[Mapping[str, object]
                 raise InvalidType(f"grid[{name!r}] got {shown(values)}; pass a list of values")
         axes = {name: list(values) for name, values in grid.items()}
         points = [dict(zip(axes, c, strict=True)) for c in itertools.product(*axes.values())]
-    elif isinstance(grid, Sequence) and all(isinstance(point, Mapping) for point in grid):
+    elif (
+        isinstance(grid, Sequence)
+        and entries(grid) is not None
+        and all(isinstance(point, Mapping) for point in grid)
+    ):
         points = [dict(point) for point in grid]
     else:
         raise InvalidType(f"grid got {shown(grid)}; pass name -> values, or a list of such points")

@@ -222,6 +222,16 @@ def instance(value: object, kind: type[T] | tuple[type, ...], name: str, remedy:
     return value  # type: ignore[return-value]
 
 
+def entries(value: object) -> tuple[object, ...] | None:
+    """The entries of a list; None where a value cannot be walked through, or is text."""
+    if isinstance(value, (str, bytes, memoryview)) or not isinstance(value, Iterable):
+        return None
+    try:
+        return tuple(value)
+    except TypeError:  # an array of dimension 0 says that it is iterable
+        return None
+
+
 def shown(value: object) -> str:
     """A wrong value as an error shows it: short values in full, objects by their type."""
     if isinstance(value, type):

@@ -22,7 +22,7 @@ from jko.forms.form import WeightForm
 from jko.forms.separable import Separable
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
-from jko.validation import Array, instance, positive, real, shown
+from jko.validation import Array, entries, instance, positive, real, shown
 
 E = TypeVar("E")
 
@@ -204,15 +204,15 @@ def without_constraints(energy: Energy) -> Energy | None:
 
 def within(energy: E, constraints: Iterable[Moment]) -> E | Energy:
     """The energy plus the indicators of the sets to minimise over."""
-    listed = (constraints,) if isinstance(constraints, Moment) else constraints
-    if isinstance(listed, (str, bytes)) or not isinstance(listed, Iterable):
+    listed = (constraints,) if isinstance(constraints, Moment) else entries(constraints)
+    if listed is None:
         raise InvalidType(
             f"constraints got {shown(constraints)}; pass a list such as"
             " [jko.Moment(lambda x: x[:, 0], 0.0)]"
         )
-    for each in (listed := tuple(listed)):
-        instance(each, Moment, "constraints", "list moments, such as jko.Moment(f, lower=0.0)")
-    return sum(listed, start=energy) if listed and isinstance(energy, Energy) else energy
+    remedy = "list moments, such as jko.Moment(f, lower=0.0)"
+    moments = [instance(each, Moment, "constraints", remedy) for each in listed]
+    return sum(moments, start=energy) if moments and isinstance(energy, Energy) else energy
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from jko.flows.records import Records, StepRecord
 from jko.flows.splitting import SplitResult
 from jko.flows.trajectory import STOPPED, Trajectory
 from jko.measures.base import Measure
-from jko.validation import positive, positive_int
+from jko.validation import entries, positive, positive_int, shown
 
 
 @dataclass(frozen=True)
@@ -41,20 +41,17 @@ class Saving:
         if isinstance(save, (int, np.integer)) and not isinstance(save, bool):
             return cls(positive_int(save, "save"))
         flat = isinstance(save, np.ndarray) and save.ndim == 1
-        if (
-            isinstance(save, (Sequence, np.ndarray))
-            and not isinstance(save, (str, bytes))
-            and (flat or not isinstance(save, np.ndarray))
-        ):
+        listed = entries(save) if flat or isinstance(save, Sequence) else None
+        if listed is not None:
             # Step 0 is the start, which is kept anyhow.
-            indices = tuple(positive_int(i, "save") for i in save if not _is_zero(i))
+            indices = tuple(positive_int(i, "save") for i in listed if not _is_zero(i))
             if indices and steps is not None and max(indices) > steps:
                 raise InvalidArgument(
                     f"save holds step {max(indices)}, but the flow takes {steps} steps"
                 )
             return cls(None, indices)
         raise InvalidType(
-            f"save = {save!r} is not understood; pass None (every step), an int k (every k-th),"
+            f"save got {shown(save)}; pass None (every step), an int k (every k-th),"
             " 'last', or a list of step numbers"
         )
 

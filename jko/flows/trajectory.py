@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from jko.energies.base import Energy
-from jko.errors import InvalidArgument
+from jko.errors import InvalidArgument, InvalidType
 from jko.flows import archive, tables
 from jko.flows.checks import checks
 from jko.flows.container import Tree
@@ -22,7 +22,7 @@ from jko.identity import Report
 from jko.later import draw
 from jko.measures.base import Measure
 from jko.prox.stated import Claim
-from jko.validation import Array, real
+from jko.validation import Array, real, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,6 +80,11 @@ class Trajectory:
     @overload
     def __getitem__(self, i: slice) -> tuple[Measure, ...]: ...
     def __getitem__(self, i: int | slice) -> Measure | tuple[Measure, ...]:
+        if not isinstance(i, (int, np.integer, slice)):
+            raise InvalidType(
+                f"index got {shown(i)}; pass the number of a kept measure or a slice, and times to"
+                " sol.at(t)"
+            )
         return self.measures[i]
 
     def __iter__(self) -> Iterator[Measure]:

@@ -41,7 +41,7 @@ from jko.solvers.unbalanced.solver import UnbalancedScaling
 from jko.solvers.weights.mixture import Mixture
 from jko.solvers.weights.newton import KernelReaction, WeightNewton
 from jko.solvers.weights.simplex_qp import SimplexQP
-from jko.validation import shown
+from jko.validation import entries, shown
 
 #: Ascent steps after which back-and-forth leaves a front to the scaling: where it certifies it
 #: needs 2 to 6 in steps of formula W5, up to 70 where a smooth density has still to form its front
@@ -204,7 +204,7 @@ def rules_of(solver: object) -> tuple[Rule, ...]:
         return (solver,)
     if isinstance(solver, str) and solver == "auto":
         return RULES
-    if isinstance(solver, Sequence) and not isinstance(solver, str) and solver:
+    if isinstance(solver, Sequence) and entries(solver):
         return tuple(rule for entry in solver for rule in rules_of(entry))
     raise InvalidType(
         f"solver got {shown(solver)}; pass 'auto' or a solver object such as"

@@ -62,7 +62,7 @@ CASES = [
      "use objective='exclusive'"),
     ("inclusive-geometry", fit(geometry=jko.Wasserstein(), **INCLUSIVE), InvalidArgument,
      "matches moments"),
-    ("mass", fit(geometry=jko.Hellinger(), start=G2), Unsupported, "no solver takes a step"),
+    ("mass", fit(geometry=jko.Hellinger(), start=G2), Unsupported, "with mass=.fixed.: use"),
     ("tau", fit(tau=-1.0), InvalidArgument, "tau = -1 must be positive"),
     ("tol", fit(tol=0.0), InvalidArgument, "tol = 0 must be positive"),
     ("components", fit(family="mixture", components=0), InvalidArgument, "components = 0"),
