@@ -37,6 +37,10 @@ class InvalidMeasure(InvalidArgument):
     """A measure, or the arrays it is built from, is not usable."""
 
 
+class SingularCovariance(InvalidMeasure):
+    """A covariance is singular to rounding; where a step comes to one it ends without success."""
+
+
 class Unsupported(_Brief, ValueError):
     """The request is well formed, but this object or solver cannot serve it."""
 

@@ -10,15 +10,14 @@ from typing import TypeGuard, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jko.errors import MESSAGE, InvalidArgument, InvalidMeasure, InvalidType
+from jko.errors import MESSAGE, InvalidArgument, InvalidMeasure, InvalidType, SingularCovariance
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Index = NDArray[np.intp]
 
-#: Relative difference of two masses that counts as rounding: below it the second is rescaled to
-#: the first. Weights in single precision, as PyTorch and JAX hand them out, are off by 6e-8 each,
-#: and so is their sum when all are equal.
+#: Relative difference of masses that counts as rounding: the second is rescaled to the first.
+#: Weights in single precision, and their sum where all are equal, are off by 6e-8.
 MASS_TOLERANCE = 1e-6
 T = TypeVar("T")
 Entry = TypeVar("Entry", bound=np.generic)
@@ -163,16 +162,17 @@ def covariance(value: ArrayLike, dim: int, name: str = "cov") -> Array:
         array = array.reshape(1, 1)
     if array.shape != (dim, dim):
         raise InvalidMeasure(f"{name} has shape {array.shape}, expected ({dim}, {dim})")
-    scale = float(np.abs(array).max())
-    if np.abs(array - array.T).max() > 1e-10 * scale:
+    if np.abs(array - array.T).max() > 1e-10 * float(np.abs(array).max()):
         raise InvalidMeasure(f"{name} is not symmetric; pass ({name} + {name}.T) / 2")
     array = (array + array.T) / 2
-    smallest = float(np.linalg.eigvalsh(array)[0])
-    if not smallest > 0:
-        raise InvalidMeasure(
+    try:  # eigenvalues of a singular matrix may round to above 0
+        np.linalg.cholesky(array)
+    except np.linalg.LinAlgError:
+        smallest = float(np.linalg.eigvalsh(array)[0])
+        raise SingularCovariance(
             f"{name} is not positive definite (smallest eigenvalue {smallest:.3g});"
             " add a small multiple of the identity"
-        )
+        ) from None
     return frozen(array)
 
 
@@ -223,12 +223,11 @@ def instance(value: object, kind: type[T] | tuple[type, ...], name: str, remedy:
 
 
 def entries(value: object) -> tuple[object, ...] | None:
-    """The entries of a list; None where a value cannot be walked through, or is text."""
-    if isinstance(value, (str, bytes, memoryview)) or not isinstance(value, Iterable):
-        return None
+    """The entries of a list; None for text, and for arrays of dimension 0."""
     try:
-        return tuple(value)
-    except TypeError:  # an array of dimension 0 says that it is iterable
+        text = isinstance(value, (str, bytes, memoryview))
+        return tuple(value) if isinstance(value, Iterable) and not text else None
+    except TypeError:
         return None
 
 

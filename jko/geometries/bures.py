@@ -43,4 +43,5 @@ def bures_map(a: Gaussian, b: Gaussian) -> Array:
 def bures_geodesic(a: Gaussian, b: Gaussian, t: float) -> Gaussian:
     """The point at time t of the W2 geodesic between Gaussians."""
     blend = (1 - t) * np.eye(a.dim) + t * bures_map(a, b)
-    return Gaussian((1 - t) * a.mean + t * b.mean, blend @ a.cov @ blend, a.mass)
+    half = blend @ symmetric_sqrt(a.cov)
+    return Gaussian((1 - t) * a.mean + t * b.mean, half @ half.T, a.mass)
