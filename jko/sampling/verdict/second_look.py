@@ -33,8 +33,8 @@ FEW_DIM = 3
 #: A log-concave density has its top at most d above its mean height; twice that and this much
 #: more is allowed.
 HEIGHT = 10.0
-#: Largest error of a log evidence that is returned.
-TOLERABLE = 0.5
+#: Largest bound of the error of a log evidence that is returned.
+TOLERABLE = 0.3
 
 
 def one_mode(x: Array) -> Index:
