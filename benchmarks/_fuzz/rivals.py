@@ -67,6 +67,8 @@ def spherical(case, mass):
             return case.slope(w, with_penalty=False) + pull / LONG(t)
 
         w, _ = minimise(slope, case.ceiling, mass)
+        if w is None:  # a multiplier beyond 1e25
+            return 0.0
         found.append(w)
         return case.tau * np.sinc(float(half_angle(w, before)) / np.pi)
 

@@ -17,6 +17,9 @@ import numpy as np
 from jko.numerics.elementary import EPS
 from jko.validation import Array
 
+#: Newton steps that leave a finite bracket wider than half before it is halved: at an atom just
+#: below its ceiling they go nowhere.
+CRAWL = 4
 #: A Newton step longer than this many reaches is not believed.
 LEAP = 1e3
 
@@ -33,12 +36,15 @@ class MassSearch:
         The root lies in [lo, hi].
     reach : float
         The first step from x where Newton has nothing to say and one end is open.
+    crawled : int
+        Newton steps since the bracket was last halved.
     """
 
     x: float
     lo: float = -np.inf
     hi: float = np.inf
     reach: float = 1.0
+    crawled: int = 0
 
     def advance(self, above: bool, newton: float) -> bool:
         """Narrow the bracket and move; False when no number is left to try.
@@ -50,10 +56,13 @@ class MassSearch:
         newton : float
             The change of x that Newton proposes; NaN for none.
         """
-        x = self.x
+        x, width = self.x, self.hi - self.lo
         self.lo, self.hi = (x, self.hi) if above else (self.lo, x)
+        self.crawled = 0 if self.hi - self.lo <= 0.5 * width else self.crawled + 1
         new = x + newton
-        if not (self.lo < new < self.hi and abs(new - x) <= LEAP * self.reach):
+        if self.crawled > CRAWL and np.isfinite(self.hi - self.lo):
+            new, self.crawled = inside(self.lo, self.lo, self.hi), 0
+        elif not (self.lo < new < self.hi and abs(new - x) <= LEAP * self.reach):
             new = inside(x + (self.reach if above else -self.reach), self.lo, self.hi)
             self.reach *= 4
         self.x = new

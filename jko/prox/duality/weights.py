@@ -27,6 +27,8 @@ from jko.validation import Array
 ASCENTS = 80
 #: What a better multiplier may still gain, relative to the gap.
 SHARP = 1e-5
+#: Share of the mass whose absence Newton's method is believed to mend at once.
+NEAR = 1e-2
 #: Rounding of lam - Qu, in units of EPS times its terms (a product with a stored matrix of
 #: positive entries errs by 1 to 2).
 ROUNDING = 4 * EPS
@@ -65,7 +67,7 @@ def fixed_gap(
     limit = multiplier_limit(h, pull)
     size = float(w @ np.abs(pull)) + mass * abs(lam)
     search = MassSearch(min(lam, limit), reach=float(np.ptp(pull)) + EPS * abs(lam))
-    best, start = Best(found=search.x), w
+    best, start, last = Best(found=search.x), w, np.inf
     for _ in range(ASCENTS):
         lam = search.x
         gap, v = bound.at(lam, start)
@@ -73,8 +75,11 @@ def fixed_gap(
         missing = mass - float(v.sum())
         newton = _ascent(h, v, missing)
         going = search.advance(missing > 0, newton)
-        # The dual is concave: a multiplier `far` away gains no more than missing * far.
-        far = float(np.fmin(search.hi - lam if missing > 0 else lam - search.lo, abs(newton)))
+        # The dual is concave: a multiplier `far` away gains no more than missing * far. Newton says
+        # how far only near the root, or once its steps have led towards it.
+        near = abs(missing) <= max(0.5 * last, NEAR * mass)
+        far = search.hi - lam if missing > 0 else lam - search.lo
+        far, last = float(np.fmin(far, abs(newton))) if near else far, abs(missing)
         enough = abs(missing) <= max(SHARP * best.figure, EPS * size) / max(far, EPS * EPS)
         if enough or not going or (lam == limit and missing > 0):
             break
@@ -114,7 +119,7 @@ class _FixedBound:
 
 def _ascent(h: Separable, v: Array, missing: float) -> float:
     """Newton step for lam: the mass of the responses approaches the mass."""
-    moving = (v > 0) & (v < h.ceiling) & np.isfinite(v)
+    moving = (v > 0) & (v < h.ceiling * (1 - 1e-12)) & np.isfinite(v)
     with np.errstate(all="ignore"):
         curvature = h.hessian(np.where(moving, v, 1.0))[moving]
         give = float(np.sum(1 / curvature[curvature > 0]))
