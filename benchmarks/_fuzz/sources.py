@@ -38,8 +38,8 @@ def paid(w, m, c):
     mass = w.sum() + m.sum()
     rows, columns = np.flatnonzero(w > NOTHING * mass), np.flatnonzero(m > NOTHING * mass)
     rest = w.sum() - w[rows].sum() + m.sum() - m[columns].sum()
-    if not (rows.size and columns.size):
-        return rest, LONG(0)
+    if not (rows.size and columns.size):  # one side is next to nothing: hardly any is carried
+        return w.sum() + m.sum(), 2 * np.sqrt(w.sum() * m.sum())
     part = c[np.ix_(rows, columns)]
     a, b = w[rows], m[columns]
     _, g, f, h = follow(b, part, a)
