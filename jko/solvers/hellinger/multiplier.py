@@ -154,6 +154,10 @@ class _Search:
         if not (np.isfinite(lo) and np.isfinite(hi)):
             return w
         more, less = self.evaluate(lo), self.evaluate(hi)
+        jumping = np.isinf(more)
+        if jumping.any() and np.isfinite(less).all() and less.sum() <= self.mass:
+            less[jumping] += (self.mass - float(less.sum())) / jumping.sum()
+            return less
         above, below = float(more.sum()) - self.mass, self.mass - float(less.sum())
         if not (np.isfinite(above) and above >= 0 and below >= 0 and above + below > 0):
             return w

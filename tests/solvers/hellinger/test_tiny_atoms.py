@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 
 import jko
+from jko.forms.separable import Separable
+from jko.solvers.hellinger.atoms import Atoms
+from jko.solvers.hellinger.closed_form import closed_response
+from jko.solvers.hellinger.multiplier import fixed_weights
 
 
 def test_a_product_below_the_least_number_leaves_the_mass_where_it_is():
@@ -30,3 +34,19 @@ def test_what_is_missing_at_a_jump_goes_to_the_atom_that_jumps(tiny):
     kept = 3.0 / (1 + 200.0 * (100.0 - 1 / 200.0))
     assert w == pytest.approx([1.25, 1.25, 0.5 - kept, kept], rel=1e-9)
     assert result.measure.mass == pytest.approx(mu.mass, rel=1e-14)
+
+
+def test_an_atom_that_explodes_between_two_multipliers_takes_what_is_missing():
+    # Where the entropy of an atom counts 1e-24 its weight is nothing or more than a double holds.
+    before, step = np.array([0.7, 0.2, 0.0, 0.1]), 8000.0
+    entropy = np.array([1e-3, 4e-4, 1e-28, 4e-4])
+    h = Separable(np.array([-0.013, -0.004, 4e-27, -0.004]), {1.0: entropy})
+    atoms = Atoms(h, before, step)
+    respond = closed_response(atoms)
+    assert respond is not None
+    w = fixed_weights(atoms, respond, 1e6).weights
+    assert np.isfinite(w).all()
+    assert w.sum() == pytest.approx(1e6, rel=1e-12)
+    # The multiplier is that atom's slope: the others are where it leaves them.
+    alone = atoms.weights(respond, 1 + step / 2 * (h.linear - h.linear[2] - 2 / step))
+    np.testing.assert_allclose(w[[0, 1, 3]], alone[[0, 1, 3]], rtol=1e-9)
