@@ -11,7 +11,6 @@ goes forth and back, to g^{cc}, as long as that raises I.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,11 +20,11 @@ from jko.energies.conjugate import brackets
 from jko.numerics.c_transform import CTransform
 from jko.numerics.multigrid import Balance, solve
 from jko.solvers.back_and_forth.response import Fixed, Response, level
-from jko.solvers.grids.coupling import FAINT, PLAN_SHARE
+from jko.solvers.grids.coupling import FAINT
 from jko.validation import Array
 
 if TYPE_CHECKING:  # the stated step asks for the transport cost: the ascent knows it by type only
-    from jko.solvers.back_and_forth.stated import Bound, CellStep
+    from jko.solvers.back_and_forth.stated import CellStep
 
 #: Share of the predicted rise that a step must reach; halvings before a step is given up.
 ARMIJO = 0.1
@@ -35,12 +34,8 @@ DILATION = 8.0
 #: Largest response of the energy, in units of what moving mass by a cell costs; its inverse is the
 #: least.
 STIFF = 1e6
-#: The ascent ends after this many steps in turn whose rise is below this share of the tolerance.
+#: The ascent ends after this many steps in turn whose rise is below what can be seen.
 STALLED = 5
-UNSEEN = 1e-4
-#: The gap is at most this share of the step's gain, where double precision shows it.
-SHARE = 0.03
-VISIBLE = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,98 +194,3 @@ def transport_cost(stated: CellStep, w: Array, tol: float = 1e-12) -> float:
         if ascent.stalled >= STALLED or ascent.expected <= tol * max(stated.unit, abs(now.value)):
             break
     return now.value
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """Where the ascent ended: the measure, potentials, their bound, iterations, limit hit.
-
-    `last` are the latest potentials, the better ones to go on from: those of `bound` may be a step
-    older.
-    """
-
-    w: Array
-    g: Array
-    last: Array
-    bound: Bound
-    iterations: int
-    exhausted: bool
-
-
-class _Climb:
-    """The steps of an ascent, and when what they still promise is below tol max(unit, |I|).
-
-    And below a share of what the step gains, so that small energies are not called done at rest.
-    """
-
-    def __init__(
-        self, stated: CellStep, response: Response, starts: list[Array], tol: float, limit: int
-    ) -> None:
-        self.ascent = Ascent(stated, response, UNSEEN * tol)
-        self.rest = stated.level.form.value(stated.m.ravel())
-        self.now = max((self.ascent.state(g) for g in starts), key=lambda s: s.value)
-        self.tol, self.limit, self.count = tol, limit, 0
-        self.centred = response.kappa > 0
-        self.gate = self.target = np.inf
-
-    def arrivals(self) -> Iterator[int]:
-        """The numbers of steps after which the answer may be there; each time it must be nearer."""
-        ascent, stated = self.ascent, self.ascent.stated
-        while self.count < self.limit and ascent.stalled < STALLED:
-            now, self.count = ascent.step(self.now), self.count + 1
-            size = max(stated.unit, abs(now.value))
-            gained = max(SHARE * (self.rest - now.value), VISIBLE * size)
-            self.target = min(self.tol * size, gained)
-            ready = ascent.expected <= min(self.gate, self.target)
-            if self.centred and ascent.settled(now):
-                ready = ascent.slack(now) <= self.target and ready
-                now = ascent.recentred(now)
-            self.now = now
-            if ready:
-                self.gate = 0.3 * ascent.expected
-                yield self.count
-
-
-def ascend(
-    stated: CellStep, response: Response, starts: list[Array], tol: float, limit: int
-) -> Found:
-    """Ascend from the best of several potentials until the gap is below tol max(unit, |I|)."""
-    climb = _Climb(stated, response, starts, tol, limit)
-    found: list[Found] = []
-    for count in climb.arrivals():
-        for one in judged(climb, count):
-            if one.bound.gap <= climb.target:
-                return one
-            found.append(one)
-    best = min([*found, *judged(climb, climb.count)], key=lambda f: f.bound.gap)
-    return replace(best, iterations=climb.count, exhausted=climb.count >= limit)
-
-
-@dataclass(frozen=True, eq=False)
-class Approached:
-    """Potentials that an ascent came to, its steps, and whether it promised no more than asked."""
-
-    g: Array
-    iterations: int
-    arrived: bool
-
-
-def approach(
-    stated: CellStep, response: Response, starts: list[Array], tol: float, limit: int
-) -> Approached:
-    """Potentials to begin with elsewhere: the same ascent without bounds of what it found."""
-    climb = _Climb(stated, response, starts, tol, limit)
-    arrived = next(climb.arrivals(), None) is not None
-    return Approached(climb.now.g, climb.count, arrived)
-
-
-def judged(climb: _Climb, count: int) -> Iterator[Found]:
-    """The measure of the last linear system, and the one of the potentials, with their bounds.
-
-    One after the other, because a bound costs as much as several steps.
-    """
-    ascent, now = climb.ascent, climb.now
-    # Nor need a plan be better than its potentials.
-    room = min(PLAN_SHARE * climb.target, ascent.expected)
-    for w, g in (ascent.linear, (now.w, now.g)):
-        yield Found(w, g, now.g, ascent.stated.bound(w, g, room), count, False)

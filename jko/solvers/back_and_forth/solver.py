@@ -15,8 +15,17 @@ from jko.measures.grid import GridDensity, not_straight
 from jko.numerics.best import best_of
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls, Scale
-from jko.solvers.back_and_forth.ascent import Found, approach, ascend
-from jko.solvers.back_and_forth.start import FEW, flat, onto, response, starts, warmed
+from jko.solvers.back_and_forth.climb import (
+    FEW,
+    Found,
+    approach,
+    ascend,
+    flat,
+    onto,
+    response,
+    starts,
+    warmed,
+)
 from jko.solvers.back_and_forth.stated import CellStep
 from jko.solvers.base import ProxSolver
 from jko.solvers.grids.levels import count_parts, grid_of
@@ -120,7 +129,7 @@ class BackAndForth(ProxSolver):
     `bias` also counts what a density that is constant on cells costs beyond smooth ones, an
     estimate (`info["bias_grid"]`).
 
-    The ascent starts from the same step on fewer cells (`jko.solvers.back_and_forth.start`).
+    The ascent starts from the same step on fewer cells (`jko.solvers.back_and_forth.climb`).
     Linear shares
     blur or sharpen a density by a part of a cell a step, O(h^2): measured, on smooth densities of
     an entropy the debiased entropic step is 2 to 20 times closer to the exact step; on the porous
@@ -199,7 +208,7 @@ class BackAndForth(ProxSolver):
         if not near.arrived:
             return None
         finer = [onto(stated, cells, near.g), *warmed(stated, controls.warm)]
-        found = ascend(stated, response(stated), finer, tol, FEW)
+        found = ascend(stated, response(stated), finer, tol, FEW, _ease(stated))
         spent = near.iterations + found.iterations
         return _Reached(stated, replace(found, iterations=spent, exhausted=False), near.g)
 
@@ -217,7 +226,8 @@ class BackAndForth(ProxSolver):
             begin = starts(stated, controls.warm)
             if split is not None and split.stated.side == side:
                 begin = [split.whole]
-            found = ascend(stated, response(stated), begin, _margin(stated) * controls.tol, most)
+            tol, ease = _margin(stated) * controls.tol, _ease(stated)
+            found = ascend(stated, response(stated), begin, tol, most, ease)
             spent += found.iterations
             return _Reached(stated, found, found.last)
 
@@ -274,3 +284,8 @@ class BackAndForth(ProxSolver):
 
 def _margin(stated: CellStep) -> float:
     return FLAT_MARGIN if flat(stated.h) else MARGIN
+
+
+def _ease(stated: CellStep) -> float:
+    """How much the gap may be above the margin where it is the price of a plan."""
+    return 1.0 if flat(stated.h) else 0.5 / MARGIN
