@@ -61,6 +61,8 @@ class Case:
         full = self.cost[rows] - phi[:, None]
         psi = np.where(np.isnan(psi), full.min(axis=0), np.fmin(psi, full.min(axis=0)))
         lower = self.m[rows].astype(LONG) @ phi + w[columns].astype(LONG) @ psi[columns]
+        # Weights whose mass is off by rounding stand for any that are so near.
+        lower -= abs(w.astype(LONG).sum() - self.m.astype(LONG).sum()) * cost.max(initial=0)
         upper = self._mended(log["G"] * self.m.sum(), self.m[rows], w[columns], cost)
         return lower, upper, psi
 
