@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 import numba
 import numpy as np
@@ -41,8 +41,8 @@ class _Inlining(Protocol):
 
 # Inlined by LLVM, after each function was translated with its own rules of rounding.
 # The error model of NumPy has no branch at a division, which would keep vectors away.
-_inline: _Inlining = numba.njit(forceinline=True, error_model="numpy")
-_inline_sums: _Inlining = numba.njit(forceinline=True, fastmath=SUMMING)
+_inline = cast(_Inlining, numba.njit(forceinline=True, error_model="numpy"))
+_inline_sums = cast(_Inlining, numba.njit(forceinline=True, fastmath=SUMMING))
 
 
 @_inline
