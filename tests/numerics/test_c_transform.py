@@ -101,9 +101,18 @@ def test_mended_plans_bound_the_transport_cost(shape):
         found = c_transform(phi, scales)
         coupled = couple(found.plan, w, q)
         assert coupled.cost >= (phi * q).sum() + (found.values * w).sum() - 1e-12
+        for enough in (1e-6, 0.1, 10.0):  # as well as it is asked for, and a bound all the same
+            coupled = couple(found.plan, w, q, phi, enough)
+            assert coupled.cost >= (phi * q).sum() + (found.values * w).sum() - 1e-12
         exact = couple(found.plan, w, found.plan.push(w))
         assert exact.cost == pytest.approx(found.plan.carry(w).cost, abs=1e-12)
         assert exact.residual < 1e-14
+
+
+def test_a_plan_of_nan_ends():
+    plan = c_transform(field((6, 5)), (0.3, 0.6)).plan
+    nothing = np.full((6, 5), np.nan)
+    assert np.isnan(couple(plan, nothing, nothing, nothing, 0.1).cost)
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.9])

@@ -82,7 +82,7 @@ def couple(
         found = Coupled(carried.cost + price, carried.spread, first / mass)
         if best is None or found.cost < best.cost:
             best = found
-        if left == 0 or off <= nothing:
+        if left == 0 or not off > nothing:  # also where it is no number
             return best
         if phi is not None and price - float((phi * (q - carried.mass)).sum()) <= enough:
             return best
