@@ -63,7 +63,7 @@ def starts(stated: CellStep, warm: object = None) -> list[Array]:
     out += warmed(stated, warm)
     coarser = stated.coarser
     if coarser is not None:
-        rough = approach(coarser, response(coarser), starts(coarser), ROUGH, FEW)
+        rough = approach(CellClimb(coarser, response(coarser), starts(coarser), ROUGH, FEW))
         out.append(onto(stated, coarser, rough.g))
     return out
 
@@ -100,10 +100,22 @@ class Found:
     exhausted: bool
 
 
-class _Climb:
-    """The steps of an ascent, and when what they still promise is below tol max(unit, |I|).
+class CellClimb:
+    """The steps of an ascent from the best of several potentials, and where it may end.
 
-    And below a share of what the step gains, so that small energies are not called done at rest.
+    When what they still promise is below tol max(unit, |I|), and below a share of what the step
+    gains, so that small energies are not called done at rest.
+
+    Parameters
+    ----------
+    stated : CellStep
+    response : Response
+    starts : list of arrays
+    tol : float
+    limit : int
+        Steps at most.
+    ease : float
+        A gap may be so many times as large where it is the price of a plan.
     """
 
     def __init__(
@@ -148,19 +160,8 @@ class _Climb:
                 yield self.count
 
 
-def ascend(
-    stated: CellStep,
-    response: Response,
-    starts: list[Array],
-    tol: float,
-    limit: int,
-    ease: float = 1.0,
-) -> Found:
-    """Ascend from the best of several potentials until the gap is below tol max(unit, |I|).
-
-    Or below `ease` times that where the potentials promise next to nothing more.
-    """
-    climb = _Climb(stated, response, starts, tol, limit, ease)
+def ascend(climb: CellClimb) -> Found:
+    """Ascend until a bound is small enough."""
     found: list[Found] = []
     for count in climb.arrivals():
         for one in judged(climb, count):
@@ -168,7 +169,7 @@ def ascend(
                 return one
             found.append(one)
     best = min([*found, *judged(climb, climb.count)], key=lambda f: f.bound.gap)
-    return replace(best, iterations=climb.count, exhausted=climb.count >= limit)
+    return replace(best, iterations=climb.count, exhausted=climb.count >= climb.limit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,16 +181,13 @@ class Approached:
     arrived: bool
 
 
-def approach(
-    stated: CellStep, response: Response, starts: list[Array], tol: float, limit: int
-) -> Approached:
+def approach(climb: CellClimb) -> Approached:
     """Potentials to begin with elsewhere: the same ascent without bounds of what it found."""
-    climb = _Climb(stated, response, starts, tol, limit)
     arrived = next(climb.arrivals(), None) is not None
     return Approached(climb.now.g, climb.count, arrived)
 
 
-def judged(climb: _Climb, count: int) -> Iterator[Found]:
+def judged(climb: CellClimb, count: int) -> Iterator[Found]:
     """The measure of the last linear system, and the one of the potentials, with their bounds.
 
     One after the other, because a bound costs as much as several steps.

@@ -17,6 +17,7 @@ from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls, Scale
 from jko.solvers.back_and_forth.climb import (
     FEW,
+    CellClimb,
     Found,
     approach,
     ascend,
@@ -204,11 +205,11 @@ class BackAndForth(ProxSolver):
             return None
         stated, cells = CellStep(problem, side, parts), CellStep(problem, side)
         tol, begin = _margin(stated) * controls.tol, starts(cells, controls.warm)
-        near = approach(cells, response(cells), begin, tol, self._limit(controls))
+        near = approach(CellClimb(cells, response(cells), begin, tol, self._limit(controls)))
         if not near.arrived:
             return None
         finer = [onto(stated, cells, near.g), *warmed(stated, controls.warm)]
-        found = ascend(stated, response(stated), finer, tol, FEW, _ease(stated))
+        found = ascend(CellClimb(stated, response(stated), finer, tol, FEW, _ease(stated)))
         spent = near.iterations + found.iterations
         return _Reached(stated, replace(found, iterations=spent, exhausted=False), near.g)
 
@@ -227,7 +228,7 @@ class BackAndForth(ProxSolver):
             if split is not None and split.stated.side == side:
                 begin = [split.whole]
             tol, ease = _margin(stated) * controls.tol, _ease(stated)
-            found = ascend(stated, response(stated), begin, tol, most, ease)
+            found = ascend(CellClimb(stated, response(stated), begin, tol, most, ease))
             spent += found.iterations
             return _Reached(stated, found, found.last)
 

@@ -69,7 +69,8 @@ def couple(
     mass, carried = float(q.sum()), plan.carry(w)
     nothing = CLOSE * mass
     first = off = float(np.abs(carried.mass - q).sum())
-    near, left = max(nothing, enough / (PRICE * sum(plan.scales))), SHIFTS
+    each = max(PRICE * sum(plan.scales), np.finfo(float).tiny)  # long steps move for nothing
+    near, left = max(nothing, enough / each), SHIFTS
     best: Coupled | None = None
     while True:
         while off > near and left > 0:

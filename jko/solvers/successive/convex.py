@@ -187,13 +187,13 @@ class TangentDescent:
         """The model's step and a search towards it; the new objective, None where it fell not."""
         self.count += 1
         here = self.current
-        slope, bend = np.zeros(here.n), np.zeros((here.n, here.n))
+        slope, curvature = np.zeros(here.n), np.zeros((here.n, here.n))
         for c, term in soft:
             slope = slope + c * term.first_variation(here)
-            bend = bend + c * term.second_variation(here)
-        if not np.isfinite(bend).all():
+            curvature = curvature + c * term.second_variation(here)
+        if not np.isfinite(curvature).all():
             return None
-        model = TangentModel(slope, here.weights, root_rows(bend))
+        model = TangentModel(slope, here.weights, root_rows(curvature))
         stated = replace(problem, energy=summed(self.rest, model))
         asked = Asked(None, None, None, None, self.controls.rng)
         result = walk(stated, self.inner, asked)
