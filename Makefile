@@ -48,7 +48,7 @@ $(DOCS): $(DEV)
 setup: $(DEV) ## create the environment and install jko with its tools
 
 test: $(DEV) ## run the tests
-	$(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	$(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m pytest -n 2 $(ARGS)
 
 $(CORE_STAMP): pyproject.toml
 	"$(PYTHON)" -m venv "$(CORE)"

@@ -1,7 +1,18 @@
 """Fixtures every room of the tests may use."""
 
+import sys
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_figures_left() -> Iterator[None]:
+    """Pyplot keeps figures until they are closed: none counts in the test that comes next."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture

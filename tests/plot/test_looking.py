@@ -19,14 +19,6 @@ PLANE = jko.GridDensity.from_function(
 ENERGY = jko.PorousMedium(2)
 
 
-@pytest.fixture(autouse=True)
-def own_figures():
-    """Pyplot keeps figures until they are closed."""
-    plt.switch_backend("agg")
-    yield
-    plt.close("all")
-
-
 @pytest.fixture(scope="module")
 def flows(request):
     rng = np.random.default_rng(0)

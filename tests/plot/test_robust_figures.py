@@ -14,13 +14,6 @@ PLANE = jko.Particles(RNG.normal(size=(20, 2)))
 LINE = jko.Particles(RNG.normal(size=(15, 1)))
 
 
-@pytest.fixture(autouse=True)
-def own_figures():
-    plt.switch_backend("agg")
-    yield
-    plt.close("all")
-
-
 def test_samples_that_moved_are_tied_to_where_they_were():
     loss = jko.dro.Linear([0.6, -0.8])
     found = jko.dro.worst_case(loss, PLANE, jko.Wasserstein(), radius=0.5, support="particles")
