@@ -92,7 +92,7 @@ def exact_plan(a: Array, b: Array, cost: Array) -> ExactPlan:
     # Potentials are sums along paths of the solver's tree, of up to n + m costs.
     spread = np.abs(best.u[best.left]) + np.abs(best.v[best.right])
     rounding = 8 * EPS * max(8, a.size + b.size) * float(best.share @ spread)
-    if best.gap > ALLOWED * best.value + rounding:
+    if not best.gap <= ALLOWED * best.value + rounding:
         raise Unsupported(
             f"the exact transport problem is too badly scaled: its plan costs {best.value:.6g}, its"
             f" dual proves {best.value - best.gap:.6g}; remove outliers, or rescale the coordinates"

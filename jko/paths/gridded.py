@@ -109,7 +109,7 @@ def path_of(
             "tol": tol,
         },
     )
-    if out.gap > tol:
+    if not out.gap <= tol:
         warnings.warn(
             f"the path has a relative gap of {out.gap:.2g} against tol = {tol:g} after"
             f" {found.iterations} iterations; pass a larger max_iter or tol",

@@ -234,7 +234,7 @@ def _looked_again(task: Task, chains: Chains, progress: SampleProgress) -> dict[
     tops = [] if task.opening is None else [(task.opening.top, task.opening.height)]
     found, more = second_look(task, chains, tops)
     progress.evidence |= more
-    if found is None or found.bound > TOLERABLE:
+    if found is None or not found.bound <= TOLERABLE:  # also where it is no number
         return {}
     return {"log_evidence": found.log_total, "log_evidence_error": found.bound}
 

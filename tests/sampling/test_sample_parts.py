@@ -1,5 +1,7 @@
 """The parts of `jko.sample`: moment weights, modes and jumps, diagnostics, the path."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from generators.targets import gaussian, two_modes
@@ -8,12 +10,14 @@ import jko
 from jko.markov.mala import Cloud
 from jko.markov.resampling import effective_size
 from jko.markov.scale import Preconditioner, Tuner
+from jko.sampling import api
 from jko.sampling.moves.history import History
 from jko.sampling.moves.modes import find_modes
 from jko.sampling.moves.path import TemperedPath, longest_power, wide
 from jko.sampling.search.basins import MEETINGS, Chart, Hill
 from jko.sampling.search.laplace import LaplaceFit
 from jko.sampling.search.opening import open_at_fit
+from jko.sampling.verdict.bridge import Masses
 from jko.sampling.verdict.diagnostics import stein_discrepancy, unseen
 from jko.sampling.verdict.moments import moment_weights, project
 
@@ -234,3 +238,16 @@ def test_the_opening_is_at_the_hill_of_most_mass(rng):
     found = open_at_fit(target, first, heights, 200, rng)
     assert found.settled
     np.testing.assert_allclose(found.points.mean(axis=0), 6.0, atol=0.3)
+
+
+def test_a_log_evidence_of_unknown_error_is_not_told(monkeypatch):
+    """An error that is no number is not a small one."""
+    rows = {}
+    for error in (0.01, np.nan, 1.0):
+        found = Masses(np.array([-1.0]), np.array([error]))
+        monkeypatch.setattr(api, "second_look", lambda *_, found=found: (found, {}))
+        task, progress = SimpleNamespace(opening=None), SimpleNamespace(evidence={})
+        rows[error] = api._looked_again(task, None, progress)
+    assert rows[0.01] == {"log_evidence": -1.0, "log_evidence_error": 0.04}
+    assert not rows[1.0]
+    assert not any(rows[error] for error in rows if np.isnan(error))

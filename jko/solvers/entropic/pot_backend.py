@@ -107,14 +107,14 @@ class _Pot:
             raise Breakdown(Status.BROKEN, "POT returned a plan that is not finite; raise reg")
         mass = float(weights.sum())
         total = float(plan.sum())
-        if abs(total - mass) > MARGINAL * mass:
+        if not abs(total - mass) <= MARGINAL * mass:
             raise Breakdown(
                 Status.BROKEN,
                 f"POT returned a plan of mass {total:.6g} instead of {mass:.6g};"
                 " raise reg, or use backend='log'",
             )
         error = float(np.abs(plan.sum(axis=1) - weights).sum()) / mass
-        if error > MARGINAL:
+        if not error <= MARGINAL:
             raise Breakdown(
                 Status.BROKEN,
                 f"POT's first marginal is off by {error:.2e} of the mass;"
