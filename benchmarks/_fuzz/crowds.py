@@ -8,7 +8,7 @@ import numpy as np
 
 import jko
 from _fuzz.rivals import Rival
-from _fuzz.terms import HOME, LONG
+from _fuzz.terms import HOME, LONG, OnPoints
 
 SHARE = 0.08
 
@@ -21,7 +21,7 @@ SMOOTH = {
 
 
 @dataclass
-class Crowd:
+class Crowd(OnPoints):
     """A step of c/2 MMD^2 to a target, or of c/2 double sums of a kernel, with a quadratic well."""
 
     points: np.ndarray
@@ -55,18 +55,8 @@ class Crowd:
             energy = energy + u.c * self.pull * jko.Potential(value, gradient=lambda x: x / u.L**2)
         return mu, energy, jko.Wasserstein(), self.tau * u.L**2 / u.c
 
-    def shift(self, u):
-        return 0.0
-
     def expected(self):
         return "solvable"
-
-    @property
-    def before(self):
-        return self.points
-
-    def back(self, measure, u):
-        return measure.points / u.L
 
     def _field(self, x, z):
         """Kernel (n, m) and its derivative in q between x and z."""

@@ -12,7 +12,7 @@ import numpy as np
 
 import jko
 from _fuzz.rivals import Rival
-from _fuzz.terms import HOME
+from _fuzz.terms import HOME, OnPoints
 
 SHARE = 0.02
 #: What a residual of the tolerance may cost, relative to it and to the terms.
@@ -48,7 +48,7 @@ def entropic(x, a, y, b, reg):
 
 
 @dataclass
-class Drawn:
+class Drawn(OnPoints):
     """A step of particles to a target of the same mass."""
 
     points: np.ndarray
@@ -78,16 +78,6 @@ class Drawn:
         if self.reg:
             energy = jko.SinkhornDivergence(nu, self.reg * u.L**2)
         return mu, u.c / u.L**2 * energy, jko.Wasserstein(), self.tau * u.L**2 / u.c
-
-    def shift(self, u):
-        return 0.0
-
-    @property
-    def before(self):
-        return self.points
-
-    def back(self, measure, u):
-        return measure.points / u.L
 
     def energy(self, x):
         mass = self.weights.sum()

@@ -8,13 +8,13 @@ import numpy as np
 
 import jko
 from _fuzz.rivals import Rival
-from _fuzz.terms import HOME, LONG
+from _fuzz.terms import HOME, LONG, OnPoints
 
 SHARE = 0.1
 
 
 @dataclass
-class Moving:
+class Moving(OnPoints):
     """Particles in a convex well, sum_j a_j x_j^2 / 2 + b_j x_j^4 / 4."""
 
     points: np.ndarray
@@ -36,16 +36,6 @@ class Moving:
         mu = jko.Particles(u.L * self.points, u.M * self.weights)
         energy = u.c * jko.Potential(value, gradient=slope)
         return mu, energy, jko.Wasserstein(), self.tau * u.L**2 / u.c
-
-    def shift(self, u):
-        return 0.0
-
-    @property
-    def before(self):
-        return self.points
-
-    def back(self, measure, u):
-        return measure.points / u.L
 
     def objective(self, x):
         x, y = np.asarray(x, LONG), self.points.astype(LONG)
