@@ -2,6 +2,8 @@
 
 Multinomial trajectories (Betancourt 2017) doubled until they turn (Hoffman and Gelman 2014); step
 by dual averaging to an acceptance of .8; a dense metric from windows of the warm-up that double.
+A chain is a generator that yields a position and is sent its log density and gradient, so that
+the chains run side by side and their positions are evaluated in one batch.
 """
 
 from __future__ import annotations
@@ -53,9 +55,8 @@ class Tree:
 
 @dataclass
 class Nuts:
-    """One chain on a density with `log_density_at` and `score`; `gradients` counts."""
+    """One chain; `gradients` counts the positions it asked for."""
 
-    target: object
     rng: np.random.Generator
     root: np.ndarray = field(default_factory=lambda: np.eye(1))
     h: float = 0.1
@@ -63,31 +64,30 @@ class Nuts:
 
     def at(self, x, v):
         self.gradients += 1
-        with np.errstate(all="ignore"):
-            log_p = float(self.target.log_density_at(x[None])[0])
-            slope = self.target.score(x[None])[0] @ self.root
-        return Point(x, v, log_p, slope)
+        log_p, slope = yield x
+        return Point(x, v, log_p, slope @ self.root)
 
     def leap(self, p, h):
         v = p.v + 0.5 * h * p.slope
-        new = self.at(p.x + h * self.root @ v, v)
+        new = yield from self.at(p.x + h * self.root @ v, v)
         new.v = v + 0.5 * h * new.slope
         return new
 
     def grown(self, p, sign, depth, start):
         """A tree of 2^depth steps from p to one side; it stops where it turns or diverges."""
         if depth == 0:
-            new = self.leap(p, sign * self.h)
+            new = yield from self.leap(p, sign * self.h)
             error = start - new.energy
             fine = bool(np.isfinite(error) and error > -DIVERGENT)
             weight = error if np.isfinite(error) else -np.inf
             accepted = float(np.exp(min(0.0, weight)))
             return Tree(new, new, new, weight, new.v, fine, accepted, 1, not fine)
-        tree = self.grown(p, sign, depth - 1, start)
+        tree = yield from self.grown(p, sign, depth - 1, start)
         if not tree.going:
             return tree
         end = tree.right if sign > 0 else tree.left
-        return self.joined(tree, self.grown(end, sign, depth - 1, start), sign)
+        new = yield from self.grown(end, sign, depth - 1, start)
+        return self.joined(tree, new, sign)
 
     def joined(self, old, new, sign, biased=False):
         """Two neighbouring trees as one; `biased` prefers the draw of the newer half."""
@@ -105,12 +105,13 @@ class Nuts:
 
     def step(self, x):
         """One iteration from x: the next position, mean acceptance, and whether it diverged."""
-        start = self.at(x, self.rng.standard_normal(len(x)))
+        start = yield from self.at(x, self.rng.standard_normal(len(x)))
         tree = Tree(start, start, start, 0.0, start.v)
         for depth in range(DEEPEST):
             sign = 1 if self.rng.random() < 0.5 else -1
             end = tree.right if sign > 0 else tree.left
-            tree = self.joined(tree, self.grown(end, sign, depth, start.energy), sign, biased=True)
+            new = yield from self.grown(end, sign, depth, start.energy)
+            tree = self.joined(tree, new, sign, biased=True)
             if not tree.going:
                 break
         return tree.draw.x, tree.accepted / max(1, tree.count), tree.diverging
@@ -126,7 +127,7 @@ class Nuts:
             size *= 2
         averaging, seen = Averaging(self.h), []
         for i in range(count):
-            x, accepted, _ = self.step(x)
+            x, accepted, _ = yield from self.step(x)
             self.h = averaging.learn(accepted)
             if FIRST <= i < count - LAST:
                 seen.append(x)
@@ -141,10 +142,10 @@ class Nuts:
 
     def run(self, x, warm_up, count):
         """Draws (count, d) and the number that diverged."""
-        x = self.warm_up(x, warm_up)
+        x = yield from self.warm_up(x, warm_up)
         out, diverged = np.empty((count, len(x))), 0
         for i in range(count):
-            x, _, bad = self.step(x)
+            x, _, bad = yield from self.step(x)
             out[i] = x
             diverged += bad
         return out, diverged
@@ -171,12 +172,22 @@ class Averaging:
 
 
 def nuts(target, rng, chains=4, warm_up=1000, count=1000):
-    """Draws (chains, count, d), gradients in all, and divergent iterations."""
-    draws, gradients, diverged = [], 0, 0
-    for _ in range(chains):
-        sampler = Nuts(target, rng)
-        x, bad = sampler.run(rng.uniform(-2, 2, target.dim), warm_up, count)
-        draws.append(x)
-        gradients += sampler.gradients
-        diverged += bad
-    return np.stack(draws), gradients, diverged
+    """Draws (chains, count, d), gradients in all, and divergent iterations.
+
+    The target is a `jko.LogDensity`.
+    """
+    samplers = [Nuts(r) for r in rng.spawn(chains)]
+    runs = [s.run(s.rng.uniform(-2, 2, target.dim), warm_up, count) for s in samplers]
+    asked, done = {i: next(run) for i, run in enumerate(runs)}, {}
+    while asked:
+        x = np.array(list(asked.values()))
+        with np.errstate(all="ignore"):
+            values, slopes = target.value_and_grad(x)
+        for i, *answer in zip(list(asked), values.tolist(), slopes, strict=True):
+            try:
+                asked[i] = runs[i].send(answer)
+            except StopIteration as end:
+                done[i] = end.value
+                del asked[i]
+    draws = np.stack([done[i][0] for i in range(chains)])
+    return draws, sum(s.gradients for s in samplers), sum(bad for _, bad in done.values())

@@ -82,18 +82,15 @@ def logistic(table: np.ndarray, signs: np.ndarray) -> jko.LogDensity:
     """Posterior of b ~ N(0, I) when P(sign_i) = 1/(1 + exp(-sign_i table_i.b))."""
     signed = np.ascontiguousarray((table * signs[:, None]).T)
 
-    def log_density(b):
+    def both(b):
         margins = b @ signed
         # log(1 + exp(-m)) = max(-m, 0) + log(1 + exp(-|m|)): no overflow
-        loss = np.maximum(-margins, 0) + np.log1p(np.exp(-np.abs(margins)))
-        return -loss.sum(axis=1) - 0.5 * (b**2).sum(axis=1)
+        small = np.exp(-np.abs(margins))
+        loss = np.maximum(-margins, 0) + np.log1p(small)
+        doubt = np.where(margins > 0, small, 1) / (1 + small)
+        return -loss.sum(axis=1) - 0.5 * (b**2).sum(axis=1), doubt @ signed.T - b
 
-    def gradient(b):
-        with np.errstate(over="ignore"):
-            doubt = 1 / (1 + np.exp(b @ signed))
-        return doubt @ signed.T - b
-
-    return jko.LogDensity(log_density, gradient, table.shape[1])
+    return jko.LogDensity(value_and_grad=both, dim=table.shape[1])
 
 
 def diabetes(df: float = 4.0) -> jko.LogDensity:
@@ -113,27 +110,19 @@ def diabetes(df: float = 4.0) -> jko.LogDensity:
     table, y = np.column_stack([np.ones(len(columns)), columns]), data.target
     dim = table.shape[1]
 
-    def parts(x):
+    def both(x):
         z = (y - x[:, :dim] @ table.T) * np.exp(-x[:, dim:])
-        return z, 0.5 * (df + 1) / (1 + z**2 / df)
-
-    def log_density(x):
-        z, _ = parts(x)
         fit = -0.5 * (df + 1) * np.log1p(z**2 / df).sum(axis=1) - len(y) * x[:, dim]
-        return fit - 0.5 * (x[:, :dim] ** 2).sum(axis=1) / 200**2 - 0.5 * (x[:, dim] / 5) ** 2
-
-    def gradient(x):
-        z, weight = parts(x)
-        pull = 2 * weight * z / df
-        out = np.empty_like(x)
-        out[:, :dim] = np.exp(-x[:, dim:]) * (pull @ table) - x[:, :dim] / 200**2
-        out[:, dim] = (pull * z).sum(axis=1) - len(y) - x[:, dim] / 25
-        return out
+        prior = 0.5 * (x[:, :dim] ** 2).sum(axis=1) / 200**2 + 0.5 * (x[:, dim] / 5) ** 2
+        pull = (df + 1) * z / (df + z**2)
+        slope = np.empty_like(x)
+        slope[:, :dim] = np.exp(-x[:, dim:]) * (pull @ table) - x[:, :dim] / 200**2
+        slope[:, dim] = (pull * z).sum(axis=1) - len(y) - x[:, dim] / 25
+        return fit - prior, slope
 
     return jko.LogDensity(
-        log_density,
-        gradient,
-        dim + 1,
+        value_and_grad=both,
+        dim=dim + 1,
         names=["intercept", *map(str, data.feature_names), "log scale"],
     )
 

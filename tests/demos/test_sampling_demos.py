@@ -63,7 +63,8 @@ def test_nuts_of_the_demo_is_right(monkeypatch):
     nuts = importlib.import_module("_nuts").nuts
     cov = np.array([[1.0, 9.5], [9.5, 100.0]])
     target = jko.Gaussian([1.0, -2.0], cov)
-    draws, gradients, diverged = nuts(target, np.random.default_rng(0), 4, 400, 500)
+    density = jko.LogDensity(target.log_density_at, target.score, 2)
+    draws, gradients, diverged = nuts(density, np.random.default_rng(0), 4, 400, 500)
     assert diverged == 0
     assert gradients > 4 * 900
     for j in range(2):

@@ -70,6 +70,16 @@ def test_two_samples_of_one_gaussian_agree(rng):
     assert "differ" not in words
 
 
+def test_many_parameters_do_not_differ_by_chance(rng):
+    """Of 200 figures one is beyond three standard errors in four repetitions of ten."""
+    words = []
+    for _ in range(15):
+        a = made(rng.standard_normal((100, 10, 100)))
+        b = {f"x{j}": x for j, x in enumerate(rng.standard_normal((100, 200, 5)))}
+        words.append(jko.compare(a, b).verdict)
+    assert words.count("differ") <= 1
+
+
 @pytest.mark.parametrize(
     ("change", "part"), [(lambda x: x + 0.3, "difference"), (lambda x: 1.2 * x, "ratio")]
 )

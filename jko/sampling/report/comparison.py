@@ -8,6 +8,7 @@ from html import escape
 from typing import Any, Literal
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
 from jko.errors import InvalidArgument, Unsupported
 from jko.html import table
@@ -198,7 +199,7 @@ def compare(
     -------
     Comparison
         A table with a verdict for every parameter: "agree": the difference is within the tolerance
-        and known to half of it; "differ": it is beyond, and beyond three standard errors;
+        and known to half of it; "differ": it is beyond, and beyond what chance alone explains;
         "unclear": more draws are needed.
 
     Raises
@@ -209,7 +210,9 @@ def compare(
     Notes
     -----
     Errors come from the scatter of independent chains where there are at least 50, else from
-    autocorrelations. Two samples that agree may miss the same mode.
+    autocorrelations. Chance explains three of them for one figure, and more where many are looked
+    at: the level is divided by the number of means and standard deviations compared (Bonferroni).
+    Two samples that agree may miss the same mode.
 
     References
     ----------
@@ -226,7 +229,9 @@ def compare(
             f"sample and other have no parameter in common: {_list(list(first))} against"
             f" {_list(list(second))}; pass names= for the coordinates of sample"
         )
-    rows = [_compared(name, first[name], second[name], *tolerances) for name in common]
+    # The level of Z standard errors, shared by two figures a parameter.
+    chance = -float(ndtri(ndtr(-Z) / (2 * len(common))))
+    rows = [_compared(name, first[name], second[name], *tolerances, chance) for name in common]
     return Comparison(
         tuple(rows),
         tuple(name for name in first if name not in second),
@@ -236,7 +241,7 @@ def compare(
     )
 
 
-def _compared(name: str, a: Column, b: Column, mean: float, std: float) -> Compared:
+def _compared(name: str, a: Column, b: Column, mean: float, std: float, chance: float) -> Compared:
     if a.std == 0 or b.std == 0:  # a constant: equal or not
         same = a.std == b.std and abs(a.mean - b.mean) <= 1e-9 * max(abs(a.mean), abs(b.mean))
         off = 0.0 if same else float(np.copysign(np.inf, a.mean - b.mean))
@@ -246,14 +251,17 @@ def _compared(name: str, a: Column, b: Column, mean: float, std: float) -> Compa
     error = float(np.hypot(a.mean_error, b.mean_error)) / b.std
     ratio = a.std / b.std
     ratio_error = ratio * float(np.hypot(a.std_error, b.std_error))
-    words = (_word(difference, error, mean), _word(ratio - 1, ratio_error, std))
+    words = (
+        _word(difference, error, mean, chance),
+        _word(ratio - 1, ratio_error, std, chance),
+    )
     return Compared(name, a, b, difference, error, ratio, ratio_error, max(words, key=WORDS.index))
 
 
-def _word(off: float, error: float, tolerance: float) -> Word:
+def _word(off: float, error: float, tolerance: float, chance: float) -> Word:
     if abs(off) <= tolerance and error <= RESOLVED * tolerance:
         return "agree"
-    if abs(off) > tolerance and abs(off) > Z * error:
+    if abs(off) > tolerance and abs(off) > chance * error:
         return "differ"
     return "unclear"
 
