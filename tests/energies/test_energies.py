@@ -197,6 +197,15 @@ def test_mass_that_would_make_it_infinite_everywhere_is_refused(p):
         PhiDivergence(target, p).value(Histogram(X, FULL))
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-9])
+def test_an_atom_to_be_charged_stays_one_where_its_coefficient_underflows(scale):
+    """pi^{3/2} is below the least double; the divergence of an empty atom from it is infinite."""
+    target = Histogram(X, np.append(FULL[:-1], 1e-301))
+    energy = scale * PhiDivergence(target, -0.5)
+    assert energy.value(Histogram(X, np.append(FULL[:-1], 0.0))) == np.inf
+    assert energy.value(Histogram(X, np.append(FULL[:-1], 1e-12))) < 1e-9
+
+
 def test_named_divergences():
     mu, target = Histogram(X, FULL), Histogram(X, W + 0.1)
     pi = target.weights
