@@ -47,7 +47,9 @@ $(DOCS): $(DEV)
 
 setup: $(DEV) ## create the environment and install jko with its tools
 
+# Many tests start processes of their own, and each would compile the package again.
 test: $(DEV) ## run the tests
+	@$(BIN)/python -m compileall -q jko
 	$(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m pytest -n 2 $(ARGS)
 
 $(CORE_STAMP): pyproject.toml
