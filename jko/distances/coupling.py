@@ -10,11 +10,12 @@ import numpy as np
 
 from jko.errors import InvalidArgument, Unsupported
 from jko.geometries.base import check_masses, check_pair
-from jko.geometries.ground import ground_of
+from jko.geometries.costs import ground_of
+from jko.geometries.ground import MAX_PAIRS
 from jko.geometries.unbalanced import MAX_PAIRS as MOST_RELAXED
 from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.geometries.unbalanced_transport import unbalanced_plan
-from jko.geometries.wasserstein import MAX_PAIRS, Wasserstein
+from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Discrete, Measure
 from jko.measures.grid import not_straight, periods
 from jko.numerics.exact_transport import exact_plan
@@ -24,7 +25,7 @@ from jko.validation import Array, Index, brief, instance, one_of, positive, real
 if TYPE_CHECKING:
     from scipy.sparse import sparray
 
-    from jko.geometries.ground import Cost
+    from jko.geometries.costs import Cost
 
 #: Above this many pairs of charged atoms the dense entropic problem is refused.
 MOST_ENTROPIC = 9_000_000

@@ -13,8 +13,9 @@ from jko.energies.potential import Potential
 from jko.errors import Unsupported
 from jko.geometries.base import Geometry
 from jko.geometries.divergence import Divergence
+from jko.geometries.ground import MAX_PAIRS
 from jko.geometries.mmd import MMD
-from jko.geometries.wasserstein import MAX_PAIRS, Wasserstein
+from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Discrete
 from jko.numerics.partners import best_partners
 from jko.prox.result import StepResult

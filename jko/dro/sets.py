@@ -10,7 +10,7 @@ import numpy as np
 
 from jko.dro.ball import PenalisedResponse, Respond
 from jko.errors import InvalidArgument, Unsupported
-from jko.geometries.wasserstein import MAX_PAIRS
+from jko.geometries.ground import MAX_PAIRS
 from jko.numerics.exact_transport import square_costs
 from jko.validation import Array, positive, real
 

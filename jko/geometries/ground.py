@@ -5,27 +5,23 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
+from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
 from jko.measures.base import Discrete
 from jko.measures.grid import periods
-from jko.numerics.exact_transport import square_costs
-from jko.validation import Array, Index, Mask, brief, float_array, frozen
-
-if TYPE_CHECKING:
-    from scipy.sparse import sparray
-
-    #: What `cost=` of `jko.Wasserstein` takes: values, a function, or a graph of lengths.
-    Cost: TypeAlias = ArrayLike | Callable[[Array, Array], ArrayLike] | sparray
-    from scipy.sparse import csr_array
+from jko.numerics.exact_transport import exact_plan, square_costs
+from jko.numerics.partners import best_partners
+from jko.validation import Array, Index, Mask, float_array
 
 #: A cost between more atoms than this is not searched for broken triangles (n^3 operations).
 MOST_TRIANGLES = 1500
+#: Above this many pairs of charged atoms the exact linear program is refused; and so many costs are
+#: held at a time where every atom looks for its best partner.
+MAX_PAIRS = 16_000_000
 #: Rounding of a cost that was computed as a power of a distance, relative to the largest.
 ROUNDED = 1e-9
 
@@ -37,9 +33,12 @@ class Ground(ABC):
     ----------
     listed : bool
         Whether atoms are known by their place in a list, not by where they are.
+    power : bool
+        Whether it is a distance to the power p.
     """
 
     listed: ClassVar[bool] = False
+    power: ClassVar[bool] = False
 
     @abstractmethod
     def between(self, a: Discrete, b: Discrete, rows: Index, columns: Index) -> Array:
@@ -49,6 +48,59 @@ class Ground(ABC):
     @abstractmethod
     def key(self) -> Hashable:
         """What makes two costs equal."""
+
+    def moves(
+        self, a: Discrete, b: Discrete, wa: Array, wb: Array
+    ) -> tuple[Index, Index, Array, float]:
+        """The optimal plan between weights on the atoms of two measures (n,), (m,), of one total.
+
+        Returns from, to and mass of every move, and what they cost.
+        """
+        rows, columns = np.flatnonzero(wa), np.flatnonzero(wb)
+        if rows.size * columns.size > MAX_PAIRS:
+            raise Unsupported(
+                f"the exact transport problem between {rows.size} and {columns.size} atoms is too"
+                f" large (more than {MAX_PAIRS} pairs); {self.smaller}"
+            )
+        plan = exact_plan(wa[rows], wb[columns], self.between(a, b, rows, columns))
+        return rows[plan.left], columns[plan.right], plan.share, plan.value
+
+    @property
+    def smaller(self) -> str:
+        """What to do where there are too many atoms."""
+        return "compare on a coarser grid, or thin scattered atoms with jko.thin(measure, 4000)"
+
+    def partners(
+        self, mu: Discrete, rows: Index, columns: Index, gain: Array, price: float
+    ) -> tuple[Index, Array, Array]:
+        """For every one of `rows` the best of `columns`: argmax of gain_j - price C_ij.
+
+        Returns the position among `columns`, the maximum, and C there, each (rows,).
+        """
+        partner, best = np.zeros(rows.size, dtype=np.intp), np.zeros(rows.size)
+        paid = np.zeros(rows.size)
+        count = max(1, MAX_PAIRS // max(1, columns.size))
+        for start in range(0, rows.size, count):
+            part = slice(start, start + count)
+            costs = self.between(mu, mu, rows[part], columns)
+            partner[part], best[part] = best_partners(gain, costs, price)
+            paid[part] = costs[np.arange(len(costs)), partner[part]]
+        return partner, best, paid
+
+    def longest(self, mu: Discrete) -> float:
+        """The largest cost from the mass of `mu` to where it can go; its order between many."""
+        free = self.reachable(mu)
+        ends = np.arange(mu.n) if free is None else np.flatnonzero(free)
+        charged = np.flatnonzero(mu.weights)
+        if charged.size * ends.size > MAX_PAIRS:
+            return self._far(mu, charged, ends)
+        return float(self.between(mu, mu, charged, ends).max(initial=0.0))
+
+    def _far(self, mu: Discrete, charged: Index, ends: Index) -> float:
+        """The larger of the costs from an atom and from the one that is farthest from it."""
+        first = self.between(mu, mu, charged[:1], ends)[0]
+        back = self.between(mu, mu, charged, ends[[first.argmax()]])[:, 0]
+        return float(max(first.max(), back.max()))
 
     def component(self, mu: Discrete) -> Index | None:
         """Number (n,) of the piece every atom lies in, where mass cannot leave a piece."""
@@ -77,6 +129,7 @@ class PowerCost(Ground):
     """|x - y|^p with the Euclidean length, the shorter way round between periodic grids."""
 
     p: float
+    power: ClassVar[bool] = True
 
     def between(self, a: Discrete, b: Discrete, rows: Index, columns: Index) -> Array:
         period = periods(a, b)
@@ -153,72 +206,6 @@ class CallableCost(Ground):
         return broken_axiom(self._at(points, points))
 
 
-@dataclass(frozen=True, eq=False)
-class GraphCost(Ground):
-    """d^p, d the length of the shortest way along the edges of an undirected graph."""
-
-    graph: csr_array
-    p: float
-    listed: ClassVar[bool] = True
-
-    def between(self, a: Discrete, b: Discrete, rows: Index, columns: Index) -> Array:
-        from scipy.sparse.csgraph import dijkstra
-
-        self._check(a)
-        self._check(b)
-        lengths = np.asarray(dijkstra(self.graph, directed=False, indices=rows))[:, columns]
-        if not np.isfinite(lengths).all():
-            raise InvalidMeasure(
-                "the graph has no way between atoms that carry mass: it is disconnected; add an"
-                " edge, or compare the measures piece by piece"
-            )
-        return np.asarray(lengths**self.p)
-
-    def component(self, mu: Discrete) -> Index | None:
-        self._check(mu)
-        return self._components
-
-    @cached_property
-    def _components(self) -> Index:
-        from scipy.sparse.csgraph import connected_components
-
-        return np.asarray(connected_components(self.graph, directed=False)[1], dtype=np.intp)
-
-    def _check(self, mu: Discrete) -> None:
-        if self.graph.shape[0] != mu.n:
-            raise InvalidMeasure(
-                f"the graph has {self.graph.shape[0]} nodes, a measure {mu.n} atoms; both measures"
-                " need one atom per node, with weight 0 where they have no mass"
-            )
-
-    @property
-    def key(self) -> Hashable:
-        g = self.graph
-        return ("graph", self.p, g.shape, g.data.tobytes(), g.indices.tobytes(), g.indptr.tobytes())
-
-
-def ground_of(p: float, cost: Cost | None) -> Ground:
-    """The cost that the arguments of `jko.Wasserstein` name; p >= 1 is checked already."""
-    if cost is None:
-        return PowerCost(p)
-    if hasattr(cost, "toarray") and hasattr(cost, "nnz"):
-        return GraphCost(_graph(cost), p)
-    if p != 2:
-        raise InvalidArgument(
-            f"p = {p:g} has no meaning beside a cost, which is never raised to a power; leave p out"
-            " and pass the costs raised to it, or pass a graph of lengths"
-        )
-    if callable(cost):
-        return CallableCost(cost)
-    matrix = float_array(cost, "cost")
-    if matrix.ndim != 2:
-        raise InvalidArgument(
-            f"cost has shape {matrix.shape}; pass an (n, m) array, a function (x, y) -> (n, m) or a"
-            " SciPy sparse graph"
-        )
-    return MatrixCost(frozen(np.ascontiguousarray(checked(matrix))))
-
-
 def checked(costs: Array) -> Array:
     """Costs that are finite and not negative, or a sentence."""
     for fault, what in ((~np.isfinite(costs), "not finite"), (costs < 0, "negative")):
@@ -229,31 +216,6 @@ def checked(costs: Array) -> Array:
                 " (close a way with a large cost, or leave the edge out of a graph)"
             )
     return costs
-
-
-def _graph(cost: sparray) -> csr_array:
-    """A sparse graph as a symmetric array of lengths; one triangle alone is taken for both."""
-    from scipy.sparse import csr_array
-
-    if cost.ndim != 2 or cost.shape[0] != cost.shape[1]:
-        raise InvalidArgument(f"the graph has shape {cost.shape}; pass an (n, n) sparse array")
-    if cost.dtype.kind not in "fiub":
-        raise InvalidType(f"the graph has entries {brief(cost.dtype.str)}; pass lengths of edges")
-    graph = csr_array(cost, dtype=float)
-    bad = ~np.isfinite(graph.data) | (graph.data < 0)
-    if bad.any():
-        raise InvalidArgument(
-            f"the graph has an edge of length {graph.data[bad][0]:.6g}; lengths are finite"
-            " numbers >= 0"
-        )
-    back = csr_array(graph.T)
-    both = (graph != 0).multiply(back != 0)
-    if np.abs((graph - back).multiply(both).data).max(initial=0.0) > ROUNDED * graph.max():
-        raise InvalidArgument(
-            "the graph has edges whose two directions differ in length, so that shortest ways are"
-            " no metric; pass a symmetric graph, or the costs as a matrix"
-        )
-    return graph
 
 
 def broken_axiom(costs: Array) -> str | None:

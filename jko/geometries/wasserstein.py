@@ -21,7 +21,8 @@ from jko.geometries.base import (
     too_large,
 )
 from jko.geometries.bures import bures, bures_geodesic, bures_map
-from jko.geometries.ground import GraphCost, Ground, MatrixCost, PowerCost, ground_of, needs_metric
+from jko.geometries.costs import ground_of
+from jko.geometries.ground import MAX_PAIRS, Ground, MatrixCost, needs_metric
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
@@ -32,10 +33,7 @@ from jko.validation import Array, Index, Mask, real
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from jko.geometries.ground import Cost
-
-#: Above this many pairs of charged atoms the exact linear program is refused.
-MAX_PAIRS = 16_000_000
+    from jko.geometries.costs import Cost
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,7 +73,8 @@ class Wasserstein(Geometry):
     Notes
     -----
     Exact distances: sorted quantiles in one dimension, the network simplex of POT between scattered
-    atoms (its value is checked by its own dual), the Bures formula between Gaussians (p = 2).
+    atoms (its value is checked by its own dual), the Bures formula between Gaussians (p = 2), at
+    p = 1 between many nodes of a graph a flow along its edges (Ahuja et al. (1993), chapter 9).
 
     References
     ----------
@@ -113,7 +112,7 @@ class Wasserstein(Geometry):
     @property
     def is_power(self) -> bool:
         """Whether the cost is a distance to the power p, so that W_p is a distance."""
-        return isinstance(self.ground, (PowerCost, GraphCost))
+        return self.ground.power
 
     @property
     def listed(self) -> bool:
@@ -276,18 +275,14 @@ class Wasserstein(Geometry):
         check_discrete(a, b, "" if self.is_quadratic else repr(self))
         assert isinstance(a, Discrete)
         assert isinstance(b, Discrete)
-        rows, columns = np.flatnonzero(a.weights), np.flatnonzero(b.weights)
-        wa, wb = a.weights[rows], b.weights[columns]
-        wb = wb * (wa.sum() / wb.sum())
-        if a.dim == 1 and self.cost is None and around is None:
-            x, y = a.points[rows, 0], b.points[columns, 0]
-            left, right, share = quantile_plan(x, wa, y, wb)
-            value = float(share @ np.abs(x[left] - y[right]) ** self.p)
-            return rows[left], columns[right], share, value
-        if rows.size * columns.size > MAX_PAIRS:
-            raise Unsupported(too_large(rows.size, columns.size, MAX_PAIRS))
-        plan = exact_plan(wa, wb, self.ground.between(a, b, rows, columns))
-        return rows[plan.left], columns[plan.right], plan.share, plan.value
+        wa, wb = a.weights, b.weights
+        if not (a.dim == 1 and self.cost is None and around is None):
+            return self.ground.moves(a, b, wa, wb * (wa.sum() / wb.sum()))
+        rows, columns = np.flatnonzero(wa), np.flatnonzero(wb)
+        x, y = a.points[rows, 0], b.points[columns, 0]
+        left, right, share = quantile_plan(x, wa[rows], y, wb[columns])
+        value = float(share @ np.abs(x[left] - y[right]) ** self.p)
+        return rows[left], columns[right], share, value
 
     def __repr__(self) -> str:
         shown = [] if self.p == 2 else [f"p={self.p:g}"]

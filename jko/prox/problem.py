@@ -225,11 +225,9 @@ class ProxProblem(Stated):
         """The raw terms of the penalty: what moving the whole mass by its own size would pay."""
         mu, geometry = self.previous, self.geometry
         if isinstance(geometry, Wasserstein) and not geometry.is_quadratic:
-            free = geometry.reachable(self.discrete)
-            ends = np.arange(self.discrete.n) if free is None else np.flatnonzero(free)
-            charged = np.flatnonzero(self.discrete.weights)
-            paid = geometry.step_cost(self.discrete, self.tau, charged, ends)
-            return mu.mass * float(paid.max(initial=0.0))
+            return mu.mass * geometry.paid(
+                geometry.of_cost(geometry.ground.longest(self.discrete)), self.tau
+            )
         if isinstance(geometry, MMD) and isinstance(mu, Discrete):
             return self.penalty.sizes(mu.weights, False)[1] / self.step
         if isinstance(geometry, WassersteinFisherRao):

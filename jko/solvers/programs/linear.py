@@ -8,12 +8,11 @@ from typing import ClassVar
 import numpy as np
 
 from jko.geometries.base import Geometry
-from jko.geometries.wasserstein import MAX_PAIRS, Wasserstein
+from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Histogram
 from jko.measures.base import Measure
 from jko.measures.grid import GridDensity
 from jko.numerics.elementary import EPS
-from jko.numerics.partners import best_partners
 from jko.prox.duality.mass import MassSearch, rescale
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
@@ -76,8 +75,6 @@ class LinearTransport(ProxSolver):
             return "the energy bounds the weights from above, and its plans know no bounds"
         if not (h.ceiling > 0).any():
             return f"the energy forbids {ALL_CLOSED}"
-        if int((previous.weights > 0).sum()) * int((h.ceiling > 0).sum()) > MAX_PAIRS:
-            return f"more than {MAX_PAIRS} pairs of atoms; use a coarser grid or fewer atoms"
         return None
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
@@ -88,19 +85,20 @@ class LinearTransport(ProxSolver):
         charged, opened = np.flatnonzero(previous.weights > 0), np.flatnonzero(stated.open)
         if problem.form.separable.powers and charged.size == 1:
             return _spread(stated, opened)
-        partner, _ = best_partners(-potential[opened], stated.cost(), 1.0)
-        weights = np.bincount(opened[partner], previous.weights[charged], previous.n)
-        nu = previous.with_weights(weights)
-        plan = csr_array(
-            (previous.weights[charged], (charged, opened[partner])), shape=(previous.n, previous.n)
-        )
+        geometry, m = problem.geometry, previous.weights[charged]
+        assert isinstance(geometry, Wasserstein)
+        slope = np.where(stated.open, -potential, 0.0)
+        partner, _, cost = stated.best(slope)
+        nu = previous.with_weights(np.bincount(partner, m, previous.n))
+        moved = geometry.of_cost(float(m @ cost))
         return Answer(
             nu,
             stated,
             1,
-            sqdistance=stated.sqdistance(nu),
-            plan=plan,
-            dual={"slope": np.where(stated.open, -potential, 0.0)},
+            objective=problem.value(nu) + geometry.paid(moved, problem.tau),
+            sqdistance=moved,
+            plan=csr_array((m, (charged, partner)), shape=(previous.n, previous.n)),
+            dual={"slope": slope},
             baseline=problem.value(previous),
         )
 

@@ -11,7 +11,7 @@ from jko.measures.base import Discrete, Measure
 from jko.prox.duality.weights import fixed_gap, median_multiplier
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Certificate, Neighbour, on_atoms
-from jko.validation import Array
+from jko.validation import Array, Index
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +37,29 @@ class TransportStep(Neighbour):
         return geometry.step_cost(
             self.previous, self.problem.tau, charged, np.flatnonzero(self.open)
         )
+
+    def best(self, slope: Array) -> tuple[Index, Array, Array]:
+        """For the charged atoms of m': the best open one, max_j g_j - C_ij, and the bare cost."""
+        geometry, charged = self.problem.geometry, np.flatnonzero(self.previous.weights > 0)
+        assert isinstance(geometry, Wasserstein)
+        opened = np.flatnonzero(self.open)
+        price = geometry.paid(geometry.of_cost(1.0), self.problem.tau)
+        partner, gain, cost = geometry.ground.partners(
+            self.previous, charged, opened, slope[opened], price
+        )
+        return opened[partner], gain, cost
+
+    def _moved(self, nu: Discrete, partner: Index, cost: Array) -> float:
+        """What the step to `nu` pays: of the plan to the best partners where that leads there.
+
+        Such a plan and the slope are complementary: no exact program is needed.
+        """
+        previous, geometry = self.previous, self.problem.geometry
+        assert isinstance(geometry, Wasserstein)
+        m = previous.weights[previous.weights > 0]
+        if np.array_equal(np.bincount(partner, m, previous.n), nu.weights):
+            return geometry.paid(geometry.of_cost(float(m @ cost)), self.problem.tau)
+        return geometry.penalty(nu, previous, self.problem.tau)
 
     def sqdistance(self, nu: Discrete) -> float:
         """D^2 from m' to `nu`, in this order: a matrix of costs need not be symmetric."""
@@ -64,8 +87,9 @@ class TransportStep(Neighbour):
         lam = median_multiplier(lower, gradient, w)
         energy, _ = fixed_gap(lower, slope, w, self.previous.mass, lam)
         m = self.previous.weights
-        bound = float(m[m > 0] @ (self.cost() - slope[self.open]).min(axis=1))
-        moved = self.problem.geometry.penalty(nu, self.previous, self.problem.tau)
+        partner, best, cost = self.best(slope)
+        bound = -float(m[m > 0] @ best)
+        moved = self._moved(nu, partner, cost)
         inner = lower.inner(w) & np.isfinite(gradient)
         residual = float(w[inner] @ np.abs(gradient[inner] - lam)) / self.previous.mass
         gap = energy + moved - float(slope @ w) - bound

@@ -5,8 +5,8 @@ import pytest
 from generators import measures
 
 import jko
+from jko.numerics.partners import best_partners
 from jko.solvers import LinearTransport, TransportProgram
-from jko.solvers.programs.linear import best_partners
 
 W = jko.Wasserstein()
 
