@@ -285,5 +285,5 @@ def _weights(relax: Relax) -> tuple[float, float]:
 def _too_large(n: int, m: int, limit: int) -> str:
     return (
         f"the transport problem between {n} and {m} atoms is too large (more than {limit} pairs);"
-        " thin the measures, or compare on a coarser grid"
+        " compare coarser grids, or fewer particles: jko.thinning.resample(measure, 1000)"
     )

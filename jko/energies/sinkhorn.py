@@ -211,7 +211,8 @@ def _between(
     if max(rows.sum(), columns.sum()) > MOST_ATOMS:
         raise Unsupported(
             f"the Sinkhorn divergence of {int(rows.sum())} and {int(columns.sum())} atoms is too"
-            f" large (limit {MOST_ATOMS}); thin the measures, or use jko.MMDEnergy"
+            f" large (limit {MOST_ATOMS}); use jko.MMDEnergy, or fewer particles:"
+            f" jko.thinning.resample(measure, {MOST_ATOMS})"
         )
     wa, wb = a.weights[rows] / a.mass, b.weights[columns] / b.mass
     y = b.points[columns]

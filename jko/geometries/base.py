@@ -251,8 +251,8 @@ def too_large(n: int, m: int, most: int) -> str:
     """Why an exact transport problem is refused."""
     return (
         f"the exact transport problem between {n} and {m} atoms is too large"
-        f" (more than {most} pairs); compare on a coarser grid, or read the transport cost"
-        " that an entropic step reports"
+        f" (more than {most} pairs); compare coarser grids, or fewer particles:"
+        " jko.thinning.resample(measure, 4000)"
     )
 
 

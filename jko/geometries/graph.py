@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType
-from jko.geometries.ground import MAX_PAIRS, ROUNDED, Ground
+from jko.geometries.ground import MAX_PAIRS, ROUNDED, Ground, reach_of
 from jko.measures.base import Discrete
 from jko.numerics.partners import best_partners
 from jko.validation import Array, Index, brief
@@ -109,6 +109,27 @@ class GraphCost(Ground):
             partner[part], best[part] = best_partners(gain, costs, price)
             paid[part] = costs[np.arange(part.size), partner[part]]
         return partner, best, paid
+
+    def near(self, mu: Discrete) -> tuple[csr_array, float]:
+        self._check(mu)
+        return self._near
+
+    @cached_property
+    def _near(self) -> tuple[csr_array, float]:
+        from scipy.sparse import csr_array
+
+        n = self.graph.shape[0]
+        some = np.unique(np.linspace(0, n - 1, 64).astype(np.intp))
+        reach = reach_of(self._lengths(some), n)
+        blocks = []
+        for start in range(0, n, max(1, MAX_PAIRS // n)):
+            rows = np.arange(start, min(n, start + max(1, MAX_PAIRS // n)))
+            found = self._lengths(rows, reach)
+            i, j = np.nonzero(np.isfinite(found))
+            blocks.append((np.bincount(i, minlength=rows.size), j, found[i, j]))
+        counts, indices, data = (np.concatenate(part) for part in zip(*blocks, strict=True))
+        ends = np.concatenate([[0], np.cumsum(counts)])
+        return csr_array((data**self.p, indices, ends), shape=(n, n)), reach**self.p
 
     def _far(self, mu: Discrete, charged: Index, ends: Index) -> float:
         first = self.between(mu, mu, charged[:1], ends)[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +16,9 @@ from jko.measures.grid import periods
 from jko.numerics.exact_transport import exact_plan, square_costs
 from jko.numerics.partners import best_partners
 from jko.validation import Array, Index, Mask, float_array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 #: A cost between more atoms than this is not searched for broken triangles (n^3 operations).
 MOST_TRIANGLES = 1500
@@ -68,7 +71,15 @@ class Ground(ABC):
     @property
     def smaller(self) -> str:
         """What to do where there are too many atoms."""
-        return "compare on a coarser grid, or thin scattered atoms with jko.thin(measure, 4000)"
+        return "compare coarser grids, or fewer particles: jko.thinning.resample(measure, 4000)"
+
+    def near(self, mu: Discrete) -> tuple[csr_array, float] | None:
+        """Costs of all ways up to a cost R as a sparse array (n, n), staying included, and R.
+
+        R is such that about a fourth of `MAX_PAIRS` ways are kept; None where nothing tells which
+        ways are short.
+        """
+        return None
 
     def partners(
         self, mu: Discrete, rows: Index, columns: Index, gain: Array, price: float
@@ -139,9 +150,26 @@ class PowerCost(Ground):
             square = _around(a.points[rows], b.points[columns], period)
         return square if self.p == 2 else np.asarray(square ** (self.p / 2))
 
+    def near(self, mu: Discrete) -> tuple[csr_array, float] | None:
+        from scipy.sparse import csr_array
+        from scipy.spatial import cKDTree
+
+        x, tree = mu.points, cKDTree(mu.points)
+        some = x[np.linspace(0, mu.n - 1, 64).astype(np.intp)]
+        reach = reach_of(np.sqrt(square_costs(some, x)), mu.n)
+        found = tree.sparse_distance_matrix(tree, reach, output_type="coo_matrix")
+        ways = csr_array((found.data**self.p, (found.row, found.col)), shape=(mu.n, mu.n))
+        return ways, reach**self.p
+
     @property
     def key(self) -> Hashable:
         return ("power", self.p)
+
+
+def reach_of(lengths: Array, n: int) -> float:
+    """A length of which about `MAX_PAIRS` / 4 of all ways are no longer; from some (k, n)."""
+    ordered = np.sort(lengths.ravel())
+    return float(ordered[min(MAX_PAIRS * len(lengths) // (4 * n), ordered.size - 1)])
 
 
 def _around(x: Array, y: Array, period: Array) -> Array:

@@ -95,8 +95,8 @@ class WassersteinFisherRao(Geometry):
         if left.size * right.size > MAX_PAIRS:
             raise Unsupported(
                 f"the unbalanced transport problem between {left.size} and {right.size} atoms is"
-                f" too large (more than {MAX_PAIRS} pairs); compare on a coarser grid, or read the"
-                " sqdistance that a step of jko.solvers.UnbalancedScaling reports"
+                f" too large (more than {MAX_PAIRS} pairs); compare coarser grids, or fewer"
+                " particles: jko.thinning.resample(measure, 2000)"
             )
         cost = self.cost(a.points[left], b.points[right])
         return unbalanced_plan(a.weights[left], b.weights[right], cost), left, right

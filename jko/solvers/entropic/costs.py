@@ -48,8 +48,12 @@ def paid_costs(problem: ProxProblem) -> Array:
 
 def default_reg(problem: ProxProblem) -> float:
     """A share of what leaving an atom for the nearest one costs, on the median."""
-    costs = paid_costs(problem)[problem.discrete.weights > 0] / cost_unit(problem)
-    least = np.where(costs > 0, costs, np.inf).min(axis=1)
+    costs = paid_costs(problem)[problem.discrete.weights > 0]
+    return share_of(np.where(costs > 0, costs, np.inf).min(axis=1) / cost_unit(problem))
+
+
+def share_of(least: Array) -> float:
+    """The default reg, from the least costs of leaving an atom; inf where none can be left."""
     least = least[np.isfinite(least)]
     return SHARE * float(np.median(least)) if least.size else 1.0
 
@@ -96,10 +100,15 @@ class CostStep(EntropicStep):
         """0: the soft transform of log b is the potential."""
         return np.zeros(self.previous.n)
 
+    @property
+    def stays(self) -> Array:
+        """What staying costs (n,)."""
+        return np.diag(self.costs)
+
     def at_rest(self) -> float:
         """F(m') and what the plan that leaves every atom where it is costs."""
         m = self.previous.weights
-        stays = float(m @ np.diag(self.costs)) + self.eps * float(
+        stays = float(m @ self.stays) + self.eps * float(
             (m * (np.where(m > 0, self.log_m, 0.0) - 1)).sum()
         )
         return self.form.value(m) + stays / (2 * self.problem.step)

@@ -112,37 +112,36 @@ class AtomTransport:
     Parameters
     ----------
     stated : EntropicStep
-        On a support with a dense kernel.
+        On a support with a dense kernel, or a sparse one.
     plan : Plan
         Its coupling, whose marginals are those of the returned weights and the previous measure.
     """
 
     def __init__(self, stated: EntropicStep, plan: EntropicPlan) -> None:
         kernel = stated.kernel
-        assert isinstance(kernel, DenseGibbs)
         self.problem, self.transforms = stated.problem, 0
         nu, mu = stated.measure(plan), stated.previous
         pairs = int((nu.weights > 0).sum()) * int((mu.weights > 0).sum())
-        self.exact = mu.dim == 1 or pairs <= EXACT_PAIRS
+        self.exact = isinstance(kernel, DenseGibbs) and (mu.dim == 1 or pairs <= EXACT_PAIRS)
         cost = stated.exact_cost(nu) if self.exact else kernel.cost(plan.log_a, plan.log_b)
         self.unit = 2 * stated.problem.step
         self.cost = cost / self.unit
-        self.scaled = kernel.squared / self.unit
+        self.ways = kernel.ways(self.unit)
 
     @property
     def span(self) -> float:
         """The largest cost of transport between two atoms."""
-        return float(self.scaled.max())
+        return self.ways.span
 
     def transform(self, g: Array) -> Array:
         """The potential of the previous measure that answers one of the new (n,)."""
         self.transforms += 1
-        return np.asarray((self.scaled - g).min(axis=1))
+        return self.ways.transform(g)
 
     def judge(self, w: Array, phi: Array, enough: float = 0.0) -> Judged:
         """The bound of weights by a potential of the previous measure."""
         self.transforms += 1
-        psi = np.asarray((self.scaled.T - phi).min(axis=1))
+        psi = self.ways.back(phi)
         energy = energy_gap(self.problem, w, psi)
         return fenchel_bound(self.problem, w, phi, psi, energy, (self.cost, 0.0))
 

@@ -33,6 +33,7 @@ from jko.numerics.products import (
 )
 from jko.numerics.tilted import Tilted
 from jko.solvers.entropic.regularisation import DENSE_LIMIT
+from jko.solvers.entropic.ways import DenseWays, Ways
 from jko.solvers.entropic.work import Work
 from jko.validation import Array
 
@@ -109,6 +110,10 @@ class Gibbs(ABC):
     @abstractmethod
     def apply(self, v: Array) -> Array:
         """K v for v (n,) of any sign."""
+
+    def ways(self, unit: float) -> Ways:
+        """The costs over `unit`, off grids."""
+        raise NotImplementedError
 
     @abstractmethod
     def cost(self, log_a: Array, log_b: Array) -> float:
@@ -269,6 +274,9 @@ class DenseGibbs(Gibbs):
     def squared(self) -> Array:
         """The costs, |x_i - x_j|^2 unless others were given (n, n)."""
         return -self.eps * self._log
+
+    def ways(self, unit: float) -> Ways:
+        return DenseWays(self.squared / unit)
 
     @cached_property
     def _gram(self) -> Array:

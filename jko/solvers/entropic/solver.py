@@ -3,7 +3,7 @@ r"""Entropic Wasserstein steps on fixed supports: scaling algorithms with a cert
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from jko.solvers.grids.resolution import spacing, warn_if_coarse, warn_if_unreso
 from jko.solvers.refusals import NearMiss, infeasible, not_transport, other_ground
 from jko.validation import brief, one_of, positive, positive_int, switch
 
+if TYPE_CHECKING:
+    from jko.solvers.entropic.stated import EntropicStep
+
 #: Squared cells that plain and half steps should carry mass by (`jko.solvers.grids.resolution`).
 PLAIN_REACH = 0.5
 HALF_REACH = 0.05
@@ -35,7 +38,8 @@ class Entropic(ProxSolver):
     Solves argmin_w F(w) + S(w, m')/(2 tau), S the Sinkhorn divergence (debias=True), or
     argmin_w F(w) + OT(w, m')/(2 tau) (debias=False), with cost |x-y|^2, regularisation eps = reg
     and counting reference (formulas W1, W2), on the grid or histogram of the previous measure.
-    On histograms plain steps take any cost: OT/(p tau^{p-1}) in W_p (formula Y2).
+    On histograms plain steps take any cost: OT/(p tau^{p-1}) in W_p (formula Y2); of more than 4096
+    atoms powers of lengths, also along graphs, by a sparse kernel of the short ways.
 
     Parameters
     ----------
@@ -127,10 +131,10 @@ class Entropic(ProxSolver):
         if why is not None:
             return why
         previous = problem.discrete
-        if isinstance(previous, Histogram) and previous.n > DENSE_LIMIT:
-            return NearMiss(
-                f"needs a dense kernel of {previous.n} scattered points, limit {DENSE_LIMIT}"
-            )
+        if _many(problem):
+            why = self._too_many(problem)
+            if why is not None:
+                return why
         if isinstance(previous, GridDensity) and previous.grid.mask is not None:
             return "its separable kernel goes through obstacles; use jko.solvers.FiniteVolume"
         if other_ground(problem) is not None and (
@@ -144,6 +148,19 @@ class Entropic(ProxSolver):
         if self.backend == "pot" and self.debias:
             return "backend='pot' has no debiased step; pass debias=False, or backend='log'"
         return self._energy_reason(problem)
+
+    def _too_many(self, problem: ProxProblem) -> str | None:
+        """Beyond the dense kernel plain steps of lengths remain, by the short ways alone."""
+        geometry, n = problem.geometry, problem.discrete.n
+        assert isinstance(geometry, Wasserstein)
+        if self.debias is not False or self.backend == "pot":
+            return f"needs a dense kernel of {n} atoms, limit {DENSE_LIMIT}; pass debias=False"
+        if geometry.ground.power:
+            return None
+        return NearMiss(
+            f"needs a dense kernel of {n} atoms, limit {DENSE_LIMIT}; pass the cost as a sparse"
+            " graph of lengths between neighbours"
+        )
 
     def _energy_reason(self, problem: ProxProblem) -> str | None:
         form = problem.form  # raises Unsupported, a reason too, when there is none
@@ -167,8 +184,10 @@ class Entropic(ProxSolver):
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         if other_ground(problem) is not None:
             from jko.solvers.entropic.costs import cost_unit, default_reg
+            from jko.solvers.entropic.near import near_reg
 
-            reg = default_reg(problem) if self.reg is None else self.reg
+            least = near_reg if _many(problem) else default_reg
+            reg = least(problem) if self.reg is None else self.reg
             eps = reg * cost_unit(problem)
         elif self.reg is None:
             eps = choose_reg(problem, bool(self.debias))
@@ -183,11 +202,7 @@ class Entropic(ProxSolver):
 
     def _at(self, problem: ProxProblem, eps: float, controls: Controls) -> Answer:
         """The step at one regularisation."""
-        from jko.solvers.entropic.costs import CostStep  # `import jko` stays light
-        from jko.solvers.entropic.stated import EntropicStep
-
-        kind = EntropicStep if other_ground(problem) is None else CostStep
-        stated = kind(problem, eps, self.debias)
+        stated = _stated(problem, eps, self.debias)
         if self.backend == "pot":
             from jko.solvers.entropic.pot_backend import solve_with_pot
 
@@ -232,6 +247,26 @@ class Entropic(ProxSolver):
         debiased = bool(problem.form.separable.powers or problem.form.quadratics)
         instead = "the debiased step" if debiased else "jko.solvers.FiniteVolume()"
         warn_if_coarse(problem, HALF_REACH if self.debias else PLAIN_REACH, fault, instead)
+
+
+def _many(problem: ProxProblem) -> bool:
+    """Whether there are too many atoms for a dense kernel."""
+    return isinstance(problem.discrete, Histogram) and problem.discrete.n > DENSE_LIMIT
+
+
+def _stated(problem: ProxProblem, eps: float, debias: bool | str) -> EntropicStep:
+    """The entropic step with the kernel that its cost and its support ask for."""
+    from jko.solvers.entropic.stated import EntropicStep  # `import jko` stays light
+
+    if _many(problem):
+        from jko.solvers.entropic.near import NearStep
+
+        return NearStep(problem, eps, debias)
+    if other_ground(problem) is None:
+        return EntropicStep(problem, eps, debias)
+    from jko.solvers.entropic.costs import CostStep
+
+    return CostStep(problem, eps, debias)
 
 
 def _error(problem: ProxProblem, answer: Answer, part: str | None = None) -> float:

@@ -92,6 +92,8 @@ class TransportProgram(ProxSolver):
                 return f"{q.kernel!r} is not convex in the weights: there is no conic form"
         why = infeasible(problem)
         n = problem.discrete.n
+        if why is None and n > 5 * self.max_atoms:
+            return f"takes at most {self.max_atoms} atoms, it has a variable for every pair of them"
         if why is None and n > self.max_atoms:
             return NearMiss(
                 f"takes at most {self.max_atoms} atoms, this measure has {n}; raise max_atoms:"

@@ -57,8 +57,8 @@ class UnbalancedProgram(ProxSolver):
         why = not_unbalanced(problem, self.name)
         if why is None and problem.discrete.n > self.max_atoms:
             return (
-                f"takes at most {self.max_atoms} atoms, this measure has {problem.discrete.n}; use"
-                " jko.solvers.UnbalancedScaling, or raise max_atoms"
+                f"takes at most {self.max_atoms} atoms, this measure has {problem.discrete.n}; more"
+                " are for jko.solvers.UnbalancedScaling()"
             )
         return why
 
