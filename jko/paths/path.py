@@ -110,29 +110,26 @@ class Path:
 
     def plot(self, shots: int = 5) -> Figure:
         """A figure with the measures at equally spaced times (needs matplotlib)."""
-        plot = import_module("jko.plot")
+        plot, shapes = import_module("jko.plot"), import_module("jko.plot.objects")
         times = np.linspace(0.0, self.duration, shots)
         names = [f"{k}" for k in range(shots)]
         mus = [self.at(float(t)) for t in times]
-        fig, axes = plot.figure([names], (2.4 * shots, 2.7), sharex=True, sharey=True)
-        grids = [mu for mu in mus if isinstance(mu, GridDensity)]
-        densities = len(grids) == len(mus)
-        top = max(float(mu.density.max()) for mu in grids) if densities else None
-        for name, t, mu in zip(names, times, mus, strict=True):
-            if densities:
-                plot.density(axes[name], mu, vmax=top)
-            else:
-                plot.particles(axes[name], mu)
+        box = shapes.reach(mus)
+        seen = [shapes.picture(mu, box) for mu in mus]
+        drawn: Figure
+        drawn, axes = plot.figure([names], (2.4 * shots, 2.7), sharex=True, sharey=True)
+        top = max(float(mu.density.max()) for mu in seen) if _image(seen[0]) else None
+        for name, t, mu in zip(names, times, seen, strict=True):
+            plot.measure(mu, axes[name], **({} if top is None else {"vmax": top}))
             axes[name].set_title(f"t = {t:.3g}")
-        drawn: Figure = fig
         return drawn
 
     def animate(self, path: str | os.PathLike[str], **settings: object) -> FilePath:
-        """Write the path as an animated GIF (`jko.plot.animate` has the settings)."""
+        """Write the path as an animated GIF (`jko.plot.animation` has the settings)."""
         zeros = np.zeros(len(self.times))
         sol = Trajectory(self.times, self.measures, zeros, (), {}, "finished", {})
-        out: FilePath = import_module("jko.plot").animate(sol, path, **settings)
-        return out
+        import_module("jko.plot").animation(sol, path, **settings)
+        return FilePath(path)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to one .npz file, atomically; nothing is pickled."""
@@ -164,3 +161,8 @@ class Path:
             f"Path({self.description.get('geometry')}, {len(self.times) - 1} slices:"
             f" action={self.action:.6g}, gap={self.gap:.1e}{bias})"
         )
+
+
+def _image(mu: Measure) -> bool:
+    """Whether it is drawn as an image, whose scale all pictures share."""
+    return isinstance(mu, GridDensity) and mu.dim == 2

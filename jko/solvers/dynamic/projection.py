@@ -103,8 +103,9 @@ class Projection:
 
 def _in_time(matrix: Array, field: Array) -> Array:
     """A matrix in time applied to a field in every cell."""
-    out = matrix @ field.reshape(len(field), -1)
-    return np.asarray(out.reshape(-1, *field.shape[1:]))
+    shape = field.shape[1:]
+    out = matrix @ field.reshape(len(field), int(np.prod(shape)))  # one slice has no inner time
+    return np.asarray(out.reshape(len(matrix), *shape))
 
 
 def transforms(cells: Cells, shifts: Array, stiffness: float) -> Callable[[Array], Array]:

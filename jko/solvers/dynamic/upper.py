@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 #: Share of a uniform density mixed in, so that no mobility vanishes.
 MIXED = 1e-7
+#: Share of its own diagonal that every row gets, a rounding error of it: cells that next to no mass
+#: (1e-300) ties to the others are else an exactly singular block.
+ROUNDED = 4e-16
 #: Share of what a path moves that may appear in cells cut off, by rounding.
 UNSEEN = 1e-6
 
@@ -71,11 +74,11 @@ def feasible(
     inner = admissible(problem, inner, mixed)
     rho = problem.full(inner)
     r, change = 0.5 * (rho[1:] + rho[:-1]), np.diff(rho, axis=0) / problem.tau
-    base = None
+    base, missing = None, change
     if problem.metric.p != 2 and flux is not None:
         base = flux
-        change = change + problem.cells.divergence(flux)
-    moved, source = best_fluxes(problem, r, change)
+        missing = change + problem.cells.divergence(flux)
+    moved, source = best_fluxes(problem, r, missing, np.abs(change).reshape(len(r), -1).sum(1))
     if base is not None:
         moved = [m + b for m, b in zip(moved, base, strict=True)]
     action = action_of(problem, r, moved, source)
@@ -83,9 +86,13 @@ def feasible(
 
 
 def best_fluxes(
-    problem: DynamicProblem, r: Array, change: Array
+    problem: DynamicProblem, r: Array, change: Array, size: Array | None = None
 ) -> tuple[list[Array], Array | None]:
-    """Fluxes and sources with source - div flux = change of least quadratic cost, per slice."""
+    """Fluxes and sources with source - div flux = change of least quadratic cost, per slice.
+
+    `size` (slices,) is what a slice moves in all, where `change` is what is left of it: changes of
+    rounding's size need not add up to 0.
+    """
     import scipy.sparse as sp
 
     cells, metric = problem.cells, problem.metric
@@ -101,7 +108,8 @@ def best_fluxes(
         theta = harmonic(density[a], density[b]) * metric.alpha
         matrix = graph_laplacian(a, b, theta * inverse**2, opened.size)
         diagonal = np.zeros(opened.size) if problem.balanced else metric.beta * density
-        diagonal, possible = grounded(matrix, diagonal, wanted)
+        moved = float(np.abs(wanted).sum()) if size is None else float(size[k])
+        diagonal, possible = grounded(matrix, diagonal, wanted, moved)
         p = factored(matrix + sp.diags_array(diagonal))(wanted)
         flat[k] = theta * (p[b] - p[a]) * inverse if possible else np.inf
         if source is not None:
@@ -109,11 +117,11 @@ def best_fluxes(
     return _on_faces(problem, flat), source
 
 
-def grounded(matrix: csr_array, diagonal: Array, wanted: Array) -> tuple[Array, bool]:
+def grounded(matrix: csr_array, diagonal: Array, wanted: Array, size: float) -> tuple[Array, bool]:
     """A diagonal that makes the system definite, and whether the system has a solution at all.
 
     Cells that no mass connects, and that have no source of their own, are determined up to a
-    constant each, and only if they want no mass from outside.
+    constant each, and only if they want no mass from outside, but for a share of `size`.
     """
     from scipy.sparse.csgraph import connected_components
 
@@ -121,11 +129,12 @@ def grounded(matrix: csr_array, diagonal: Array, wanted: Array) -> tuple[Array, 
     joined.eliminate_zeros()  # stored zeros would count as ways
     count, label = connected_components(joined, directed=False)
     alone = np.bincount(label, diagonal, count) == 0
-    out, scale = diagonal.copy(), float(matrix.diagonal().max(initial=0.0)) or 1.0
+    own = matrix.diagonal()
+    out, scale = diagonal + ROUNDED * own, float(own.max(initial=0.0)) or 1.0
     _, first = np.unique(label, return_index=True)
     out[first[alone]] = scale
     missing = np.abs(np.bincount(label, wanted, count))[alone]
-    return out, bool((missing <= UNSEEN * float(np.abs(wanted).sum())).all())
+    return out, bool((missing <= UNSEEN * size).all())
 
 
 def harmonic(a: Array, b: Array) -> Array:

@@ -1,0 +1,81 @@
+"""Paths at the edges of what they take: one slice, pictures of every kind, nearly empty cells."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import jko
+
+W = jko.Wasserstein()
+LINE = jko.Grid(0.0, 1.0, 40)
+
+
+def on_line(centre: float, width: float) -> jko.GridDensity:
+    def shape(x: np.ndarray) -> np.ndarray:
+        return np.exp(-((x[:, 0] - centre) ** 2) / (2 * width**2))
+
+    return jko.GridDensity.from_function(shape, LINE, mass=1.0)
+
+
+@pytest.mark.parametrize("p", [1.5, 2.0, 3.0])
+def test_one_slice_on_the_line_moves_the_only_flux_there_is(p: float) -> None:
+    a, b = on_line(0.4, 0.1), on_line(0.6, 0.12)
+    path = jko.geodesic(a, b, jko.Wasserstein(p=p), slices=1)
+    flux = np.concatenate([[0.0], np.cumsum(a.weights - b.weights)[:-1], [0.0]]) * LINE.spacing[0]
+    r = (a.weights + b.weights) / 2
+    sides = np.sqrt((flux[1:] ** 2 + flux[:-1] ** 2) / 2)
+    assert path.action == pytest.approx(float((sides**p / r ** (p - 1)).sum()), rel=1e-9)
+    assert path.gap <= 1e-3
+    for mu, end in zip(path.measures, (a, b), strict=True):
+        np.testing.assert_allclose(mu.weights, end.weights, rtol=1e-12)
+
+
+def test_one_slice_with_sources_and_with_running_costs() -> None:
+    a, b = on_line(0.4, 0.1), on_line(0.6, 0.12)
+    for geometry in (W, jko.WassersteinFisherRao(1.0, 4.0)):
+        plan = jko.planning(a, b, geometry, running=0.1 * jko.PorousMedium(2), slices=1)
+        cost = 0.05 * sum(jko.PorousMedium(2).value(mu) for mu in (a, b))
+        assert plan.value == pytest.approx(plan.action / 2 + cost, rel=1e-12)
+        assert plan.gap <= 1e-3
+
+
+def test_every_kind_of_measure_has_pictures(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    rng = np.random.default_rng(0)
+    pairs: list[tuple[jko.measures.base.Measure, jko.measures.base.Measure]] = [
+        (on_line(0.3, 0.1), on_line(0.6, 0.1)),
+        *(
+            (
+                jko.Particles(rng.normal(size=(4, d))),
+                jko.Particles(rng.normal(size=(5, d)) + 1),
+            )
+            for d in (1, 3)
+        ),
+        *(
+            (jko.Gaussian(np.zeros(d), np.eye(d)), jko.Gaussian(np.ones(d), 2 * np.eye(d)))
+            for d in (1, 2)
+        ),
+    ]
+    for a, b in pairs:
+        path = jko.geodesic(a, b, W, slices=2)
+        assert len(path.plot(shots=2).axes) == 2
+        if a.dim != 1:
+            continue
+        target = tmp_path / "path.gif"
+        assert path.animate(target, size=(2, 2)) == target
+        assert target.read_bytes()[:3] == b"GIF"
+
+
+def test_blocks_that_next_to_no_mass_ties_to_the_rest() -> None:
+    """Masses of 1e-60 beside 1: the system of the best fluxes has blocks singular to rounding."""
+    grid = jko.Grid([-4, -4], [4, 4], [24, 24])
+    rho = jko.GridDensity.from_function(
+        lambda x: np.exp(-2 * ((x - [1, 0.5]) ** 2).sum(1)), grid, mass=1.0
+    )
+    energy, taken = jko.PorousMedium(2), []
+    for slices in (1, 2, 4):
+        res = jko.step(rho, energy, W, 0.05, solver=jko.solvers.Dynamic(slices), tol=1e-4)
+        assert res.success
+        taken.append(res.objective)
+    assert np.ptp(taken) <= 2e-4 * taken[0]
