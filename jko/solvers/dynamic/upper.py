@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jko.forms.separable import Separable
+from jko.numerics.elementary import EPS
 from jko.prox.duality.mass import filled
 from jko.solvers.dynamic.problem import DynamicProblem
 from jko.solvers.dynamic.projection import factored, graph_laplacian
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 #: Share of a uniform density mixed in, so that no mobility vanishes.
 MIXED = 1e-7
-#: Share of its own diagonal that every row gets, a rounding error of it: cells that next to no mass
-#: (1e-300) ties to the others are else an exactly singular block.
-ROUNDED = 4e-16
 #: Share of what a path moves that may appear in cells cut off, by rounding.
 UNSEEN = 1e-6
 
@@ -130,7 +128,9 @@ def grounded(matrix: csr_array, diagonal: Array, wanted: Array, size: float) -> 
     count, label = connected_components(joined, directed=False)
     alone = np.bincount(label, diagonal, count) == 0
     own = matrix.diagonal()
-    out, scale = diagonal + ROUNDED * own, float(own.max(initial=0.0)) or 1.0
+    # Blocks that next to no mass ties to the others are singular but for a rounding error of each
+    # row: a mass of 1e-60 beside 1.
+    out, scale = diagonal + 2 * EPS * own, float(own.max(initial=0.0)) or 1.0
     _, first = np.unique(label, return_index=True)
     out[first[alone]] = scale
     missing = np.abs(np.bincount(label, wanted, count))[alone]
