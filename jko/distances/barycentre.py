@@ -1,37 +1,37 @@
-r"""Barycentres: argmin over mu of sum_k lambda_k D^2(mu, mu_k)."""
+r"""Barycentres: argmin over mu of sum_k lambda_k D^p(mu, mu_k), p = 2 but in W_p."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jko.distances.barycentre_result import Barycentre
-from jko.distances.marginals import dual_bound, marginal_rows
+from jko.distances.barycentre_program import program_barycentre
+from jko.distances.barycentre_result import Barycentre, spread
 from jko.distances.scaling import ScalingOutcome, debiased_barycentre
 from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
 from jko.geometries.base import Geometry, check_masses, check_pair
 from jko.geometries.bures import symmetric_sqrt
 from jko.geometries.hellinger import Hellinger
 from jko.geometries.mmd import MMD
-from jko.geometries.unbalanced import WassersteinFisherRao
+from jko.geometries.unbalanced import MAX_PAIRS, WassersteinFisherRao
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Histogram
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
 from jko.measures.grid import GridDensity, not_straight
 from jko.validation import Array, finite_array, instance, positive, positive_int
+from jko.warned import caution
 
-if TYPE_CHECKING:
-    pass
-
-#: Variables of the linear program on fixed supports.
-MOST_VARIABLES = 400_000
-#: Steps of the fixed point on covariances, and where it ends, relative to the covariance.
-GAUSSIAN_STEPS = 1000
+#: Where the fixed point on covariances ends, relative to the covariance.
 GAUSSIAN_TOL = 1e-14
+#: Default tolerances, of the last sweep on grids and of the gap with sources. From the second on
+#: scaling pays a thousand sweeps for each half of the gap (144 atoms).
+RESIDUAL = 1e-6
+GAP = 1e-4
+#: What to do about a missed tolerance.
+REMEDY = "pass a larger max_iter or tol"
 
 
 def barycentre(
@@ -40,10 +40,12 @@ def barycentre(
     geometry: Geometry | None = None,
     *,
     reg: float | None = None,
-    tol: float = 1e-6,
+    tol: float | None = None,
     max_iter: int = 1000,
 ) -> Barycentre:
     r"""The measure of least weighted squared distance to several: a mean in a geometry.
+
+    In `Wasserstein(p=p)` it is the mean of W_p^p that is least, the medians of p = 1 included.
 
     Parameters
     ----------
@@ -59,10 +61,11 @@ def barycentre(
     reg : float > 0, optional
         Entropy of the scaling on grids, in the unit of |x - y|^2; two squared cells by default.
         Divergences instead of entropic costs keep the barycentre from being blurred.
-    tol : float
-        On the residual on grids.
+    tol : float, optional
+        On grids on the residual, 1e-6 by default; with sources on the gap, relative to the mass,
+        1e-4 by default. A miss warns.
     max_iter : int
-        Sweeps on grids.
+        Sweeps on covariances and grids, and at every entropy with sources.
 
     Returns
     -------
@@ -91,21 +94,27 @@ def barycentre(
     geometry = Wasserstein() if geometry is None else geometry
     instance(geometry, Geometry, "geometry", "pass a geometry such as jko.Wasserstein()")
     family, lam = _checked(measures, weights, geometry)
-    tol, limit = positive(tol, "tol"), positive_int(max_iter, "max_iter")
+    limit = positive_int(max_iter, "max_iter")
+    accuracy = None if tol is None else positive(tol, "tol")
     first = family[0]
+    family, lam = [mu for mu, c in zip(family, lam, strict=True) if c > 0], lam[lam > 0]
     if isinstance(geometry, Hellinger):
         return _hellinger(family, lam, geometry)
     if isinstance(geometry, MMD):
         return _mixture(family, lam, geometry)
     if isinstance(geometry, Wasserstein):
         if all(isinstance(mu, Gaussian) for mu in family) and geometry.is_quadratic:
-            return _gaussian([mu for mu in family if isinstance(mu, Gaussian)], lam, geometry)
+            return _gaussian(
+                [mu for mu in family if isinstance(mu, Gaussian)], lam, geometry, limit
+            )
         if isinstance(first, GridDensity) and geometry.is_quadratic:
-            return _on_grid(family, lam, reg, tol, limit)
+            return _on_grid(family, lam, reg, accuracy or RESIDUAL, limit)
         if all(isinstance(mu, Histogram) for mu in family):
-            return _program([mu for mu in family if isinstance(mu, Histogram)], lam, geometry)
+            return program_barycentre(
+                [mu for mu in family if isinstance(mu, Histogram)], lam, geometry
+            )
     if isinstance(geometry, WassersteinFisherRao):
-        return _with_sources(family, lam, geometry, tol, limit)
+        return _with_sources(family, lam, geometry, accuracy or GAP, limit)
     kinds = ", ".join(sorted({type(mu).__name__ for mu in family}))
     raise Unsupported(
         f"no barycentre of {kinds} in {geometry!r}; use Gaussians, histograms or densities on one"
@@ -146,13 +155,9 @@ def _one_support(family: list[Measure]) -> list[Discrete]:
     return out
 
 
-def _value(family: Sequence[Measure], lam: Array, mu: Measure, geometry: Geometry) -> float:
-    return float(sum(c * geometry.sqdistance(mu, nu) for c, nu in zip(lam, family, strict=True)))
-
-
 def _closed(family: list[Discrete], lam: Array, w: Array, geometry: Geometry) -> Barycentre:
     mu = family[0].with_weights(w)
-    return Barycentre(mu, _value(family, lam, mu, geometry), 0.0, 0.0, 0)
+    return Barycentre(mu, spread(family, lam, mu, geometry), 0.0, 0.0, 0)
 
 
 def _with_sources(
@@ -177,15 +182,18 @@ def _with_sources(
             np.asarray(np.bincount(at, mu.weights, len(points)), dtype=np.float64)
             for at, mu in zip(ends, found, strict=True)
         ]
-    if len(points) ** 2 > MOST_VARIABLES:
+    if len(points) ** 2 > MAX_PAIRS:
         raise Unsupported(
-            f"{len(points)} atoms in all make more than {MOST_VARIABLES} pairs; use fewer atoms"
+            f"{len(points)} atoms in all make more than {MAX_PAIRS} pairs; use fewer atoms"
         )
     out = reaction_barycentre(masses, geometry.cost(points, points), lam, tol, limit)
     unit = 4 / (geometry.beta * geometry.rate)
     same = len(points) == first.n and first.points is points
     mu = first.with_weights(out.weights) if same else Histogram(points, out.weights)
     gap = unit * (out.upper - out.lower)
+    size = tol * unit * float(sum(c * m.sum() for c, m in zip(lam, masses, strict=True)))
+    if not gap <= size:
+        caution(f"the barycentre has a gap of {gap:.2g}, {size:.2g} wanted; {REMEDY}")
     return Barycentre(mu, unit * out.upper, gap, gap / (unit * out.upper or 1.0), out.iterations)
 
 
@@ -206,12 +214,12 @@ def _mixture(family: list[Measure], lam: Array, geometry: MMD) -> Barycentre:
     return _closed(on_one, lam, w, geometry)
 
 
-def _gaussian(family: list[Gaussian], lam: Array, geometry: Wasserstein) -> Barycentre:
+def _gaussian(family: list[Gaussian], lam: Array, geometry: Wasserstein, limit: int) -> Barycentre:
     """S <- S^{-1/2} (sum lambda_k (S^{1/2} S_k S^{1/2})^{1/2})^2 S^{-1/2}, means averaged."""
     mean = np.asarray(sum(c * g.mean for c, g in zip(lam, family, strict=True)))
     cov = np.asarray(sum(c * g.cov for c, g in zip(lam, family, strict=True)))
     change, count = np.inf, 0
-    while change > GAUSSIAN_TOL and count < GAUSSIAN_STEPS:
+    while change > GAUSSIAN_TOL and count < limit:
         count += 1
         root = symmetric_sqrt(cov)
         middle = sum(
@@ -222,56 +230,7 @@ def _gaussian(family: list[Gaussian], lam: Array, geometry: Wasserstein) -> Bary
         change = float(np.abs(new - cov).max() / np.abs(new).max())
         cov = (new + new.T) / 2
     mu = Gaussian(mean, cov, family[0].mass)
-    return Barycentre(mu, _value(family, lam, mu, geometry), None, change, count)
-
-
-def _program(family: list[Histogram], lam: Array, geometry: Wasserstein) -> Barycentre:
-    r"""min sum lambda_k <C_k, P_k>, all P_k with one second marginal, and its dual
-
-    max sum_k <u_k, m_k>,   u_k + v_k <= lambda_k C_k,   sum_k v_k = 0.
-    """
-    from scipy.optimize import linprog
-
-    points = family[0].points
-    if not all(mu.same_support(family[0]) for mu in family):
-        if geometry.listed:
-            raise InvalidMeasure("a matrix or graph of costs needs measures on one list of atoms")
-        points = np.unique(np.concatenate([mu.points for mu in family]), axis=0)
-    n, ends = len(points), Histogram(points, np.full(len(points), family[0].mass / len(points)))
-    rows = [np.flatnonzero(mu.weights) for mu in family]
-    size = sum(r.size for r in rows) * n
-    if size > MOST_VARIABLES:
-        raise Unsupported(
-            f"the linear program has {size} variables (limit {MOST_VARIABLES}); put the measures on"
-            " a jko.Grid, or thin them"
-        )
-    everywhere = np.arange(n)
-    costs = [
-        c * geometry.ground.between(mu, ends, r, everywhere)
-        for c, mu, r in zip(lam, family, rows, strict=True)
-    ]
-    mass = [mu.weights[r] / mu.weights.sum() for mu, r in zip(family, rows, strict=True)]
-    system = marginal_rows([r.size for r in rows], n)
-    right = np.concatenate([np.concatenate([m, np.zeros(n)]) for m in mass])
-    objective = np.concatenate([*(c.ravel() for c in costs), np.zeros(n)])
-    unit = float(objective.max()) or 1.0  # HiGHS drops costs below 1e-7
-    found = linprog(objective / unit, A_eq=system, b_eq=right, method="highs")
-    if found.x is None:
-        raise Unsupported(f"HiGHS could not solve the barycentre's program: {found.message}")
-    w = np.maximum(found.x[-n:], 0.0)
-    mu = ends.with_weights(w * (family[0].mass / w.sum()))
-    value = float(sum(c * geometry.sqdistance(nu, mu) for c, nu in zip(lam, family, strict=True)))
-    lower = dual_bound(unit * found.eqlin.marginals, costs, mass) * family[0].mass
-    scale = _rate_factor(geometry)
-    gap = value - lower / scale if scale is not None else None
-    return Barycentre(mu, value, gap, 0.0, int(found.nit))
-
-
-def _rate_factor(geometry: Wasserstein) -> float | None:
-    """What turns transport costs into squared distances; None where they are not proportional."""
-    if geometry.is_power and geometry.p != 2:
-        return None
-    return geometry.rate
+    return Barycentre(mu, spread(family, lam, mu, geometry), None, change, count)
 
 
 def _on_grid(
@@ -287,6 +246,10 @@ def _on_grid(
     found: ScalingOutcome = debiased_barycentre(
         first.grid, [mu.weights / mu.weights.sum() for mu in on_one], lam, eps, tol, limit
     )
+    if not found.residual <= tol:
+        caution(
+            f"the barycentre still changes by {found.residual:.2g} a sweep, tol = {tol:g}; {REMEDY}"
+        )
     return Barycentre(
         first.with_weights(found.weights * first.mass), None, None, found.residual, found.iterations
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from jko.geometries.base import Geometry
 from jko.measures.base import Measure
-
-if TYPE_CHECKING:
-    pass
+from jko.validation import Array
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -19,7 +18,8 @@ class Barycentre:
     ----------
     measure : Measure
     value : float
-        sum_k lambda_k D^2(measure, mu_k); of the Sinkhorn divergences on grids, None there.
+        sum_k lambda_k D^p(measure, mu_k), p = 2 but in W_p; None on grids, where the
+        divergences are those of Sinkhorn.
     gap : float or None
         Upper bound of `value` minus the minimum, where there is one.
     residual : float
@@ -37,3 +37,11 @@ class Barycentre:
         evidence = f"residual={self.residual:.1e}" if self.gap is None else f"gap={self.gap:.1e}"
         value = "" if self.value is None else f"value={self.value:.6g}, "
         return f"Barycentre({value}{evidence}, {self.iterations} iterations)"
+
+
+def spread(
+    family: Sequence[Measure], lam: Array, mu: Measure, geometry: Geometry, p: float = 2.0
+) -> float:
+    """sum_k lambda_k D^p(mu, mu_k)."""
+    squares = [max(geometry.sqdistance(mu, nu), 0.0) for nu in family]
+    return float(sum(c * s ** (p / 2) for c, s in zip(lam, squares, strict=True)))

@@ -20,10 +20,9 @@ from jko.numerics.best import Best
 from jko.numerics.elementary import log_or_minus_inf
 from jko.validation import Array
 
-#: Entropies, first and last, in the unit of c, and the factor between them.
+#: Entropies, first and last, in the unit of c.
 FIRST = 0.3
-LAST = 3e-5
-FALL = 0.5
+LAST = 2e-6
 
 
 class ReactionBarycentre(NamedTuple):
@@ -62,7 +61,7 @@ def reaction_barycentre(
         best.offer(upper - lower, ReactionBarycentre(weights, upper, lower, count))
         if best.found is not None and (best.figure <= tol * size or eps <= LAST):
             return best.found._replace(iterations=count)
-        eps = max(FALL * eps, LAST)
+        eps = max(0.5 * eps, LAST)
 
 
 def _scaled(
@@ -74,15 +73,13 @@ def _scaled(
     used = 0
     for _ in range(limit):
         used += 1
-        f = [
-            eps * share * (m - logsumexp(kernel + b / eps, axis=1))
-            for m, b in zip(logs, h, strict=True)
-        ]
-        reached = [logsumexp(kernel.T + a / eps, axis=1) for a in f]
+        f = [eps * share * (m - _log_sum(kernel, b / eps)) for m, b in zip(logs, h, strict=True)]
+        reached = [_log_sum(kernel.T, a / eps) for a in f]
         # nu = (sum lambda s^{eps/(1+eps)})^{(1+eps)/eps}
         powers = [np.log(c) + eps * share * s for c, s in zip(lam, reached, strict=True) if c > 0]
         new = logsumexp(np.array(powers), axis=0) / (eps * share)
-        h = [eps * share * (new - s) for s in reached]
+        some = new > -np.inf  # where no measure reaches, no mass is put
+        h = [eps * share * np.subtract(new, s, out=np.zeros_like(s), where=some) for s in reached]
         change = float(np.abs(np.exp(new) - np.exp(log_nu)).sum())
         log_nu = new
         if change <= 1e-9 * float(np.exp(new).sum()):
@@ -90,12 +87,24 @@ def _scaled(
     return f, h, log_nu, used
 
 
+def _log_sum(kernel: Array, potential: Array) -> Array:
+    """log sum exp over rows; beyond the cut nothing arrives, though a potential be +inf there."""
+    return np.asarray(logsumexp(_plus(kernel, potential, -np.inf), axis=1))
+
+
+def _plus(values: Array, shift: Array, beyond: float) -> Array:
+    """values (n, n) plus shifts (n,), `beyond` where the values are not finite."""
+    out = np.full(values.shape, beyond)
+    np.add(values, shift, out=out, where=np.isfinite(values))
+    return out
+
+
 def _lower(masses: list[Array], cost: Array, lam: Array, h: list[Array]) -> float:
     """The dual value of potentials h, shifted until sum lambda e^{-h} <= 1 everywhere."""
     level = np.log(np.maximum(sum(c * np.exp(-b) for c, b in zip(lam, h, strict=True)), 1e-300))
     total = 0.0
     for c, m, b in zip(lam, masses, h, strict=True):
-        f = (cost - (b + level)).min(axis=1)
+        f = _plus(cost, -(b + level), np.inf).min(axis=1)
         total += c * float(-(m[m > 0] @ np.expm1(-f[m > 0])))
     return total
 
@@ -108,7 +117,9 @@ def _upper(
     finite = np.isfinite(cost)
     arrived, paid = [], 0.0
     for c, m, a, b in zip(lam, masses, f, h, strict=True):
-        plan = np.exp((a[:, None] + b - cost) / eps)
+        plan = np.zeros(cost.shape)
+        some = a > -np.inf
+        plan[some] = np.exp(_plus(-cost[some], a[some, None] + b, -np.inf) / eps)
         paid += c * float((plan * np.where(finite, cost, 0.0)).sum())
         paid += c * _kl(plan.sum(axis=1), m)
         arrived.append(plan.sum(axis=0))

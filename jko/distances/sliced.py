@@ -12,7 +12,7 @@ from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Discrete, Measure
 from jko.measures.grid import not_straight
 from jko.numerics.exact_transport import quantile_plan
-from jko.validation import Array, Mask, Seed, instance, positive_int, real, rng_of
+from jko.validation import Array, Seed, instance, positive_int, real, rng_of
 
 #: Directions when none are asked for: equispaced in the plane, random beyond it.
 DIRECTIONS = 200
@@ -89,8 +89,18 @@ def sliced_wasserstein(
     count = positive_int(directions, "directions")
     ways = _directions(a.dim, count, rng_of(rng))
     i, j = a.weights > 0, b.weights > 0
-    costs = np.array([_line(a, b, i, j, u, power) for u in ways])
-    return Sliced(float(costs.mean() ** (1 / power)), _error(costs, a.dim, power), len(ways))
+    wa, wb = a.weights[i], b.weights[j]
+    # About a common point and in a unit of their own, projections keep their digits and powers
+    # stay in range.
+    x, y = a.points[i], b.points[j]
+    origin = x[0]
+    x, y = x - origin, y - origin
+    unit = float(max(np.abs(x).max(), np.abs(y).max())) or 1.0
+    lengths = [_lengths(x / unit @ u, y / unit @ u, wa, wb) for u in ways]
+    longest = max(float(way.max()) for way, _ in lengths) or 1.0
+    costs = np.array([share @ (way / longest) ** power for way, share in lengths])
+    value, error = float(costs.mean() ** (1 / power)), _error(costs, a.dim, power)
+    return Sliced(unit * longest * value, unit * longest * error, len(ways))
 
 
 def _directions(dim: int, count: int, rng: np.random.Generator) -> Array:
@@ -104,11 +114,10 @@ def _directions(dim: int, count: int, rng: np.random.Generator) -> Array:
     return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True))
 
 
-def _line(a: Discrete, b: Discrete, i: Mask, j: Mask, u: Array, p: float) -> float:
-    """W_p^p of the projections on u."""
-    x, y = a.points[i] @ u, b.points[j] @ u
-    left, right, share = quantile_plan(x, a.weights[i], y, b.weights[j])
-    return float(share @ np.abs(x[left] - y[right]) ** p)
+def _lengths(x: Array, y: Array, a: Array, b: Array) -> tuple[Array, Array]:
+    """Ways of the optimal plan between points (n,), (m,) on a line, and their masses."""
+    left, right, share = quantile_plan(x, a, y, b)
+    return np.abs(x[left] - y[right]), share
 
 
 def _error(costs: Array, dim: int, p: float) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,9 +10,6 @@ from numpy.typing import ArrayLike
 from jko.dro.predictions import PredictionLoss
 from jko.dro.scenarios import Scenario
 from jko.validation import Array
-
-if TYPE_CHECKING:
-    pass
 
 
 def linear_scenario(

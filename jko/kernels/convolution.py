@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from jko.validation import Array
-
-if TYPE_CHECKING:
-    pass
 
 
 def _whiten(bandwidth: float, cov: Array, shift: Array) -> tuple[Array, Array, Array]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from jko.energies.base import Energy
-from jko.errors import InvalidArgument, InvalidMeasure, JkoWarning, Unsupported
+from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
 from jko.forms.separable import Separable
 from jko.geometries.base import Geometry
 from jko.geometries.unbalanced import WassersteinFisherRao
@@ -18,6 +16,7 @@ from jko.paths.path import Path
 from jko.solvers.dynamic.problem import DynamicProblem, Metric
 from jko.solvers.dynamic.run import Solution, solve
 from jko.validation import Array, Mask
+from jko.warned import caution
 
 
 def metric_of(geometry: Geometry) -> Metric:
@@ -110,11 +109,9 @@ def path_of(
         },
     )
     if not out.gap <= tol:
-        warnings.warn(
+        caution(
             f"the path has a relative gap of {out.gap:.2g} against tol = {tol:g} after"
-            f" {found.iterations} iterations; pass a larger max_iter or tol",
-            JkoWarning,
-            stacklevel=4,
+            f" {found.iterations} iterations; pass a larger max_iter or tol"
         )
     return out
 

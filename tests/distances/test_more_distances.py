@@ -151,6 +151,7 @@ def test_barycentre_with_sources_is_certified_and_no_rival_is_better():
     assert found.value >= 0.6 * 0.4 * geometry.sqdistance(a, b) * (1 - 1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:the barycentre has a gap")
 def test_barycentre_of_one_place_is_that_of_hellinger():
     """Beyond the cut nothing is transported: each atom is a Hellinger barycentre of its own."""
     points = np.array([[0.0], [9.0]])
@@ -158,6 +159,51 @@ def test_barycentre_of_one_place_is_that_of_hellinger():
     found = jko.barycentre([a, b], geometry=jko.WassersteinFisherRao(1.0, 4.0), tol=1e-9)
     wanted = jko.barycentre([a, b], geometry=jko.Hellinger()).measure.weights
     np.testing.assert_allclose(found.measure.weights, wanted, rtol=1e-4)
+
+
+def test_barycentre_with_sources_beyond_the_cut():
+    """Far atoms exchange nothing: (sum lambda sqrt(m))^2 each, whatever the others do."""
+    geometry = jko.WassersteinFisherRao(1.0, 4.0)
+    a, b = jko.Histogram([[0.0]], [1.0]), jko.Histogram([[10.0]], [4.0])
+    found = jko.barycentre([a, b], [0.25, 0.75], geometry, tol=1e-6)
+    np.testing.assert_allclose(found.measure.weights, [0.25**2, 1.5**2], rtol=5e-3)
+    exact = 0.25 + 3 - 0.25**2 - 1.5**2
+    assert found.value - found.gap <= exact <= found.value * (1 + 1e-12)
+    lone = jko.barycentre([a, b], [1.0, 0.0], geometry)
+    assert lone.measure.weights == pytest.approx(1)
+    assert lone.value == pytest.approx(0, abs=1e-12)
+
+
+def test_a_missed_tolerance_of_a_barycentre_warns():
+    geometry = jko.WassersteinFisherRao(1.0, 4.0)
+    with pytest.warns(jko.JkoWarning, match="pass a larger max_iter or tol"):
+        jko.barycentre(bumps(), None, geometry, tol=1e-9, max_iter=5)
+    grid = jko.Grid([0.0], [1.0], [30])
+    ends = [jko.GridDensity(grid, w / w.sum()) for w in np.random.default_rng(0).random((2, 30))]
+    with pytest.warns(jko.JkoWarning, match="still changes by"):
+        jko.barycentre(ends, max_iter=1)
+
+
+@pytest.mark.parametrize(("p", "place"), [(1.0, 3.0), (4.0, 5.0)])
+def test_a_barycentre_in_wp_is_least_in_powers_of_wp(p, place):
+    """Three points: the median at p = 1, and at p = 4 what a scan of the atoms finds."""
+    atoms = [0.0, 3.0, 10.0, 5.0]
+    points = [jko.Histogram([[x]], [2.0]) for x in atoms[:3]]
+    points.append(jko.Histogram([[5.0], [0.0]], [2.0, 0.0]))
+    found = jko.barycentre(points, [0.3, 0.31, 0.3, 0.09], jko.Wasserstein(p=p))
+    costs = [2 * np.dot([0.3, 0.31, 0.3, 0.09], np.abs(np.array(atoms) - x) ** p) for x in atoms]
+    assert found.value == pytest.approx(min(costs), rel=1e-12)
+    assert abs(found.gap) <= 1e-10 * found.value
+    assert found.measure.points[found.measure.weights.argmax(), 0] == place
+
+
+def test_sliced_distances_keep_digits_and_range():
+    """Powers stay in range, and offsets of 1e10 or lengths of 1e-200 cost no digits."""
+    line = [jko.Histogram([[x]], [1.0]) for x in (0.0, 10.0)]
+    assert jko.sliced_wasserstein(*line, p=1000).value == pytest.approx(10)
+    for origin, length in ((0.0, 1e-200), (1e10, 1.0), (0.0, 1e200)):
+        ends = [jko.Histogram([[origin + x, 0.0]], [1.0]) for x in (0.0, length)]
+        assert jko.sliced_wasserstein(*ends).value == pytest.approx(length / np.sqrt(2))
 
 
 def test_barycentre_with_sources_on_other_atoms_and_bad_input():

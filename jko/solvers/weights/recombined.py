@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,6 @@ from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer
 from jko.solvers.weights.stated import QuadraticStep
 from jko.validation import Array
-
-if TYPE_CHECKING:
-    pass
 
 
 def recombined(answer: Answer, problem: ProxProblem, budget: int | None) -> Answer:
