@@ -155,7 +155,8 @@ class Energy(ABC):
     __radd__ = __add__
 
     def __mul__(self, factor: object) -> Energy:
-        c = positive(factor, "factor of an energy", "energies scale by positive numbers")
+        remedy = "write other signs into the function, as in jko.Potential(lambda x: -V(x))"
+        c = positive(factor, "factor of an energy", remedy)
         return EnergySum(tuple((c * weight, term) for weight, term in self.terms))
 
     __rmul__ = __mul__

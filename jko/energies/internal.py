@@ -76,8 +76,8 @@ class Internal(FormEnergy):
                 name = type(self).__name__
                 raise Unsupported(
                     f"{name} of particles is not defined off the line: they have no density; use a"
-                    f" jko.GridDensity or jko.Histogram, or {name}(..., reference=...) to weigh"
-                    " the atoms against a reference"
+                    f" jko.GridDensity or jko.Histogram, or {name}(..., reference=array) to weigh"
+                    " the atoms against an array (n,) of weights"
                 )
             return mu.reference
         if self._reference.shape != (mu.n,):

@@ -8,6 +8,7 @@ import numpy as np
 
 from jko.energies.base import Energy
 from jko.errors import InvalidArgument, InvalidType, Unsupported
+from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.grid import GridDensity
 from jko.validation import Array
@@ -75,7 +76,7 @@ class LocalEnergy(Energy):
 
     @staticmethod
     def _density(mu: Measure) -> tuple[Array, float]:
-        if not isinstance(mu, Discrete):
+        if not isinstance(mu, Discrete) or isinstance(mu, Particles):
             raise Unsupported(
                 f"LocalEnergy needs a density, not a {type(mu).__name__}; use a jko.GridDensity"
             )

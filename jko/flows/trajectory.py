@@ -85,6 +85,11 @@ class Trajectory:
                 f"index got {shown(i)}; pass the number of a kept measure or a slice, and times to"
                 " sol.at(t)"
             )
+        if not isinstance(i, slice) and not -len(self) <= i < len(self):
+            raise IndexError(
+                f"index = {i}: the trajectory keeps {len(self)} measures, 0 to {len(self) - 1};"
+                " pass one of these, or a time to sol.at(t)"
+            )
         return self.measures[i]
 
     def __iter__(self) -> Iterator[Measure]:

@@ -50,10 +50,13 @@ def other_cost(problem: ProxProblem, solver: ProxSolver) -> str | None:
         return Elsewhere(f"takes the cost |x-y|^2 alone, not that of {geometry!r}")
     if isinstance(problem.previous, Histogram):
         return None
-    return (
-        f"steps of {geometry!r} need a jko.Histogram, whose atoms stay where they are, not a"
-        f" {type(problem.previous).__name__}"
-    )
+    if isinstance(problem.previous, Discrete):
+        return NearMiss(
+            f"{geometry!r} steps atoms that stay where they are: pass jko.Histogram(measure.points,"
+            " measure.weights) (internal energies then read weights, not densities), or move by"
+            " jko.Wasserstein()"
+        )
+    return f"no {type(problem.previous).__name__} moves in {geometry!r}; use jko.Wasserstein()"
 
 
 def no_weights(problem: ProxProblem) -> str | None:

@@ -86,7 +86,7 @@ def fit(
     start : Gaussian or GaussianMixture, optional
         The Laplace approximation from N(0, I) when None; a wide Gaussian for an inclusive fit of
         a target whose modes lie far apart.
-    rule : jko.expectations.Rule, optional
+    rule : jko.expectations.ExpectationRule, optional
         Gauss-Hermite in up to three dimensions, else randomised cubature seeded by `rng`, of as
         many nodes as `accuracy` needs.
     samples : int

@@ -1,0 +1,60 @@
+"""What a refusal tells the user to do succeeds, and every name in a message exists."""
+
+import ast
+import importlib
+import re
+import warnings
+from pathlib import Path
+
+import pytest
+from refusals.table_advice import APPLICATIONS, DISTANCES, SHAPES, STEPS
+from refusals.table_more_advice import APPLIED, FLOWS, PICTURES, TARGETS
+
+import jko
+
+TABLE = [*STEPS, *DISTANCES, *SHAPES, *APPLICATIONS, *FLOWS, *PICTURES, *TARGETS, *APPLIED]
+ROOT = Path(jko.__file__).parent
+
+
+@pytest.mark.parametrize(("refused", "words", "followed"), [c[1:] for c in TABLE],
+                         ids=[c[0] for c in TABLE])  # fmt: skip
+def test_the_way_out_is_one(refused, words, followed):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(jko.JkoError) as caught:
+            refused()
+        assert re.search(words, str(caught.value)), str(caught.value)
+        found = followed()
+    assert getattr(found, "success", True)
+
+
+def strings(tree):
+    """All texts of a module, formatted values left out."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = [v.value for v in node.values if isinstance(v, ast.Constant)]
+            yield " ".join(parts)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def exists(name):
+    """Whether a dotted name is a module, or an attribute of what comes before it."""
+    thing = jko
+    for part in name.split(".")[1:]:
+        if not hasattr(thing, part):
+            try:
+                importlib.import_module(f"{thing.__name__}.{part}")
+            except (ImportError, AttributeError):
+                return False
+        thing = getattr(thing, part)
+    return True
+
+
+def test_every_name_in_a_message_or_a_docstring_exists():
+    missing = set()
+    for path in ROOT.rglob("*.py"):
+        for text in strings(ast.parse(path.read_text())):
+            found = re.findall(r"\bjko(?:\.[A-Za-z_]\w*)+", text)
+            missing |= {(path.name, name) for name in found if not exists(name)}
+    assert not missing
