@@ -47,11 +47,10 @@ def float_array(value: ArrayLike, name: str) -> Array:
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise InvalidType(f"{name} must be an array of numbers: {_first_line(error)}") from None
     if array.dtype.kind not in "fiub":
-        raise InvalidType(
-            f"{name} must be an array of real numbers, got {type(value).__name__}"
-            f" of dtype {array.dtype}; convert it with np.asarray({name}, dtype=float)"
-        )
-    with np.errstate(over="ignore"):  # beyond double precision: the check for infinities tells
+        real = f"{name}.real" if array.dtype.kind == "c" else f"np.asarray({name}, dtype=float)"
+        got = f"got {type(value).__name__} of dtype {array.dtype}; pass {real}, if they are"
+        raise InvalidType(f"{name} must be an array of real numbers, {got}")
+    with np.errstate(over="ignore"):  # the check for infinities tells
         return np.array(array, dtype=np.float64, order="K")
 
 

@@ -18,7 +18,6 @@ from jko.flows import archive
 from jko.flows.container import Tree
 from jko.flows.trajectory import Trajectory
 from jko.measures.base import Measure
-from jko.measures.grid import GridDensity
 from jko.paths.curves import CURVES, Curve
 from jko.validation import Array, real
 
@@ -108,21 +107,15 @@ class Path:
             raise InvalidArgument(f"t = {value:g} lies outside [0, {self.duration:g}]")
         return value
 
-    def plot(self, shots: int = 5) -> Figure:
-        """A figure with the measures at equally spaced times (needs matplotlib)."""
-        plot, shapes = import_module("jko.plot"), import_module("jko.plot.objects")
+    def plot(self, shots: int = 5, *, figure: Figure | None = None) -> Figure:
+        """A figure with the measures at equally spaced times (needs matplotlib).
+
+        Without a figure of yours it is a new one of pyplot, which notebooks display.
+        """
         times = np.linspace(0.0, self.duration, shots)
-        names = [f"{k}" for k in range(shots)]
         mus = [self.at(float(t)) for t in times]
-        box = shapes.reach(mus)
-        seen = [shapes.picture(mu, box) for mu in mus]
-        drawn: Figure
-        drawn, axes = plot.figure([names], (2.4 * shots, 2.7), sharex=True, sharey=True)
-        top = max(float(mu.density.max()) for mu in seen) if _image(seen[0]) else None
-        for name, t, mu in zip(names, times, seen, strict=True):
-            plot.measure(mu, axes[name], **({} if top is None else {"vmax": top}))
-            axes[name].set_title(f"t = {t:.3g}")
-        return drawn
+        found: Figure = import_module("jko.plot.flows").row(mus, times, figure)
+        return found
 
     def animate(self, path: str | os.PathLike[str], **settings: object) -> FilePath:
         """Write the path as an animated GIF (`jko.plot.animation` has the settings)."""
@@ -161,8 +154,3 @@ class Path:
             f"Path({self.description.get('geometry')}, {len(self.times) - 1} slices:"
             f" action={self.action:.6g}, gap={self.gap:.1e}{bias})"
         )
-
-
-def _image(mu: Measure) -> bool:
-    """Whether it is drawn as an image, whose scale all pictures share."""
-    return isinstance(mu, GridDensity) and mu.dim == 2

@@ -14,12 +14,11 @@ from PIL import Image
 
 from jko.errors import InvalidArgument, Unsupported
 from jko.flows.trajectory import Trajectory
-from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
 from jko.plot.animation import evenly, write_gif
 from jko.plot.files import writing
-from jko.plot.objects import measure, picture, reach
-from jko.plot.style import COLORS, figure, styled
+from jko.plot.objects import measure, name_axes, picture, reach, tallest
+from jko.plot.style import COLORS, figure, ink, styled
 from jko.validation import instance, positive, positive_int
 
 if TYPE_CHECKING:
@@ -110,7 +109,9 @@ def animation(
     shots = evenly(sol.times, frames)
     box = reach([sol.measures[k] for k in shots])
     seen = [picture(sol.measures[k], box) for k in shots]
-    fig = figure([["only"]], size)[0] if fig is None else fig
+    if fig is None:
+        fig = figure([["only"]], size)[0]
+        fig.set_layout_engine("compressed")  # labels beside images of equal axes stay in
     fig.clear()
     ax: Axes = fig.add_subplot()
     options = dict(drawing)
@@ -128,7 +129,9 @@ def animation(
             ax.set(xlim=(box[0][0], box[1][0]), ylim=(0, 1.05 * top))
         else:
             ax.set(xlim=(box[0][0], box[1][0]), ylim=(box[0][1], box[1][1]))
+            name_axes(ax, sol.measures[0].dim)
         ax.set_title(f"t = {sol.times[shots[k]]:.3g}")
+        ink(ax)
         return drawn
 
     first = draw(0)
@@ -139,10 +142,3 @@ def animation(
     if path is not None:
         moving.write(path)
     return moving
-
-
-def tallest(seen: list[Discrete]) -> float:
-    """The largest density, or the largest weight of an atom."""
-    return max(
-        float((mu.density if isinstance(mu, GridDensity) else mu.weights).max()) for mu in seen
-    )

@@ -10,7 +10,7 @@ from matplotlib.artist import Artist
 
 from jko.errors import InvalidArgument, Unsupported
 from jko.flows.splitting import SplitResult
-from jko.measures.atoms import Histogram
+from jko.measures.atoms import Histogram, Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.grid import Grid, GridDensity
@@ -36,7 +36,7 @@ def axes_for(ax: Axes | None, size: tuple[float, float] = (5.0, 4.0)) -> Any:
     if ax is None:
         from matplotlib import pyplot
 
-        return pyplot.figure(figsize=size, layout="constrained").add_subplot()
+        return pyplot.figure(figsize=size, layout="compressed").add_subplot()
     if not hasattr(ax, "add_artist"):
         raise InvalidArgument(
             f"ax got a {type(ax).__name__}; pass matplotlib axes, such as those of plt.subplots()"
@@ -73,11 +73,14 @@ def measure(
     list of matplotlib artists
     """
     instance(mu, Measure, "mu", "pass a measure such as jko.GridDensity")
-    alone, ax = ax is None, axes_for(ax)
+    alone, ax, dim = ax is None, axes_for(ax), mu.dim
     if isinstance(mu, (Gaussian, GaussianMixture)):
         mu = on_grid(mu, *reach([mu]))
     if isinstance(mu, GridDensity):
-        return _field(ax, marginal(mu), color, label, alone, drawing)
+        drawn = _field(ax, marginal(mu), color, label, alone, drawing)
+        if dim > 2:
+            name_axes(ax, dim)
+        return drawn
     if isinstance(mu, Discrete):
         return _atoms(ax, mu, color, label, drawing)
     raise Unsupported(f"no picture of a {type(mu).__name__}; draw a density, atoms or a Gaussian")
@@ -129,7 +132,7 @@ def _field(
     if rho.dim == 1:
         drawn = density(ax, rho, color=color, label=label, **_only(drawing, "fill", "style"))
         finish(ax, xlabel="x", ylabel="density")
-        ax.set_ylim(bottom=0)
+        _from_zero(ax, float(rho.density.max()))
         return [drawn]
     drawn = density(ax, rho, label=label, **_only(drawing, "vmax"))
     sides = rho.grid.upper - rho.grid.lower
@@ -146,17 +149,52 @@ def _atoms(
     charged = mu.weights > 0
     if mu.dim == 1:
         x, w = mu.points[charged, 0], mu.weights[charged]
+        if many(mu):
+            return _heap(ax, mu, color, label)
         width = float(np.clip(300 / len(x), 0.5, 1.8))
         lines = ax.vlines(x, 0, w, color=color, lw=width, label=label, alpha=0.8)
         finish(ax, xlabel="x", ylabel="weight")
-        ax.set_ylim(0, max(float(ax.get_ylim()[1]), 1.05 * float(w.max())))
+        _from_zero(ax, float(w.max()))
         return [lines]
     flat = Histogram(mu.points[:, :2], mu.weights)
     before = len(ax.collections)
     particles(ax, flat, color=color, label=label, **_only(drawing, "area", "data"))
-    names = ("x", "y") if mu.dim == 2 else ("$x_1$", f"$x_2$ (of {mu.dim})")
-    ax.set(xlabel=names[0], ylabel=names[1])
+    name_axes(ax, mu.dim)
     return list(ax.collections[before:])
+
+
+def name_axes(ax: Any, dim: int) -> None:
+    """What the two axes of a picture in the plane are, of `dim` coordinates."""
+    names = ("x", "y") if dim == 2 else ("$x_1$", f"$x_2$ (of {dim})")
+    ax.set(xlabel=names[0], ylabel=names[1])
+
+
+def many(mu: Discrete) -> bool:
+    """Whether particles on the line say more in bins than one by one."""
+    return isinstance(mu, Particles) and mu.dim == 1 and mu.n > 12
+
+
+def binned(mu: Discrete) -> tuple[Array, Array]:
+    """The density (k,) of particles on the line in bins, and the ends (k + 1,) of these."""
+    x, w = mu.points[:, 0], mu.weights
+    values, ends = np.histogram(x, int(np.clip(2 * np.sqrt(mu.ess), 8, 60)), weights=w)
+    return values / np.diff(ends), ends
+
+
+def _heap(ax: Any, mu: Discrete, color: str, label: str | None) -> list[Artist]:
+    """Particles on the line: their density in bins, and a mark for each."""
+    values, ends = binned(mu)
+    steps = ax.stairs(values, ends, color=color, lw=1.4, label=label)
+    marks = ax.plot(mu.points[:, 0], np.zeros(mu.n), "|", color=color, alpha=0.4, ms=9)[0]
+    finish(ax, xlabel="x", ylabel="density in bins")
+    _from_zero(ax, float(values.max()))
+    return [steps, marks]
+
+
+def _from_zero(ax: Any, top: float) -> None:
+    """From 0 to a little above what is drawn, now and before."""
+    before = ax.get_ylim()[1] if ax.get_ylim()[0] == 0 else 0.0
+    ax.set_ylim(0, max(float(before), 1.05 * top) or 1.0)
 
 
 def _only(drawing: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -196,3 +234,14 @@ def picture(mu: Measure, box: tuple[Array, Array]) -> Discrete:
     instance(mu, Discrete, "sol.measures", "plot draws densities, atoms and Gaussians")
     assert isinstance(mu, Discrete)
     return mu
+
+
+def tallest(seen: Sequence[Discrete]) -> float:
+    """The largest density, or the largest weight of an atom."""
+    return max(
+        float((mu.density if isinstance(mu, GridDensity) else _heights(mu)).max()) for mu in seen
+    )
+
+
+def _heights(mu: Discrete) -> Array:
+    return binned(mu)[0] if many(mu) else mu.weights

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -10,7 +10,7 @@ from matplotlib.artist import Artist
 from jko.dro.features import MovedSamples
 from jko.dro.result import WorstCase
 from jko.errors import InvalidArgument
-from jko.measures.atoms import Particles
+from jko.measures.atoms import Histogram, Particles
 from jko.measures.base import Discrete
 from jko.plot.objects import axes_for, measure, reach
 from jko.plot.style import COLORS, MUTED, styled
@@ -51,9 +51,10 @@ def worst_case(found: WorstCase | MovedSamples, ax: Axes | None = None) -> list[
     axes = axes_for(ax)
     drawn = list[Artist]()
     if given is not None:
-        drawn += measure(given, axes, color=MUTED, label="given")
+        drawn += measure(_stems(given), axes, color=MUTED, label="given")
         drawn += _ways(axes, found, given, worst)
-    drawn += measure(worst, axes, color=COLORS[1], label="worst case")
+        _ring(drawn, given, worst)
+    drawn += measure(_stems(worst), axes, color=COLORS[1], label="worst case")
     if worst.dim >= 2:
         (a, b), (c, d) = reach([worst] if given is None else [worst, given])
         axes.set(xlim=(a, c), ylim=(b, d))
@@ -63,6 +64,18 @@ def worst_case(found: WorstCase | MovedSamples, ax: Axes | None = None) -> list[
             handle.set_sizes([30.0])
     axes.set_title(title)
     return drawn
+
+
+def _stems(mu: Discrete) -> Discrete:
+    """Atoms on the line by weight, also many particles: two measures are compared."""
+    return Histogram(mu.points, mu.weights) if mu.dim == 1 else mu
+
+
+def _ring(drawn: list[Artist], given: Discrete, worst: Discrete) -> None:
+    """Rings for the given weights where the worst case only reweighs: both are seen."""
+    if worst.dim >= 2 and worst.same_support(given):
+        marks: Any = drawn[0]
+        marks.set(facecolors="none", edgecolors=MUTED, linewidths=1.0, alpha=1.0, zorder=4)
 
 
 def _ways(

@@ -65,6 +65,13 @@ def figure(
     return fig, axes
 
 
+def ink(ax: Any) -> None:
+    """The style's ticks and grid, also where they are made after the call: in a later frame."""
+    ax.tick_params(color=MUTED, labelcolor=MUTED, labelsize=STYLE["font.size"])
+    if any(line.get_visible() for line in ax.get_xgridlines()[:1]):
+        ax.grid(visible=True, color=STYLE["grid.color"], linewidth=STYLE["grid.linewidth"])
+
+
 @styled
 def finish(
     ax: Any,

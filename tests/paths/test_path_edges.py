@@ -59,7 +59,10 @@ def test_every_kind_of_measure_has_pictures(tmp_path: Path) -> None:
     ]
     for a, b in pairs:
         path = jko.geodesic(a, b, W, slices=2)
-        assert len(path.plot(shots=2).axes) == 2
+        panels = [ax for ax in path.plot(shots=2).axes if ax.get_title("left")]
+        assert [ax.get_title("left") for ax in panels] == ["t = 0", "t = 1"]
+        assert panels[0].get_xlim() == panels[1].get_xlim()
+        assert panels[0].get_ylim() == panels[1].get_ylim()
         if a.dim != 1:
             continue
         target = tmp_path / "path.gif"

@@ -55,6 +55,33 @@ def test_measures_of_every_kind():
     assert len(plt.get_fignums()) == 4
 
 
+def test_many_particles_on_the_line_are_drawn_in_bins():
+    mu = jko.Particles(np.linspace(0, 1, 50)[:, None], np.linspace(1, 2, 50))
+    steps, marks = mu.plot()
+    values, ends, _ = steps.get_data()
+    assert (values * np.diff(ends)).sum() == pytest.approx(mu.mass, rel=1e-12)
+    np.testing.assert_array_equal(marks.get_xdata(), mu.points[:, 0])
+    assert steps.axes.get_ylim()[1] > values.max()
+
+
+def test_curves_over_one_another_are_not_cut():
+    ax = plt.subplots()[1]
+    jko.Gaussian([0.0], [[1.0]]).plot(ax)
+    (sharp,) = jko.Gaussian([0.0], [[0.01]]).plot(ax)
+    assert ax.get_ylim() == (0, pytest.approx(1.05 * sharp.get_ydata().max()))
+    LINE.plot(ax)
+    assert ax.get_ylim()[1] > sharp.get_ydata().max()
+
+
+def test_labels_of_an_image_stay_in_the_figure():
+    cube = jko.GridDensity(jko.Grid([-2] * 3, [2] * 3, [5, 5, 5]), np.ones(125))
+    (image,) = cube.plot()
+    fig = image.axes.figure
+    fig.canvas.draw()
+    assert image.axes.get_tightbbox().x0 >= 0
+    assert image.axes.get_ylabel() == "$x_2$ (of 3)"
+
+
 def test_a_gaussian_is_drawn_by_its_density():
     (curve,) = jko.Gaussian([1.0], [[4.0]], mass=3.0).plot()
     x, y = curve.get_data()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 #: More coordinates than this are not drawn in pairs; more chains than that not as traces.
 PAIRS = 5
 TRACES = 12
+#: The first colour of the figures of `jko.plot`.
+COLOR = "#0072B2"
 #: Area of all particles together, in square points.
 INK = 6e3
 
@@ -42,10 +44,17 @@ def plot(
         raise InvalidArgument(f"names has {len(labels)} entries; give {out.measure.dim}")
     count = len(rows)
     shape = {"pair": (count, count), "trace": (count, 1), "ess": (1, 1)}[kind]
-    grid = _axes(figure, axes, shape)
-    drawn: list[Artist] = {"pair": _pairs, "trace": _traces, "ess": _ess}[kind](
-        out, rows, labels[rows], grid
-    )
+    draw = {"pair": _pairs, "trace": _traces, "ess": _ess}[kind]
+    try:
+        style = import_module("jko.plot.style")
+    except ImportError:
+        raise Unsupported("plot needs matplotlib; pip install 'jko[demo]' brings it") from None
+
+    with style.rc_context(style.STYLE):
+        grid = _axes(figure, axes, shape)
+        drawn: list[Artist] = draw(out, rows, labels[rows], grid)
+        for ax in grid.ravel():
+            style.ink(ax)
     return drawn
 
 
@@ -70,10 +79,9 @@ def _axes(figure: Figure | None, axes: Any, shape: tuple[int, int]) -> Any:
             raise InvalidArgument(f"axes has {len(grid)} entries; give {shape[0]} x {shape[1]}")
         return grid.reshape(shape)
     if figure is None:
-        try:
-            figure = import_module("matplotlib.pyplot").figure(layout="constrained")
-        except ImportError:
-            raise Unsupported("plot needs matplotlib; pip install 'jko[demo]' brings it") from None
+        side = 1.2 + 1.5 * shape[0]
+        size = (max(5.0, side), side) if shape[1] > 1 else (7.0, max(3.0, side))
+        figure = import_module("matplotlib.pyplot").figure(figsize=size, layout="constrained")
     return figure.subplots(*shape, squeeze=False)
 
 
@@ -86,14 +94,22 @@ def _pairs(out: SampleResult, rows: list[int], labels: Array, grid: Any) -> list
         for b, j in enumerate(rows):
             ax = grid[a, b]
             if a == b:
-                drawn.append(ax.hist(x[:, i], bins=bins, weights=w)[2])
+                drawn.append(ax.hist(x[:, i], bins=bins, weights=w, color=COLOR)[2])
                 ax.set_yticks([])
             elif a > b:
-                drawn.append(ax.scatter(x[:, j], x[:, i], s=INK * w, alpha=0.3, linewidths=0))
+                drawn.append(
+                    ax.scatter(x[:, j], x[:, i], s=INK * w, alpha=0.3, linewidths=0, color=COLOR)
+                )
             else:
                 ax.set_axis_off()
             if a == len(rows) - 1:
                 ax.set_xlabel(labels[b])
+            else:
+                ax.tick_params(labelbottom=False)
+            if b > 0:
+                ax.tick_params(labelleft=False)
+            if a >= b:
+                ax.set_xlim(grid[b, b].get_xlim())
             if b == 0 and a > 0:
                 ax.set_ylabel(labels[a])
     return drawn
@@ -123,7 +139,7 @@ def _ess(out: SampleResult, rows: list[int], labels: Array, grid: Any) -> list[A
         _draws(out)
     size = (out.std / np.maximum(np.asarray(out.diagnostics["mcse"]), 1e-300)) ** 2
     ax = grid[0, 0]
-    bars = ax.barh(np.arange(len(rows)), size[rows])
+    bars = ax.barh(np.arange(len(rows)), size[rows], color=COLOR)
     ax.set_yticks(np.arange(len(rows)), labels)
     ax.set_xlabel("effective draws behind the mean")
     return [bars]
