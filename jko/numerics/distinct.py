@@ -9,7 +9,10 @@ from jko.validation import Array, Index
 
 def groups(points: Array) -> Index | None:
     """Number (n,) of the distinct point of every row, in order of appearance; None: all differ."""
-    first = np.sort(points[:, 0])
+    first = points[:, 0]
+    if (first[1:] > first[:-1]).all():
+        return None
+    first = np.sort(first)
     if not (first[1:] == first[:-1]).any():  # most lists end here
         return None
     # Not np.unique(axis=0): it compares records, and a Ctrl-C in there becomes a TypeError.

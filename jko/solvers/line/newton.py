@@ -88,7 +88,7 @@ class LineNewton:
             return np.inf
         line = self.line
         wall = -self.barrier * float(np.log(at.slack).sum()) if self.barrier else 0.0
-        return line.problem.energy.value(line.measure(at.x)) + line.cost(at.x) + wall
+        return line.problem.energy.value(line.in_order(at.x)) + line.cost(at.x) + wall
 
     def gradient(self, at: SortedPoint) -> Array:
         """Its gradient (n,)."""

@@ -91,11 +91,17 @@ class Line(Neighbour):
 
     def measure(self, x: Array) -> Particles:
         """The particles at sorted positions x; those of weight zero follow the map x' -> x."""
-        old = self.previous.points[:, 0]
-        shift = np.interp(old, self.start, x - self.start)
-        points = old + shift
+        points = np.array(self.previous.points[:, 0])
+        if x.size < points.size:
+            points += np.interp(points, self.start, x - self.start)
         points[self.index] = x
         return self.previous.with_points(points[:, None])
+
+    def in_order(self, x: Array) -> Particles:
+        """The charged particles alone, from left to right: what values need, without sorting."""
+        if self.problem.energy.listed:
+            return self.measure(x)
+        return Particles(x[:, None], self.weights)
 
     def positions(self, nu: Measure) -> Array | None:
         """Sorted positions of a measure, None where its particles changed their order."""
@@ -128,7 +134,7 @@ class Line(Neighbour):
 
         An internal energy counts with its pressure, so that it has a size where log rho is 0.
         """
-        mu, s = self.measure(x), np.diff(x)
+        mu, s = self.in_order(x), np.diff(x)
         total = self.cost(x)
         for c, term in self.problem.energy.terms:
             if isinstance(term, BoxConstraint):
