@@ -21,10 +21,6 @@ from jko.validation import Array
 if TYPE_CHECKING:
     from cvxpy import Constraint, Expression
 
-#: Least coefficient of a negative power where there is one: beside masses of order 1 the weight it
-#: asks for, LEAST^{1/(1-p)}, is nothing.
-LEAST = 1e-290
-
 
 @dataclass(frozen=True, eq=False)
 class Quadratic:
@@ -146,7 +142,7 @@ def divergence_form(p: float, log_pi: Array, missing: float) -> Separable:
         with np.errstate(over="ignore"):
             coefficient = np.where(charged, np.exp((1 - p) * safe_log), 0.0)
         if p < 0:  # an atom to be charged stays one where its coefficient underflows
-            coefficient = np.where(charged, np.maximum(coefficient, LEAST), 0.0)
+            coefficient = np.where(charged, np.maximum(coefficient, 1e-290), 0.0)
         linear, constant = np.full_like(pi, 1 / (1 - p)), total / p
     if p < 1:
         return Separable(linear, {p: np.where(charged, coefficient, 0.0)}, None, constant)

@@ -15,6 +15,7 @@ from jko.prox.problem import ProxProblem
 from jko.prox.result import StepResult
 from jko.prox.stated import Claim, Controls
 from jko.solvers.base import HandedBack, ProxSolver
+from jko.solvers.grids.accuracy import advised
 from jko.solvers.nearest import refuse
 from jko.solvers.refusals import other_cost
 from jko.status import Breakdown, Status
@@ -167,6 +168,8 @@ def _judged(
         answer = solver.solve(problem, goal)
     except HandedBack as back:
         answer = back.answer
+    if controls.accuracy is not None:
+        answer = advised(problem, answer, controls.accuracy)
     return judge(problem, solver.name, answer, controls, started)
 
 

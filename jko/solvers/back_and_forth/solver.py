@@ -30,7 +30,7 @@ from jko.solvers.back_and_forth.climb import (
 from jko.solvers.back_and_forth.stated import CellStep
 from jko.solvers.base import ProxSolver
 from jko.solvers.grids.levels import count_parts, grid_of
-from jko.solvers.grids.resolution import blocks, warn_if_coarse
+from jko.solvers.grids.resolution import EDGES, blocks, warn_if_coarse
 from jko.solvers.refusals import not_on_cells
 from jko.validation import Array, deprecated, instance, one_of, positive_int
 
@@ -40,9 +40,6 @@ MARGIN = 0.1
 FLAT_MARGIN = 0.003
 #: Squared cells that a step should carry mass by (`jko.solvers.grids.resolution`).
 LEAST = 0.02
-#: Times what the cells of smooth densities cost: at fronts, whose last cell is filled in part,
-#: that is .3 to 1 of the excess over quantile steps (`benchmarks/fuzz_steps.py --only density`).
-EDGES = 3.5
 #: Parts of all cells together that "auto" makes, and the most that can be asked for.
 AFFORDED = 2**18
 MOST = 2**26

@@ -14,9 +14,10 @@ from jko.measures.atoms import Histogram
 from jko.measures.base import Measure
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import Answer, Claim, Controls, figure
+from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.entropic.regularisation import DENSE_LIMIT, LOWERED, choose_reg
+from jko.solvers.grids.accuracy import finer_cells, whole_error
 from jko.solvers.grids.resolution import spacing, warn_if_coarse, warn_if_unresolved
 from jko.solvers.refusals import NearMiss, infeasible, not_transport, other_ground
 from jko.validation import brief, one_of, positive, positive_int, switch
@@ -220,23 +221,23 @@ class Entropic(ProxSolver):
         """
         solver = replace(self, bound=True)
         least, answer = _least(problem, eps), solver._at(problem, eps, controls)
-        reached = _error(problem, answer)
+        reached = whole_error(problem, answer)
         for _ in range(LOWERED):
-            error = _error(problem, answer, "bias_reg")
+            error = whole_error(problem, answer, "bias_reg")
             if reached <= asked or self.reg is not None or eps <= least or error <= 0.5 * asked:
                 break
             smaller = max(least, eps * float(np.clip(np.sqrt(0.3 * asked / error), 0.1, 0.7)))
             answer = solver._at(problem, smaller, replace(controls, warm=answer.warm))
-            eps, reached = smaller, _error(problem, answer)
+            eps, reached = smaller, whole_error(problem, answer)
         if reached <= asked:
             return answer
-        side = spacing(problem.discrete) * float(np.sqrt(0.5 * asked / reached))
-        finer = f"use cells of at most {side:.2g}"
-        if other_ground(problem) is not None:
-            finer = "use jko.solvers.TransportProgram(max_atoms=...)"
-        why = f"accuracy = {asked:.3g} asked, {reached:.3g} reached at reg = {eps:.3g}: {finer}" + (
-            ", or let the solver choose reg" if self.reg else ""
-        )
+        remedy = finer_cells(problem, answer, asked)
+        if not remedy:
+            most = min(problem.discrete.n, 400)
+            fewer = "" if most == problem.discrete.n else f"take {most} atoms at most, and "
+            remedy = f"{fewer}use jko.solvers.TransportProgram(max_atoms={most})"
+        remedy += ", or let the solver choose reg" if self.reg else ""
+        why = f"accuracy = {asked:.3g} asked, {reached:.3g} reached at reg = {eps:.3g}: {remedy}"
         return replace(answer, remark=why, info={**answer.info, "accuracy": reached})
 
     def _warn_if_coarse(self, problem: ProxProblem) -> None:
@@ -267,21 +268,6 @@ def _stated(problem: ProxProblem, eps: float, debias: bool | str) -> EntropicSte
     from jko.solvers.entropic.costs import CostStep
 
     return CostStep(problem, eps, debias)
-
-
-def _error(problem: ProxProblem, answer: Answer, part: str | None = None) -> float:
-    """Gap plus bias, or a part of the bias, relative to the decrease of the objective."""
-    if part is None:
-        if answer.bias is None:
-            return np.inf
-        gap = answer.problem.certificate(answer).gap
-        error = answer.bias + abs(gap if gap is not None else np.inf)
-    else:
-        error = figure(answer.info, part, np.inf)
-    assert answer.sqdistance is not None
-    paid = answer.sqdistance / (2 * problem.tau)
-    decrease = problem.value(problem.previous) - problem.value(answer.measure) - paid
-    return error / decrease if decrease > 0 else np.inf
 
 
 def _least(problem: ProxProblem, eps: float) -> float:

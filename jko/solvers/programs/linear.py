@@ -17,6 +17,7 @@ from jko.prox.duality.mass import MassSearch, rescale
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
+from jko.solvers.grids.accuracy import between_centres
 from jko.solvers.programs.stated import TransportStep
 from jko.solvers.refusals import ALL_CLOSED, Elsewhere, not_transport, stated_paths
 from jko.status import Breakdown, Status
@@ -84,14 +85,15 @@ class LinearTransport(ProxSolver):
         previous, potential = stated.previous, problem.form.separable.linear
         charged, opened = np.flatnonzero(previous.weights > 0), np.flatnonzero(stated.open)
         if problem.form.separable.powers and charged.size == 1:
-            return _spread(stated, opened)
+            answer = _spread(stated, opened)
+            return between_centres(problem, answer, answer.potentials["slope"])
         geometry, m = problem.geometry, previous.weights[charged]
         assert isinstance(geometry, Wasserstein)
         slope = np.where(stated.open, -potential, 0.0)
         partner, _, cost = stated.best(slope)
         nu = previous.with_weights(np.bincount(partner, m, previous.n))
         moved = geometry.of_cost(float(m @ cost))
-        return Answer(
+        answer = Answer(
             nu,
             stated,
             1,
@@ -101,6 +103,7 @@ class LinearTransport(ProxSolver):
             dual={"slope": slope},
             baseline=problem.value(previous),
         )
+        return between_centres(problem, answer, answer.potentials["slope"])
 
 
 def _spread(stated: TransportStep, opened: Index) -> Answer:

@@ -21,6 +21,7 @@ from jko.prox.duality.mass import rescale
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
+from jko.solvers.grids.accuracy import between_centres
 from jko.solvers.grids.resolution import warn_if_coarse
 from jko.solvers.programs.conic import rescaled
 from jko.solvers.programs.stated import TransportStep as TransportStep
@@ -108,7 +109,7 @@ class TransportProgram(ProxSolver):
         found = _best_answer(stated, controls)
         weights, slope = found.weights, found.slope
         nu = stated.previous.with_weights(weights)
-        return Answer(
+        answer = Answer(
             nu,
             stated,
             found.iterations,
@@ -117,6 +118,7 @@ class TransportProgram(ProxSolver):
             baseline=problem.value(stated.previous),
             info={"conic_status": found.status},
         )
+        return between_centres(problem, answer, slope)
 
 
 class _ProgramAnswer(NamedTuple):

@@ -66,10 +66,11 @@ class UnbalancedProgram(ProxSolver):
         fault = "between their centres next to nothing moves"
         warn_if_coarse(problem, CELLS, fault, "jko.solvers.UnbalancedScaling()")
         from jko.solvers.unbalanced.cone import ConeStep  # `import jko` stays light
+        from jko.solvers.unbalanced.grid_error import on_densities
         from jko.solvers.unbalanced.program_run import ProgramRun
 
         stated = ConeStep(problem)
         if stated.unbounded:
             raise unbounded()
         with np.errstate(under="ignore"):
-            return ProgramRun(stated, controls).answer()
+            return on_densities(problem, ProgramRun(stated, controls).answer(), 0.0)
