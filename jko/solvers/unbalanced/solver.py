@@ -24,8 +24,6 @@ from jko.validation import positive, switch
 DENSE = 3000
 #: A regularisation is lowered for an accuracy as far as potentials stand it.
 LEAST_REG = 1e-5
-#: Ratio of two regularisations of which the second is tried for an accuracy.
-FINER = 4.0
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ class UnbalancedScaling(ProxSolver):
         for _ in range(LOWERED if self.reg is None else 0):
             if whole_error(problem, best) <= asked or eps <= least:
                 break
-            eps = max(eps / FINER, least)
+            eps = max(eps / 4, least)
             answer = solver._at(problem, eps, replace(controls, warm=answer.warm))
             best = min(best, answer, key=lambda one: whole_error(problem, one))
         reached = whole_error(problem, best)
