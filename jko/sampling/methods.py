@@ -8,7 +8,8 @@ from jko.sampling.moves.chains import Chains
 from jko.sampling.moves.ensemble import settle
 from jko.sampling.moves.history import History
 from jko.sampling.moves.modes import Modes
-from jko.sampling.search.explore import budget, explore, scouts, tempered_path
+from jko.sampling.search.basins import MEETINGS
+from jko.sampling.search.explore import HIDDEN, budget, explore, scouts, tempered_path
 from jko.sampling.task import SampleProgress, Task
 from jko.sampling.verdict.diagnostics import unseen
 from jko.sampling.verdict.evidence import PRECISION, RHAT, Evidence
@@ -38,11 +39,19 @@ def tempered(task: Task, progress: SampleProgress) -> None:
     met = 0 if found.unfinished else found.meetings
     progress.evidence["search"] = Evidence(
         float(met),
-        float(found.needed),
-        met >= found.needed,
+        float(MEETINGS),
+        met >= MEETINGS,
         "meetings of the search with the mode it met least (0: its last round found a new one)",
         "there may be more modes: raise n, or pass start= where they are",
     )
+    if found.narrower is not None:
+        progress.evidence["narrower"] = Evidence.at_most(
+            found.narrower,
+            HIDDEN,
+            "share of the places where the search would have missed a mode half as wide as any",
+            "modes of many widths were found, and there may be more: raise n, or pass start= where"
+            " they are",
+        )
     run_chains(task, progress, found.start, found.modes)
     assert progress.chains is not None
     modes = progress.chains.modes

@@ -14,8 +14,6 @@ from jko.sampling import api
 from jko.sampling.moves.history import History
 from jko.sampling.moves.modes import find_modes
 from jko.sampling.moves.path import TemperedPath, longest_power, wide
-from jko.sampling.search.basins import MEETINGS, Chart, Hill
-from jko.sampling.search.laplace import LaplaceFit
 from jko.sampling.search.opening import open_at_fit
 from jko.sampling.verdict.bridge import Masses
 from jko.sampling.verdict.diagnostics import stein_discrepancy, unseen
@@ -196,29 +194,6 @@ def test_the_path_estimates_the_evidence(rng):
     assert np.abs(path.points.mean(axis=0)).max() < 0.15
     assert all(0 < s <= 1 for s in path.sizes)
     assert path.exponents == sorted(path.exponents)
-
-
-def test_hills_of_many_widths_ask_for_more_meetings(rng):
-    """One half as wide as the narrowest must be expected to be met, not only those that were."""
-
-    def hill(place, width):
-        mean = np.array([place, 0.0])
-        fit = LaplaceFit(mean, width * np.eye(2), -2 * np.log(width))
-        return Hill(fit, mean[None], 0.0)
-
-    alike = Chart([hill(9.0 * k, 1.0) for k in range(3)], [50, 40, 30])
-    assert alike.needed == MEETINGS
-    two = Chart([hill(0, 1.0), hill(9, 0.1)], [500, 20])
-    assert two.needed == MEETINGS
-    places = [hill(-9, 1.0), hill(0, 0.5), hill(9, 0.25)]
-    assert Chart(places, [200, 100, 50]).needed == 4 * MEETINGS
-    assert Chart(places, [4000, 500, 62]).needed == pytest.approx(8 * MEETINGS, abs=2)
-    seen = Chart(places, [0, 0, 0])
-    x = np.concatenate([h.fit.draw(20 + 10 * k, rng) for k, h in enumerate(places)])
-    heights = seen.explained(x)
-    heights[::10] += 5  # six points of something else
-    seen.count_slopes(x, heights)
-    assert seen.meetings == [18, 27, 36]
 
 
 def test_the_opening_is_at_the_hill_of_most_mass(rng):

@@ -13,7 +13,8 @@ from jko.sampling.moves.ensemble import sweep
 from jko.sampling.moves.modes import Modes
 from jko.sampling.moves.path import longest_power
 from jko.sampling.search.laplace import LaplaceFit, ascend, fit_at
-from jko.validation import Array
+from jko.sampling.search.scatter import Looks, hidden
+from jko.validation import Array, Mask
 
 #: Moves of a batch of climbers, and the first of their steps in units of the sample's scale.
 CLIMB = 40
@@ -26,13 +27,14 @@ HILLS = 20
 #: A hill must have been met by so many climbers: one that was met by few says that others like it
 #: were not met at all (Good 1953).
 MEETINGS = 8
-#: Where there are so many hills, of widths that differ twofold, the same is asked of one that is
-#: half as wide as the narrowest: of 30 runs on six modes of sd .1 to 2 it left one false verdict
-#: where there had been six.
+#: Where there are so many hills, of widths that differ twofold, one that is half as wide as the
+#: narrowest must be expected to have been met as well.
 SEVERAL = 3
 #: Stands for a number of meetings that is no concern.
 MANY = 1000
-#: Two tops are one hill where they are nearer than this, in standard deviations of the first.
+#: Two tops are one hill where they are nearer than this, in standard deviations of the first, and
+#: the second is not higher above the first one's bump than `CUT`. A mode of sd .1 was overlooked
+#: on the flank of one of sd 2, though climbers had come to its top.
 SAME = 3.0
 #: Log ratios of density and bump above this are cut when the bump is weighed.
 CUT = 4.0
@@ -55,6 +57,13 @@ class Hill:
         """Distances (n,) of points from the top in standard deviations, per sqrt(d)."""
         white = np.linalg.solve(self.fit.root, (x - self.fit.mean).T)
         return np.asarray(np.sqrt((white**2).mean(axis=0)))
+
+    def explains(self, x: Array, heights: Array) -> Mask:
+        """Which points (n, d) of these log densities (n,) are on this hill and no other.
+
+        Near its top, and not far above its bump: a narrow hill stands on the flank of a wide one.
+        """
+        return np.asarray((self.near(x) < SAME) & (self.fit.log_ratio(x, heights) < CUT))
 
 
 def climb(target: Density, x: Array, root: Array, moves: int = CLIMB) -> Cloud:
@@ -89,42 +98,46 @@ class Chart:
                 self.hills.append(hill)
                 self.meetings.append(0)
 
-    def count(self, x: Array) -> None:
-        """Count climbers (m, d) on the hills they have come near to."""
-        for k, hill in enumerate(self.hills):
-            self.meetings[k] += int((hill.near(x) < SAME).sum())
+    def count(self, looks: Looks) -> None:
+        """Count anew what has met each hill: climbers that ended on it, points on its slope.
 
-    def count_slopes(self, x: Array, heights: Array) -> None:
-        """Count points (m, d) where the bump of a hill is the density within a factor e."""
-        zero = np.zeros(len(x))
-        bumps = np.stack([-h.fit.log_ratio(x, zero) for h in self.hills])
-        here = bumps.argmax(axis=0)
-        own = np.abs(heights - bumps.max(axis=0)) < 1.0
-        for k in range(len(self.hills)):
-            self.meetings[k] += int((own & (here == k)).sum())
+        A point is on the slope of a hill where its bump is the density within a factor e.
+        """
+        self.meetings = [sum(int((h.near(x) < SAME).sum()) for x in looks.ends) for h in self.hills]
+        for x, heights in zip(looks.points, looks.heights, strict=True):
+            if not self.hills:
+                break
+            zero = np.zeros(len(x))
+            bumps = np.stack([-h.fit.log_ratio(x, zero) for h in self.hills])
+            here = bumps.argmax(axis=0)
+            own = np.abs(heights - bumps.max(axis=0)) < 1.0
+            for k in range(len(self.hills)):
+                self.meetings[k] += int((own & (here == k)).sum())
 
     @property
     def fewest_meetings(self) -> int:
         """Climbers that met the hill that was met by the fewest; many where there is one hill."""
         return min(self.meetings) if len(self.hills) > 1 else MANY
 
-    @property
-    def needed(self) -> int:
-        """Climbers that must have met the hill that was met by the fewest.
+    def narrower(self, looks: Looks, rng: np.random.Generator) -> float | None:
+        """Share of places where a hill half as wide as the narrowest could be and not be met.
 
-        Where hills of many widths were found there may be one half as wide as the narrowest. It
-        would be met by 2^-d times as many, or by as many fewer as counts fall between two others.
+        None where there are too few hills, or hills of one width, to expect such a one.
         """
-        widths = np.array([h.fit.log_width for h in self.hills]) / np.log(2.0)
-        if len(widths) < SEVERAL or np.ptp(widths) < 1:
-            return MEETINGS
-        order = np.argsort(widths)
-        apart = np.diff(widths[order])
-        counts = np.maximum(np.array(self.meetings, dtype=float)[order], 1.0)
-        twofold = apart > 0.9  # nearer widths do not tell
-        falls = np.diff(np.log2(counts))[twofold] / apart[twofold]
-        steepest = max(self.hills[0].fit.mean.size, float(falls.max(initial=0.0)))
-        return int(MEETINGS * 2 ** min(steepest, 30.0))
+        widths = np.array([h.fit.log_width for h in self.hills])
+        if len(widths) < SEVERAL or np.ptp(widths) < np.log(2.0):
+            return None
+        tops = np.stack([h.fit.mean for h in self.hills])
+        root = 0.5 * self.hills[int(np.argmin(widths))].fit.root
+        mass = float(np.median([h.log_mass for h in self.hills]))
+        return hidden(tops, root, mass, looks, rng)
+
+    def explains(self, x: Array, heights: Array) -> Mask:
+        """Which points (n, d) of these log densities (n,) one of the hills explains."""
+        found = np.zeros(len(x), dtype=bool)
+        for hill in self.hills:
+            found |= hill.explains(x, heights)
+        return found
 
     def explained(self, x: Array) -> Array:
         """Log (n,) of the sum of the Gaussian bumps of all hills."""
@@ -143,25 +156,31 @@ class Chart:
         return Modes(np.maximum(shares, 1e-3), means, roots)
 
 
-def hills(target: Density, climbed: Cloud, chart: Chart, rng: np.random.Generator) -> list[Hill]:
-    """The separate tops near climbers (m, d) that are not on the chart, each with a fit."""
+def hills(
+    target: Density, climbed: Cloud, chart: Chart, rng: np.random.Generator, *, patience: int = 8
+) -> list[Hill]:
+    """The separate tops near climbers (m, d) that are not on the chart, each with a fit.
+
+    So many of the ascents may end on a hill that is known.
+    """
     out: list[Hill] = []
     left = np.argsort(-climbed.log_p, kind="stable")
-    for hill in chart.hills:
-        left = left[hill.near(climbed.x[left]) > SAME]
+    left = left[~chart.explains(climbed.x[left], climbed.log_p[left])]
+    again = 0
     for _ in range(HILLS):
-        if not len(left):
+        if not len(left) or again >= patience:
             break
         i, left = left[0], left[1:]
         fit = fit_at(target, *ascend(target, climbed.x[i]))
         if fit is None:
             continue
-        top = fit.mean[None]
-        if any(other.near(top)[0] < SAME for other in [*chart.hills, *out]):
+        top, height = fit.mean[None], np.array([fit.height])
+        if any(h.explains(top, height)[0] for h in [*chart.hills, *out]):
+            again += 1
             continue
         hill = _filled(target, fit, rng)
         out.append(hill)
-        left = left[hill.near(climbed.x[left]) > SAME]
+        left = left[~hill.explains(climbed.x[left], climbed.log_p[left])]
     return out
 
 

@@ -18,29 +18,32 @@ from jko.markov.resampling import systematic
 from jko.markov.scale import Preconditioner, Tuner
 from jko.sampling.moves.modes import Modes, find_modes
 from jko.sampling.moves.path import KEPT, MOVES, TemperedPath, wide
-from jko.sampling.search.basins import WORTH, Chart, climb, hills
+from jko.sampling.search.basins import CLIMB, MEETINGS, WORTH, Chart, climb, hills
 from jko.sampling.search.scan import ON_SIDE, Shells, rises
+from jko.sampling.search.scatter import Looks, among, outstanding, outwards
 from jko.validation import Array
 
 if TYPE_CHECKING:
     from jko.sampling.task import SampleProgress, Task
 
-#: The search may take this share of the gradients that warm-up and first round of chains take.
+#: The search may take this share of the gradients that warm-up and first round of chains take, and
+#: so much more of it where hills of many widths were found.
 SHARE = 0.4
-#: The parts of that share for the path and for the lines; the rest is for climbing and weighing.
+MANY_WIDTHS = 1.5
+#: The parts of that share for the path, for lines and for points all around; the rest is for
+#: climbing and weighing. In more than FEW_DIM dimensions a narrow mode in a direction of its own is
+#: met by no number of points that could be paid: a tenth of them must do; lines meet it on an axis.
 FOR_PATH = 0.4
-FOR_LINES = 0.4
-#: Rounds of lines and climbing at most, as long as they find mass.
+FOR_LINES = 0.2
+FOR_POINTS = 0.5
+FEW_DIM = 6
+#: Rounds of lines, points and climbing at most, as long as they find mass.
 ROUNDS = 4
-#: Climbers of one round that come from lines, from wide Gaussians, and from what is known.
+#: Climbers of one round that come from lines, and of the first from what is known.
 FROM_LINES = 160
-FROM_WIDE = 80
 FROM_KNOWN = 60
-#: Points of wide Gaussians that are looked at for each that is climbed from.
-LOOKED_AT = 40
-#: Where there are several hills others may lie between them: Gaussians up to so many times as wide
-#: as all of them hold five times as much of a narrow one as lines do. Every round looks there.
-BETWEEN = 2.0
+#: Share of the places for a narrower mode at which the search may be blind.
+HIDDEN = 0.02
 #: Particles of the path at least and at most.
 FEWEST = 100
 MOST = 500
@@ -67,8 +70,11 @@ class SearchOutcome:
         Pictures of the hills, where there are several.
     unfinished : bool
         Whether the last round still found mass.
-    meetings, needed : int
-        Climbers that met the hill that was met by the fewest, and how many must have.
+    meetings : int
+        Climbers that met the hill that was met by the fewest.
+    narrower : float or None
+        Share of the places where a hill half as wide as the narrowest could be and was not met;
+        None where hills of many widths are not to be expected.
     """
 
     start: Array
@@ -76,7 +82,7 @@ class SearchOutcome:
     modes: Modes | None
     unfinished: bool
     meetings: int
-    needed: int
+    narrower: float | None
 
 
 def budget(task: Task) -> int:
@@ -94,18 +100,21 @@ def explore(task: Task, sample: Array, progress: SampleProgress) -> SearchOutcom
             fits = task.opening is not None and task.opening.settled
             times = 1 if fits else max(1, len(sample) // len(path.points))
             known = np.concatenate([sample, *[path.points] * times])
-        chart, values, new = Chart(), FOR_LINES * budget(task), 1
+        chart, looks = Chart(), Looks()
+        new = _climbed(task, known, chart, looks, _some(known, FROM_KNOWN, task.rng))
+        values, narrower = float(budget(task)), None
         for k in range(ROUNDS):
-            again = k < ROUNDS - 1 and chart.fewest_meetings < chart.needed
-            if k and not new and not again:
+            new = _round(task, known, chart, looks, values)
+            narrower = chart.narrower(looks, task.rng)
+            blind = narrower is not None and narrower > HIDDEN
+            if not new and not blind and chart.fewest_meetings >= MEETINGS:
                 break
-            new = _round(task, known, chart, values, first=k == 0)
-            values /= 2
+            values = (MANY_WIDTHS if blind else 0.5) * budget(task) / 2**k
         progress.figures["hills"] = len(chart.hills)
         points = np.concatenate([known, *(h.points for h in chart.hills)])
         modes = chart.modes() if len(chart.hills) > 1 else None
         start, modes = _even(task, points, modes)
-        return SearchOutcome(start, path, modes, bool(new), chart.fewest_meetings, chart.needed)
+        return SearchOutcome(start, path, modes, bool(new), chart.fewest_meetings, narrower)
 
 
 def scouts(task: Task) -> int:
@@ -120,51 +129,69 @@ def scouts(task: Task) -> int:
     return int(np.clip(count, FEWEST, min(MOST, task.size)))
 
 
-def _round(task: Task, known: Array, chart: Chart, values: float, *, first: bool) -> int:
-    """Lines and climbers around what is known (m, d); how many new hills with mass it found."""
+def _round(task: Task, known: Array, chart: Chart, looks: Looks, values: float) -> int:
+    """Lines and points around what is known (m, d); how many new hills with mass they found."""
     rng = task.rng
     where = np.concatenate([known, *(h.points for h in chart.hills)])
-    base = where[rng.choice(len(where), min(len(where), WEIGHING), replace=False)]
-    if len(chart.hills) > 1:
-        modes = chart.modes()
-        root, centre = modes.within.root, modes.means[modes.labels(base)]
-    else:
-        root, centre = Preconditioner.of_points(where).root, where.mean(axis=0)
-        centre = np.broadcast_to(centre, base.shape)
-    rows = systematic(np.ones(len(base)), max(10, int(values / (2 * ON_SIDE + 1))), rng)
+    base = _some(where, WEIGHING, rng)
+    root, centre = _frame(chart, where, base)
+    rows = systematic(np.ones(len(base)), max(10, int(FOR_LINES * values / (2 * ON_SIDE + 1))), rng)
     # Lines through points nearer the middle meet more of the modes that differ in one coordinate.
     pull = np.where(np.arange(len(rows)) % 4 < 2, 1.0, rng.random(len(rows)))[:, None]
     lines = centre[rows] + pull * (base[rows] - centre[rows])
     x = _most_surprising(chart, *rises(task.target, lines, root, task.spread, rng), FROM_LINES, rng)
-    around = _around(task, where, max(task.spread, 2.0), FROM_WIDE * LOOKED_AT, chart)
+    return _climbed(
+        task, known, chart, looks, np.concatenate([x, _around(task, where, chart, looks, values)])
+    )
+
+
+def _frame(chart: Chart, where: Array, base: Array) -> tuple[Array, Array]:
+    """Root (d, d) of the scale inside hills, and the middle of the hill each base point is on."""
     if len(chart.hills) > 1:
-        count = int(0.5 * FOR_LINES * budget(task))
-        near = _around(task, where, BETWEEN, count, chart, counted=True)
-        around = np.concatenate([around, near])
-    some = known[rng.choice(len(known), min(len(known), FROM_KNOWN), replace=False)]
-    climbed = climb(task.target, np.concatenate([x, around, some] if first else [x, around]), root)
-    new = hills(task.target, climbed, chart, rng)
+        modes = chart.modes()
+        return modes.within.root, modes.means[modes.labels(base)]
+    return Preconditioner.of_points(where).root, np.broadcast_to(where.mean(axis=0), base.shape)
+
+
+def _climbed(task: Task, known: Array, chart: Chart, looks: Looks, x: Array) -> int:
+    """Climb from points (m, d) and keep what has mass; how many new hills.
+
+    Those that have come to a known hill after a third of the moves are left there.
+    """
+    where = np.concatenate([known, *(h.points for h in chart.hills)])
+    root = _frame(chart, where, where[:1])[0]
+    begun = climb(task.target, x, root, CLIMB // 3)
+    arrived = chart.explains(begun.x, begun.log_p)
+    ends = climb(task.target, begun.x[~arrived], root, CLIMB)
+    new = hills(task.target, ends, chart, task.rng)
     chart.add(new, _mass_known(task, known))
-    chart.count(climbed.x)
+    looks.ends += [begun.x[arrived], ends.x]
+    chart.count(looks)
     return sum(hill in chart.hills for hill in new)
 
 
-def _around(
-    task: Task, where: Array, widest: float, count: int, chart: Chart, *, counted: bool = False
-) -> Array:
-    """The most surprising of points of Gaussians up to so many times as wide as points (m, d).
+def _some(x: Array, count: int, rng: np.random.Generator) -> Array:
+    """At most so many of points (m, d)."""
+    return np.asarray(x[rng.choice(len(x), min(len(x), count), replace=False)])
 
-    Where they are counted, a point on the slope of a known hill has met it: one of a hill that is
-    not known would have been among the most surprising.
-    """
-    rng, mean = task.rng, where.mean(axis=0)
-    widths = np.exp(rng.random(count) * np.log(widest))
-    x = mean + widths[:, None] * (wide(where, task.start, 1.0).sample(count, rng) - mean)
+
+def _around(task: Task, where: Array, chart: Chart, looks: Looks, values: float) -> Array:
+    """Points in all directions around points (m, d), and between hills: those that stand out."""
+    rng, few = task.rng, task.target.dim <= FEW_DIM
+    count = int(FOR_POINTS * values) // (1 if few else 10)
+    between = count // 2 if len(chart.hills) > 1 else 0
+    mean, root = where.mean(axis=0), Preconditioner.of_points(where).root
+    x, far = outwards(mean, root, count - between, min(task.spread, 30.0), rng)
+    if between:
+        tops = np.stack([h.fit.mean for h in chart.hills])
+        x = np.concatenate([x, among(tops, between, 1.25, rng)])
+        far = np.concatenate([far, np.full(between, np.inf)])
     heights = task.target.log_density_at(x)
-    if counted:
-        chart.count_slopes(x, heights)
-    inside = heights > -np.inf
-    return _most_surprising(chart, x[inside], heights[inside], FROM_WIDE, rng)
+    looks.points.append(x)
+    looks.heights.append(heights)
+    inside = np.flatnonzero(heights > -np.inf)
+    surprise = heights[inside] - chart.explained(x[inside])
+    return np.asarray(x[inside[outstanding(far[inside], surprise)]])
 
 
 def _most_surprising(

@@ -1,0 +1,89 @@
+r"""Single points all around, and which narrow modes they would not have met.
+
+A mode of width w times that of what is known takes up w^(d-1) of the directions in which it may
+lie: each of so many points has its own direction, where the points of a line share one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from jko.validation import Array, Index
+
+
+@dataclass
+class Looks:
+    """Where the search has looked: points (n, d) with their log densities, and ends of climbs."""
+
+    points: list[Array] = field(default_factory=list)
+    heights: list[Array] = field(default_factory=list)
+    ends: list[Array] = field(default_factory=list)
+
+
+def outwards(
+    mean: Array,
+    root: Array,
+    count: int,
+    reach: float,
+    rng: np.random.Generator,
+    *,
+    nearest: float = 0.8,
+) -> tuple[Array, Array]:
+    """Points (count, d) in random directions from a mean, in the scale of a root (d, d).
+
+    Returns their distances (count,) too, in sqrt(d) standard deviations: log-uniform from the
+    nearest to the reach.
+    """
+    far = nearest * (max(reach, 2 * nearest) / nearest) ** rng.random(count)
+    white = rng.standard_normal((count, len(mean)))
+    white *= (np.sqrt(len(mean)) * far / np.linalg.norm(white, axis=1))[:, None]
+    return mean + white @ root.T, far
+
+
+def among(tops: Array, count: int, times: float, rng: np.random.Generator) -> Array:
+    """Points (count, d) even in so many times the ellipsoid that has the variances of tops (k, d).
+
+    Correlations of a few tops are left out: k tops lie in a plane of k - 1 dimensions, one that is
+    not known need not.
+    """
+    d = tops.shape[1]
+    ball = rng.standard_normal((count, d))
+    ball *= (rng.random(count) ** (1 / d) / np.linalg.norm(ball, axis=1))[:, None]
+    return np.asarray(tops.mean(axis=0) + times * np.sqrt(d + 2) * tops.std(axis=0, ddof=1) * ball)
+
+
+def outstanding(far: Array, surprise: Array, *, shells: int = 20, each: int = 4) -> Index:
+    """The most surprising few of points (n,) in every one of so many shells of distances.
+
+    Beside others as far out: where a density has heavier tails than its Gaussian picture all far
+    points are surprising, and a narrow mode stands out of its shell all the same.
+    """
+    rows = np.array_split(np.argsort(far, kind="stable"), shells)
+    return np.concatenate([r[np.argsort(-surprise[r], kind="stable")[:each]] for r in rows])
+
+
+def hidden(
+    tops: Array,
+    root: Array,
+    log_mass: float,
+    looks: Looks,
+    rng: np.random.Generator,
+    *,
+    count: int = 200,
+) -> float:
+    """Share of `count` places among tops (k, d) where a mode of this root could lie and not be met.
+
+    It is met where one of the points looked at lies on its slope: where its Gaussian bump exceeds
+    the density that was found there.
+    """
+    x, heights = np.concatenate(looks.points), np.concatenate(looks.heights)
+    middle, d = tops.mean(axis=0), tops.shape[1]
+    top = log_mass - 0.5 * d * np.log(2 * np.pi) - np.log(np.abs(np.diag(root))).sum()
+    white = np.linalg.solve(root, (x - middle).T).T
+    places = np.linalg.solve(root, (among(tops, count, 1.0, rng) - middle).T).T
+    # Squared distance at which the bump is as high as the density, less the point's own square.
+    room = 2 * (top - heights) - (white**2).sum(axis=1)
+    met = [bool((room + 2 * white @ z > z @ z).any()) for z in places]
+    return 1.0 - float(np.mean(met))
