@@ -20,20 +20,21 @@ def test_hills_of_many_widths_ask_for_a_narrower_one(rng):
     """The share of places where it would be missed; none where no such hill is expected."""
     looks = Looks()
     assert Chart([hill(9.0 * k, 1.0) for k in range(3)]).narrower(looks, rng) is None
-    assert Chart([hill(0, 1.0), hill(9, 0.1)]).narrower(looks, rng) is None
     # Even on [0, 1]^2 at density e^-10: a bump of width .02 is as high within .02 sqrt(2 * 17.8).
     x = rng.random((60, 2))
     looks.points.append(x)
     looks.heights.append(np.full(60, -10.0))
     reach = 0.02 * np.sqrt(2 * (10 - 2 * np.log(0.02)))
     corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1.0]])
-    got = hidden(corners, 0.02 * np.eye(2), float(np.log(2 * np.pi)), looks, rng)
-    places = among(corners, 4000, 1.0, rng)
+    got = hidden(corners, np.ones(2), 0.02 * np.eye(2), float(np.log(2 * np.pi)), looks, rng)
+    places = among(corners, np.ones(2), 4000, 1.0, rng)
     missed = np.mean(((places[:, None] - x) ** 2).sum(-1).min(axis=1) > reach**2)
     assert 0.2 < missed < 0.9
     assert abs(got - missed) < 4 * np.sqrt(missed * (1 - missed) / 200)
     looks.heights[0][:] = 30.0  # where all is higher than the bump nothing would have been seen
-    assert hidden(corners, 0.02 * np.eye(2), float(np.log(2 * np.pi)), looks, rng) == 1.0
+    assert (
+        hidden(corners, np.ones(2), 0.02 * np.eye(2), float(np.log(2 * np.pi)), looks, rng) == 1.0
+    )
 
 
 def test_meetings_are_climbers_and_points_on_slopes(rng):

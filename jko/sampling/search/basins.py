@@ -27,8 +27,9 @@ HILLS = 20
 #: A hill must have been met by so many climbers: one that was met by few says that others like it
 #: were not met at all (Good 1953).
 MEETINGS = 8
-#: Where there are so many hills, of widths that differ twofold, one that is half as wide as the
-#: narrowest must be expected to have been met as well.
+#: Where hills of widths that differ twofold are known, one so many times as wide as the narrowest
+#: must be expected to have been met as well; where so many are known it must have been.
+NARROWER = 0.5
 SEVERAL = 3
 #: Stands for a number of meetings that is no concern.
 MANY = 1000
@@ -119,18 +120,24 @@ class Chart:
         """Climbers that met the hill that was met by the fewest; many where there is one hill."""
         return min(self.meetings) if len(self.hills) > 1 else MANY
 
-    def narrower(self, looks: Looks, rng: np.random.Generator) -> float | None:
-        """Share of places where a hill half as wide as the narrowest could be and not be met.
+    @property
+    def tops(self) -> tuple[Array, Array]:
+        """The tops (k, d), and the standard deviations (d,) of the widest hill."""
+        widest = max(self.hills, key=lambda h: h.fit.log_width).fit
+        tops = np.stack([h.fit.mean for h in self.hills])
+        return tops, np.sqrt((widest.root**2).sum(axis=1))
 
-        None where there are too few hills, or hills of one width, to expect such a one.
+    def narrower(self, looks: Looks, rng: np.random.Generator) -> float | None:
+        """Share of places where a hill narrower than the narrowest could be and not be met.
+
+        None where all hills known are of one width, so that none such is to be expected.
         """
         widths = np.array([h.fit.log_width for h in self.hills])
-        if len(widths) < SEVERAL or np.ptp(widths) < np.log(2.0):
+        if len(widths) < 2 or np.ptp(widths) < np.log(2.0):
             return None
-        tops = np.stack([h.fit.mean for h in self.hills])
-        root = 0.5 * self.hills[int(np.argmin(widths))].fit.root
+        root = NARROWER * self.hills[int(np.argmin(widths))].fit.root
         mass = float(np.median([h.log_mass for h in self.hills]))
-        return hidden(tops, root, mass, looks, rng)
+        return hidden(*self.tops, root, mass, looks, rng)
 
     def explains(self, x: Array, heights: Array) -> Mask:
         """Which points (n, d) of these log densities (n,) one of the hills explains."""

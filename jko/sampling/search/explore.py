@@ -18,7 +18,7 @@ from jko.markov.resampling import systematic
 from jko.markov.scale import Preconditioner, Tuner
 from jko.sampling.moves.modes import Modes, find_modes
 from jko.sampling.moves.path import KEPT, MOVES, TemperedPath, wide
-from jko.sampling.search.basins import CLIMB, MEETINGS, WORTH, Chart, climb, hills
+from jko.sampling.search.basins import CLIMB, MEETINGS, SEVERAL, WORTH, Chart, climb, hills
 from jko.sampling.search.scan import ON_SIDE, Shells, rises
 from jko.sampling.search.scatter import Looks, among, outstanding, outwards
 from jko.validation import Array
@@ -109,11 +109,13 @@ def explore(task: Task, sample: Array, progress: SampleProgress) -> SearchOutcom
             blind = narrower is not None and narrower > HIDDEN
             if not new and not blind and chart.fewest_meetings >= MEETINGS:
                 break
-            values = (MANY_WIDTHS if blind else 0.5) * budget(task) / 2**k
+            share = MANY_WIDTHS if blind else 1.0 if len(chart.hills) > 1 else 0.5
+            values = share * budget(task) / 2**k
         progress.figures["hills"] = len(chart.hills)
         points = np.concatenate([known, *(h.points for h in chart.hills)])
         modes = chart.modes() if len(chart.hills) > 1 else None
         start, modes = _even(task, points, modes)
+        narrower = narrower if len(chart.hills) >= SEVERAL else None
         return SearchOutcome(start, path, modes, bool(new), chart.fewest_meetings, narrower)
 
 
@@ -183,8 +185,7 @@ def _around(task: Task, where: Array, chart: Chart, looks: Looks, values: float)
     mean, root = where.mean(axis=0), Preconditioner.of_points(where).root
     x, far = outwards(mean, root, count - between, min(task.spread, 30.0), rng)
     if between:
-        tops = np.stack([h.fit.mean for h in chart.hills])
-        x = np.concatenate([x, among(tops, between, 1.25, rng)])
+        x = np.concatenate([x, among(*chart.tops, between, 1.25, rng)])
         far = np.concatenate([far, np.full(between, np.inf)])
     heights = task.target.log_density_at(x)
     looks.points.append(x)

@@ -42,16 +42,21 @@ def outwards(
     return mean + white @ root.T, far
 
 
-def among(tops: Array, count: int, times: float, rng: np.random.Generator) -> Array:
-    """Points (count, d) even in so many times the ellipsoid that has the variances of tops (k, d).
+def among(tops: Array, widths: Array, count: int, times: float, rng: np.random.Generator) -> Array:
+    """Points (count, d) where one more is to be expected beside tops (k, d), so many times as wide.
 
-    Correlations of a few tops are left out: k tops lie in a plane of k - 1 dimensions, one that is
-    not known need not.
+    Drawn from Student's t with the variances of the tops along the axes, for one part in k shrunk
+    to their mean in the units of `widths` (d,). Correlations are left out: k tops lie in a plane of
+    k - 1 dimensions, and one that is not known need not, nor be near where two happen to agree.
     """
-    d = tops.shape[1]
-    ball = rng.standard_normal((count, d))
-    ball *= (rng.random(count) ** (1 / d) / np.linalg.norm(ball, axis=1))[:, None]
-    return np.asarray(tops.mean(axis=0) + times * np.sqrt(d + 2) * tops.std(axis=0, ddof=1) * ball)
+    k, d = tops.shape
+    variance = tops.var(axis=0, ddof=1)
+    variance = (1 - 1 / k) * variance + (variance / widths**2).mean() * widths**2 / k
+    known = d * (k - 1)
+    tail = np.sqrt((1 + 1 / k) * known / rng.chisquare(known, count))[:, None]
+    return np.asarray(
+        tops.mean(axis=0) + times * tail * np.sqrt(variance) * rng.standard_normal((count, d))
+    )
 
 
 def outstanding(far: Array, surprise: Array, *, shells: int = 20, each: int = 4) -> Index:
@@ -66,6 +71,7 @@ def outstanding(far: Array, surprise: Array, *, shells: int = 20, each: int = 4)
 
 def hidden(
     tops: Array,
+    widths: Array,
     root: Array,
     log_mass: float,
     looks: Looks,
@@ -73,7 +79,7 @@ def hidden(
     *,
     count: int = 200,
 ) -> float:
-    """Share of `count` places among tops (k, d) where a mode of this root could lie and not be met.
+    """Share of `count` places beside tops (k, d) where a mode with this root would not be met.
 
     It is met where one of the points looked at lies on its slope: where its Gaussian bump exceeds
     the density that was found there.
@@ -82,7 +88,7 @@ def hidden(
     middle, d = tops.mean(axis=0), tops.shape[1]
     top = log_mass - 0.5 * d * np.log(2 * np.pi) - np.log(np.abs(np.diag(root))).sum()
     white = np.linalg.solve(root, (x - middle).T).T
-    places = np.linalg.solve(root, (among(tops, count, 1.0, rng) - middle).T).T
+    places = np.linalg.solve(root, (among(tops, widths, count, 1.0, rng) - middle).T).T
     # Squared distance at which the bump is as high as the density, less the point's own square.
     room = 2 * (top - heights) - (white**2).sum(axis=1)
     met = [bool((room + 2 * white @ z > z @ z).any()) for z in places]
