@@ -27,9 +27,8 @@ HILLS = 20
 #: A hill must have been met by so many climbers: one that was met by few says that others like it
 #: were not met at all (Good 1953).
 MEETINGS = 8
-#: Where hills of widths that differ twofold are known, one so many times as wide as the narrowest
-#: must be expected to have been met as well; where so many are known it must have been.
-NARROWER = 0.5
+#: Where so many hills are known, of widths that differ twofold, a narrower one must be expected to
+#: have been met as well.
 SEVERAL = 3
 #: Stands for a number of meetings that is no concern.
 MANY = 1000
@@ -127,15 +126,17 @@ class Chart:
         tops = np.stack([h.fit.mean for h in self.hills])
         return tops, np.sqrt((widest.root**2).sum(axis=1))
 
-    def narrower(self, looks: Looks, rng: np.random.Generator) -> float | None:
-        """Share of places where a hill narrower than the narrowest could be and not be met.
+    def narrower(
+        self, looks: Looks, rng: np.random.Generator, *, times: float = 0.5
+    ) -> float | None:
+        """Share of places where a hill so many times as wide as any could be and not be met.
 
         None where all hills known are of one width, so that none such is to be expected.
         """
         widths = np.array([h.fit.log_width for h in self.hills])
         if len(widths) < 2 or np.ptp(widths) < np.log(2.0):
             return None
-        root = NARROWER * self.hills[int(np.argmin(widths))].fit.root
+        root = times * self.hills[int(np.argmin(widths))].fit.root
         mass = float(np.median([h.log_mass for h in self.hills]))
         return hidden(*self.tops, root, mass, looks, rng)
 
