@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from jko.sampling.task import SampleProgress, Task
 
 #: The search may take this share of the gradients that warm-up and first round of chains take, and
-#: so much more of it where hills of many widths were found.
+#: as much again where hills of many widths were found.
 SHARE = 0.4
-MANY_WIDTHS = 1.5
 #: The parts of that share for the path, for lines and for points all around; the rest is for
 #: climbing and weighing. In more than FEW_DIM dimensions a narrow mode in a direction of its own is
 #: met by no number of points that could be paid: a tenth of them must do; lines meet it on an axis.
@@ -39,9 +38,8 @@ FOR_POINTS = 0.5
 FEW_DIM = 6
 #: Rounds of lines, points and climbing at most, as long as they find mass.
 ROUNDS = 4
-#: Climbers of one round that come from lines, and of the first from what is known.
+#: Climbers of one round that come from lines; as many as stand out come from points.
 FROM_LINES = 160
-FROM_KNOWN = 60
 #: Share of the places for a narrower mode at which the search may be blind.
 HIDDEN = 0.02
 #: Particles of the path at least and at most.
@@ -101,7 +99,7 @@ def explore(task: Task, sample: Array, progress: SampleProgress) -> SearchOutcom
             times = 1 if fits else max(1, len(sample) // len(path.points))
             known = np.concatenate([sample, *[path.points] * times])
         chart, looks = Chart(), Looks()
-        new = _climbed(task, known, chart, looks, _some(known, FROM_KNOWN, task.rng))
+        new = _climbed(task, known, chart, looks, _some(known, 60, task.rng))
         values, narrower = float(budget(task)), None
         for k in range(ROUNDS):
             new = _round(task, known, chart, looks, values)
@@ -109,7 +107,7 @@ def explore(task: Task, sample: Array, progress: SampleProgress) -> SearchOutcom
             blind = narrower is not None and narrower > HIDDEN
             if not new and not blind and chart.fewest_meetings >= MEETINGS:
                 break
-            share = MANY_WIDTHS if blind else 1.0 if len(chart.hills) > 1 else 0.5
+            share = 1.5 if blind else 1.0 if len(chart.hills) > 1 else 0.5
             values = share * budget(task) / 2**k
         progress.figures["hills"] = len(chart.hills)
         points = np.concatenate([known, *(h.points for h in chart.hills)])
