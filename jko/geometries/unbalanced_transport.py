@@ -18,7 +18,7 @@ import numpy as np
 from jko.numerics.elementary import xlogy
 from jko.numerics.interior import LAG, RECENTRE, TO_BOUNDARY, UNEVEN, to_boundary
 from jko.numerics.sinkhorn import BoundedPlan
-from jko.validation import Array
+from jko.validation import Array, Mask
 
 #: Steps; 10 to 25 are taken.
 MAX_ITER = 100
@@ -63,7 +63,12 @@ def unbalanced_plan(
             scale * soft.lower,
             soft.iterations,
         )
-    finite = np.isfinite(cost)
+    finite, unit = np.isfinite(cost), float(mu.sum() + nu.sum())
+    # Shares of the mass beyond doubles take no part in the plan.
+    left = np.asarray((mu > 1e-290 * unit) | np.isinf(weights[0]))
+    right = np.asarray((nu > 1e-290 * unit) | np.isinf(weights[1]))
+    if not (left.all() and right.all()):
+        return _without(mu, nu, cost, rtol, weights, (left, right))
     rows, columns = finite.any(axis=1), finite.any(axis=0)
     plan, f, h = np.zeros((n, m)), np.full(n, np.inf), np.full(m, np.inf)
     lost = sum(
@@ -72,13 +77,39 @@ def unbalanced_plan(
     )
     if not rows.any():
         return BoundedPlan(plan, f, h, lost, lost, 0)
-    unit = float(mu.sum() + nu.sum())
     core = np.ix_(rows, columns)
     inner = _InteriorPoint(mu[rows] / unit, nu[columns] / unit, cost[core], lost / unit, weights)
     iterations = inner.run(rtol)
     plan[core] = unit * inner.plan
     f[rows], h[columns] = inner.f, inner.h
     return BoundedPlan(plan, f, h, unit * inner.upper, unit * inner.lower, iterations)
+
+
+def _without(
+    mu: Array,
+    nu: Array,
+    cost: Array,
+    rtol: float,
+    weights: tuple[float, float],
+    kept: tuple[Mask, Mask],
+) -> BoundedPlan:
+    """The plan without atoms of next to no mass, which pay all of it; their potentials fit."""
+    left, right = kept
+    found = unbalanced_plan(mu[left], nu[right], cost[np.ix_(left, right)], rtol, weights)
+    plan = np.zeros(cost.shape)
+    plan[np.ix_(left, right)] = found.plan
+    f, h = np.full(mu.size, np.inf), np.full(nu.size, np.inf)
+    f[left], h[right] = found.f, found.h
+    # No potential is so high that a partner without mass would have to make up for it.
+    near = np.isfinite(cost)
+    f[left & near[:, ~right].any(axis=1)] = np.minimum(f, 300)[left & near[:, ~right].any(axis=1)]
+    h[right & near[~left].any(axis=0)] = np.minimum(h, 300)[right & near[~left].any(axis=0)]
+    h[~right] = np.where(near, cost - f[:, None], np.inf)[left][:, ~right].min(axis=0, initial=300)
+    f[~left] = np.where(near, cost - h, np.inf)[~left].min(axis=1, initial=300)
+    lost = weights[0] * float(mu[~left].sum()) if (~left).any() else 0.0
+    lost += weights[1] * float(nu[~right].sum()) if (~right).any() else 0.0
+    lower = _gain(mu, f, weights[0]) + _gain(nu, h, weights[1])
+    return BoundedPlan(plan, f, h, found.upper + lost, lower, found.iterations)
 
 
 class _InteriorPoint:
@@ -98,6 +129,7 @@ class _InteriorPoint:
         weights: tuple[float, float] = (1.0, 1.0),
     ) -> None:
         self.mu, self.nu, self.cost, self.offset = mu, nu, cost, offset
+        n, m = cost.shape
         self.first, self.second = weights
         self.finite = np.isfinite(cost)
         self.safe = np.where(self.finite, cost, 1.0)
@@ -109,6 +141,9 @@ class _InteriorPoint:
         start = 1 / self._slack(self._f, self._h)
         self._x = np.where(self.finite, start * (0.5 / start[self.finite].sum()), 0.0)
         self.upper, self.lower = np.inf, -np.inf
+        self.plan, self.f, self.h = self._x, self._f, self._h
+        if np.isfinite(self.first + self.second):  # no plan at all, and no potentials
+            self._record(np.zeros((n, m)), np.zeros(n), np.zeros(m))
         self._record(self._x, self._f, self._h)
 
     def run(self, rtol: float) -> int:

@@ -93,6 +93,17 @@ def test_bounds_are_those_of_the_plan_and_the_potentials():
     assert r.f[2] == np.inf
 
 
+def test_atoms_of_next_to_no_mass_beside_huge_ones_pay_it():
+    """Shares of the mass below the least double divided by nought: no plan was left."""
+    mu, nu = np.array([6e5, 3e-52, 8e40, 3e46]), np.array([0.17, 0.28, 1.7e-301])
+    cost = np.array([[0, 0.03, 0.1], [0.03, 0, np.inf], [0.1, 0.03, 0], [0.2, 0.1, np.inf]])
+    r = unbalanced_plan(mu, nu, cost)
+    assert (r.f[:, None] + r.h <= cost).all()
+    exact = mu.sum()  # but for what 1e-46 of it may save
+    assert r.lower <= exact * (1 + 1e-12)
+    assert r.upper == pytest.approx(exact)
+
+
 def test_against_an_exponential_cone_program():
     """U2 written out with relative entropies: another formulation, another solver."""
     g = jko.WassersteinFisherRao(0.4, 1.5)

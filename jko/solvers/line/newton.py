@@ -47,8 +47,12 @@ def spread_out(
     def size(at: SortedPoint) -> float:
         return line.magnitude(at.x)
 
+    def goal_of(at: SortedPoint) -> float:
+        """Without a modulus the slopes count, relative to the way gone, and no gap."""
+        return (0.1 * tol) ** 2 * line.cost(at.x) if line.modulus is None else 0.01 * tol * size(at)
+
     if not np.isfinite(line.parts.ceiling) or len(point.x) == 1:
-        point, count = plain.descend(point, lambda at: 0.01 * tol * size(at), limit)
+        point, count = plain.descend(point, goal_of, limit)
         return point.x, None, count
     n = len(point.x)
     barrier = size(point) / n
