@@ -104,8 +104,11 @@ def _without(
     near = np.isfinite(cost)
     f[left & near[:, ~right].any(axis=1)] = np.minimum(f, 300)[left & near[:, ~right].any(axis=1)]
     h[right & near[~left].any(axis=0)] = np.minimum(h, 300)[right & near[~left].any(axis=0)]
-    h[~right] = np.where(near, cost - f[:, None], np.inf)[left][:, ~right].min(axis=0, initial=300)
-    f[~left] = np.where(near, cost - h, np.inf)[~left].min(axis=1, initial=300)
+    with np.errstate(invalid="ignore"):  # inf - inf beyond the cut
+        rows = np.where(near, cost - f[:, None], np.inf)[left]
+        h[~right] = rows[:, ~right].min(axis=0, initial=300)
+        columns = np.where(near, cost - h, np.inf)[~left]
+        f[~left] = columns.min(axis=1, initial=300)
     lost = weights[0] * float(mu[~left].sum()) if (~left).any() else 0.0
     lost += weights[1] * float(nu[~right].sum()) if (~right).any() else 0.0
     lower = _gain(mu, f, weights[0]) + _gain(nu, h, weights[1])
