@@ -52,23 +52,30 @@ def coarser(problem: DynamicProblem) -> DynamicProblem | None:
 
 def carried(coarse: DynamicProblem, state: State, fine: DynamicProblem) -> State:
     """A state of the coarse problem on the fine one, by linear interpolation."""
-    wrap = fine.cells.periodic
-
-    def in_space(x: Array) -> Array:
-        for a in range(fine.cells.dim):
-            axis = x.ndim - fine.cells.dim + a
-            matrix = _linear(coarse.cells.shape[a], fine.cells.shape[a], wrap[a])
-            x = _along(matrix, x, axis)
-        return x * fine.cells.opened
-
     slices = _linear(coarse.slices, fine.slices, False)
     nodes = _between(coarse.slices + 1, fine.slices + 1)
-    full = in_space(_along(nodes, coarse.full(state.e), 0))
+    full = in_space(coarse, _along(nodes, coarse.full(state.e), 0), fine)
     return State(
-        in_space(_along(slices, state.r, 0)),
-        in_space(_along(slices, state.y, 1)),
+        in_space(coarse, _along(slices, state.r, 0), fine),
+        in_space(coarse, _along(slices, state.y, 1), fine),
         full[1 : 1 + fine.unknown],
     )
+
+
+def in_space(coarse: DynamicProblem, field: Array, fine: DynamicProblem) -> Array:
+    """A field (.., *shape) interpolated from open cells to open cells, whose neighbours may be
+    closed: mass is dense along walls.
+    """
+    known = _interpolated(coarse, coarse.cells.opened.astype(float), fine)
+    out = _interpolated(coarse, field * coarse.cells.opened, fine)
+    return out * (fine.cells.opened / np.where(known > 0, known, 1.0))
+
+
+def _interpolated(coarse: DynamicProblem, x: Array, fine: DynamicProblem) -> Array:
+    dim, wrap = fine.cells.dim, fine.cells.periodic
+    for a, (n, m) in enumerate(zip(coarse.cells.shape, fine.cells.shape, strict=True)):
+        x = _along(_linear(n, m, wrap[a]), x, x.ndim - dim + a)
+    return x
 
 
 def _along(matrix: Array, x: Array, axis: int) -> Array:

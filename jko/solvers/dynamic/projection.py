@@ -13,7 +13,7 @@ problem per slice: by cosine or Fourier transforms, or by sparse factors where c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,11 +28,19 @@ if TYPE_CHECKING:
 
 
 class Weights(NamedTuple):
-    """Weights of the metric: of r, of Y, and of rho at every unknown time."""
+    """Weights of the metric: of r and of Y, alike in all cells or one a cell, and how many times
+    that of r is the weight of rho at every unknown time (unknown,).
+    """
 
-    r: float
-    y: float
-    e: Array
+    r: float | Array
+    y: float | Array
+    share: Array
+
+    @property
+    def e(self) -> Array:
+        """Of rho at every unknown time, (unknown, 1, ..) or (unknown, *shape)."""
+        column = self.share.reshape(-1, *(1,) * np.ndim(self.r))
+        return np.asarray(column * self.r)
 
 
 class Projected(NamedTuple):
@@ -62,9 +70,10 @@ class Projection:
         ends = problem.full(np.zeros((k, *problem.cells.shape)))
         self.given_average = _in_time(average, ends)
         self.given_difference = _in_time(difference, ends)
-        inverse = np.linalg.inv(weights.r * self.average.T @ self.average + np.diag(weights.e))
-        self.from_r = weights.r * inverse @ self.average.T
-        self.from_e = inverse * weights.e
+        # In units of the weight of r, which may differ between cells.
+        inverse = np.linalg.inv(self.average.T @ self.average + np.diag(weights.share))
+        self.from_r = inverse @ self.average.T
+        self.from_e = inverse * weights.share
         self.from_phi = inverse @ d.T
         values, self.modes = np.linalg.eigh(d @ self.from_phi)
         # A constant in time does not see interior densities: its eigenvalue is 0, not rounding.
@@ -74,25 +83,44 @@ class Projection:
     @cached_property
     def solve(self) -> Callable[[Array], Array]:
         """The inverse in space of the systems of all modes in time."""
-        metric, cells = self.problem.metric, self.problem.cells
-        stiffness = metric.face**2 / (2 * self.weights.y)
-        shifts = self.values + metric.beta / self.weights.y
-        make = transforms if cells.plain else factors
-        return make(cells, shifts, stiffness)
+        cells, weights, beta = self.problem.cells, self.weights, self.problem.metric.beta
+        r, y = weights.r, weights.y
+        if cells.plain and not isinstance(r, np.ndarray) and not isinstance(y, np.ndarray):
+            stiffness = self.problem.metric.face**2 / (2 * y)
+            return transforms(cells, self.values / r + beta / y, stiffness)
+        local = np.ones(cells.shape) / weights.r
+        added = beta * np.ones(cells.shape) / weights.y
+        return factors(cells, [v * local + added for v in self.values], self.stiffness)
+
+    @cached_property
+    def stiffness(self) -> list[float | Array]:
+        """s^2 over the weights of both copies of a flux, for the faces of each axis."""
+        y, cells, square = self.weights.y, self.problem.cells, self.problem.metric.face**2
+        if not isinstance(y, np.ndarray):
+            return [square / (2 * y)] * cells.dim
+        return [square / (y + cells.behind(y, axis)) for axis in range(cells.dim)]
+
+    def joined(self, y0: Array) -> list[Array]:
+        """The fluxes nearest to both their copies."""
+        y, cells, face = self.weights.y, self.problem.cells, self.problem.metric.face
+        if not isinstance(y, np.ndarray):
+            return cells.joined(y0, face / 2)
+        sums = cells.joined(y * y0[: 2 * cells.dim], face)
+        return [m / (y + cells.behind(y, axis)) for axis, m in enumerate(sums)]
 
     def __call__(self, r0: Array, y0: Array, e0: Array) -> Projected:
         metric, cells, weights = self.problem.metric, self.problem.cells, self.weights
         rho = _in_time(self.from_r, r0 - self.given_average) + _in_time(self.from_e, e0)
-        flux = cells.joined(y0, metric.face / 2)
+        flux = self.joined(y0)
         rhs = _in_time(self.difference, rho) + self.given_difference + cells.divergence(flux)
         source = np.sqrt(metric.beta) * y0[-1] if metric.beta else None
         if source is not None:
             rhs -= source
         rhs *= cells.opened
         phi = _in_time(self.modes, self.solve(_in_time(self.modes.T, rhs)))
-        rho -= _in_time(self.from_phi, phi)
-        for m, g in zip(flux, cells.gradient(phi), strict=True):
-            m += metric.face**2 / (2 * weights.y) * g
+        rho -= _in_time(self.from_phi, phi) / weights.r
+        for m, k, g in zip(flux, self.stiffness, cells.gradient(phi), strict=True):
+            m += k * g
         r = _in_time(self.average, rho) + self.given_average
         copies = cells.doubled(flux, 1 / metric.face)
         if source is not None:
@@ -142,24 +170,35 @@ def _split_axes(cells: Cells) -> tuple[list[int], list[int]]:
     return round_, [a + 1 for a in range(cells.dim) if not cells.periodic[a]]
 
 
-def factors(cells: Cells, shifts: Array, stiffness: float) -> Callable[[Array], Array]:
-    """The same on the open cells, by one sparse factor for each slice."""
+def factors(
+    cells: Cells, shifts: Sequence[Array], stiffness: Sequence[float | Array]
+) -> Callable[[Array], Array]:
+    """The same on the open cells, by one sparse factor for each slice.
+
+    shifts (*shape) belong to cells and the stiffness of an axis to its faces.
+    """
     import scipy.sparse as sp
 
     i, j, inverse = cells.pairs
     opened = np.flatnonzero(cells.opened.ravel())
-    laplacian = stiffness * graph_laplacian(i, j, inverse**2, cells.grid.size)[opened][:, opened]
-    unit, ground = sp.eye_array(opened.size), np.zeros(opened.size)
-    ground[0] = stiffness * float(inverse.max(initial=1.0)) ** 2
-    inverses = []
+    along = [
+        np.broadcast_to(k, cells.shape)[f] for k, f in zip(stiffness, cells.passable, strict=True)
+    ]
+    springs = np.concatenate(along) * inverse**2
+    laplacian = graph_laplacian(i, j, springs, cells.grid.size)[opened][:, opened]
+    ground = np.zeros(opened.size)
+    ground[0] = float(springs.max(initial=1.0))
+    inverses, definite = [], []
     for shift in shifts:
-        matrix = laplacian + shift * unit
-        inverses.append(factored(matrix if shift > 0 else matrix + sp.diags_array(ground)))
+        diagonal = shift.ravel()[opened]
+        definite.append(bool(diagonal.any()))
+        diagonal = diagonal if definite[-1] else ground
+        inverses.append(factored(laplacian + sp.diags_array(diagonal)))
 
     def solve(b: Array) -> Array:
         flat, out = b.reshape(len(b), -1)[:, opened], np.zeros((len(b), cells.grid.size))
-        for k, (shift, one) in enumerate(zip(shifts, inverses, strict=True)):
-            out[k, opened] = one(flat[k] if shift > 0 else flat[k] - flat[k].mean())
+        for k, (shifted, one) in enumerate(zip(definite, inverses, strict=True)):
+            out[k, opened] = one(flat[k] if shifted else flat[k] - flat[k].mean())
         return out.reshape(b.shape)
 
     return solve

@@ -15,7 +15,7 @@ POWER_STEPS = 30
 
 
 def action_prox(
-    r: Array, y: Array, weight_r: float, weight_y: float, p: float = 2.0
+    r: Array, y: Array, weight_r: float | Array, weight_y: float | Array, p: float = 2.0
 ) -> tuple[Array, Array]:
     r"""argmin |Y|^p/(p R^{p-1}) + weight_r/2 (R - r)^2 + weight_y/2 |Y - y|^2, cell by cell.
 
@@ -23,7 +23,7 @@ def action_prox(
     ----------
     r : array
     y : array (components, ...)
-    weight_r, weight_y : float, > 0
+    weight_r, weight_y : float, or one a cell, > 0
     p : float, > 1
 
     Notes
@@ -39,7 +39,7 @@ def action_prox(
     return _power(r, y, square, weight_r, weight_y, p)
 
 
-def _cubic(r: Array, square: Array, weight_r: float, weight_y: float) -> Array:
+def _cubic(r: Array, square: Array, weight_r: float | Array, weight_y: float | Array) -> Array:
     c = square * (weight_y**3 / (2 * weight_r))
     u0 = 1 + weight_y * r
     u = np.maximum(u0, 1.0)
@@ -50,7 +50,7 @@ def _cubic(r: Array, square: Array, weight_r: float, weight_y: float) -> Array:
 
 
 def _power(
-    r: Array, y: Array, square: Array, weight_r: float, weight_y: float, p: float
+    r: Array, y: Array, square: Array, weight_r: float | Array, weight_y: float | Array, p: float
 ) -> tuple[Array, Array]:
     q, size = p / (p - 1), np.sqrt(square)
     low, high = np.zeros_like(size), weight_y * size
@@ -69,7 +69,7 @@ def _power(
     return mass, y * factor
 
 
-def local_prox(h: Separable | None, u: Array, scale: float, weight: float) -> Array:
+def local_prox(h: Separable | None, u: Array, scale: float, weight: float | Array) -> Array:
     """argmin_{v >= 0} scale h(v) + weight/2 (v - u)^2 (n,)."""
     from scipy.special import wrightomega
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from jko.solvers.dynamic.levels import carried, coarser
+from jko.solvers.dynamic.levels import carried, coarser, in_space
 from jko.solvers.dynamic.lower import lower_bound, shares
 from jko.solvers.dynamic.problem import DynamicProblem
 from jko.solvers.dynamic.splitting import Scales, Splitting
-from jko.solvers.dynamic.upper import Feasible, feasible
+from jko.solvers.dynamic.upper import MIXED, Feasible, feasible
 from jko.validation import Array
 
 #: Steps before the first bounds, growth of the steps between bounds (factors cost more on more
@@ -45,6 +45,10 @@ class Solution:
         Shares of the faces that go with it.
     iterations : int
     coarse : Solution or None
+    mixed : float
+        Share of a uniform density that suits its paths.
+    bounds : int
+        How often both were taken.
     """
 
     problem: DynamicProblem
@@ -55,6 +59,8 @@ class Solution:
     iterations: int = 0
     splitting: Splitting | None = field(default=None, repr=False)
     coarse: Solution | None = field(default=None, repr=False)
+    mixed: float = MIXED
+    bounds: int = 0
 
     @property
     def upper(self) -> float:
@@ -102,8 +108,9 @@ def solve(
         out.coarse = solve(below, tol, min(COARSE, max_iter), scale=scale, depth=depth - 1)
         rough = out.coarse.splitting
         assert rough is not None
-        state = carried(below, rough.z, problem)
-        splitting = Splitting(problem, scales(rough, out.coarse.best), state)
+        now = scales(rough, out.coarse.best)
+        state = carried(below, rough.rescaled(now).z, problem)
+        splitting = Splitting(problem, _on(problem, now, below), state)
     _iterate(out, splitting, tol, max_iter, scale)
     return out
 
@@ -120,11 +127,12 @@ def _iterate(out: Solution, splitting: Splitting, tol: float, max_iter: int, sca
         if out.upper - out.lower <= allowed or done >= max_iter:
             break
         pause = int(np.ceil(done * (growth - 1))) if done > 2 * FIRST else FIRST
-        pause = max(pause, FIRST)
-        new = scales(splitting, out.best)
-        ratios = [a / b for a, b in zip(new, splitting.scales, strict=True)]
-        if done <= 2 * FIRST and any(max(x, 1 / x) > STALE for x in ratios):
-            splitting = splitting.rescaled(new)
+        pause = max(pause, FIRST) if out.upper - out.lower > 2 * allowed else FIRST
+        # A path far from the least says nothing of the scales.
+        if done <= 2 * FIRST and out.gap < 0.5:
+            new = scales(splitting, out.best)
+            if _stale(new, splitting.scales):
+                splitting = splitting.rescaled(new)
     out.splitting, out.iterations = splitting, splitting.iterations
 
 
@@ -137,9 +145,14 @@ def _bound(out: Solution, splitting: Splitting) -> None:
     lower = lower_bound(problem, found.phi, share)
     if out.phi is None or lower > out.lower:
         out.lower, out.phi, out.share = lower, found.phi, share
-    upper = feasible(problem, found.rho, found.flux)
-    if out.best is None or upper.value < out.best.value:
-        out.best = upper
+    # Along walls mass is dense: the first bounds also try more of it in empty cells.
+    settled = problem.cells.plain or out.bounds >= 2
+    tried = [out.mixed] if settled else [MIXED, 100 * MIXED]
+    paths = [feasible(problem, found.rho, found.flux, mixed) for mixed in tried]
+    k = int(np.argmin([path.value for path in paths]))
+    out.mixed, out.bounds = tried[k], out.bounds + 1
+    if out.best is None or paths[k].value < out.best.value:
+        out.best = paths[k]
 
 
 def _started(problem: DynamicProblem) -> Splitting:
@@ -153,17 +166,41 @@ def _started(problem: DynamicProblem) -> Splitting:
     return splitting
 
 
-def scales(splitting: Splitting, best: Feasible | None) -> Scales:
-    """Density and action rate of the present path."""
+def scales(
+    splitting: Splitting, best: Feasible | None, within: tuple[float, float] = (0.03, 30.0)
+) -> Scales:
+    """Density and action rate of the present path.
+
+    Around obstacles every cell has a density of its own, `within` factors of the typical one: mass
+    goes along the walls, ever denser on finer grids.
+    """
     problem, found = splitting.problem, splitting.last
     assert found is not None
     r = np.maximum(found.r, 0.0)
     mass = float(r.sum()) / problem.slices
     if best is None or not np.isfinite(best.action) or mass == 0:
         return splitting.scales
-    density = float((r * r).sum() / r.sum())
+    density: float | Array = float((r * r).sum() / r.sum())
+    if not problem.cells.plain:
+        own = (r * r).sum(axis=0) / np.maximum(r.sum(axis=0), 1e-300)
+        density = density * np.clip(own / density, *within)
     speed = problem.metric.p * best.action / (problem.duration * mass)
     return Scales(density, max(speed, 1e-8 * splitting.scales.speed))
+
+
+def _on(problem: DynamicProblem, found: Scales, below: DynamicProblem) -> Scales:
+    """Scales of the problem below on the finer cells."""
+    if not isinstance(found.density, np.ndarray):
+        return found
+    density = in_space(below, found.density, problem)
+    inside = problem.cells.opened & (density > 0)
+    return Scales(np.where(inside, density, float(density[inside].mean())), found.speed)
+
+
+def _stale(new: Scales, old: Scales) -> bool:
+    """Whether speeds or densities, by their means, are off by the factor."""
+    ratios = new.speed / old.speed, float(np.mean(new.density) / np.mean(old.density))
+    return any(max(x, 1 / x) > STALE for x in ratios)
 
 
 def _guess(problem: DynamicProblem) -> Scales:

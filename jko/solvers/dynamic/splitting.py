@@ -23,7 +23,6 @@ RELAX = 1.8
 WEIGHT_R = 1.0
 WEIGHT_Y = 2.0
 WEIGHT_E = 0.3
-
 #: Weight of a free end over that of r times the slices.
 END = 10.0
 #: The first two, and the last, for steps: a free end without running costs, whose multipliers reach
@@ -42,9 +41,9 @@ class State(NamedTuple):
 
 
 class Scales(NamedTuple):
-    """Typical density along the path and typical action per mass and time."""
+    """Typical density along the path, of all cells or of each, and action per mass and time."""
 
-    density: float
+    density: float | Array
     speed: float
 
 
@@ -79,10 +78,10 @@ class Splitting:
         # Costs are those of the problem over tau, as the multipliers are.
         if problem.running is not None:
             for k in range(stop):
-                flat = local_prox(problem.running, z.e[k].ravel(), 1.0, weights.e[k])
+                flat = local_prox(problem.running, z.e[k].ravel(), 1.0, weights.e[k].ravel())
                 e[k] = flat.reshape(e[k].shape)
         if problem.last is not None:
-            scale, weight = 1 / problem.tau, weights.e[-1]
+            scale, weight = 1 / problem.tau, weights.e[-1].ravel()
             e[-1] = local_prox(problem.last, z.e[-1].ravel(), scale, weight).reshape(e[-1].shape)
         if not problem.cells.plain:
             r, y, e = r * opened, y * opened, e * opened
@@ -92,7 +91,7 @@ class Splitting:
         """The same iterate under weights for other scales: multipliers and values stay."""
         new = Splitting(self.problem, scales, self.z)
         fr, fy = self.weights.r / new.weights.r, self.weights.y / new.weights.y
-        fe = _column(self.weights.e / new.weights.e, self.problem)
+        fe = _filled(self.weights.e, self.problem) / _filled(new.weights.e, self.problem)
         z, v = self.z, self.v
         new.z = State(v.r + fr * (z.r - v.r), v.y + fy * (z.y - v.y), v.e + fe * (z.e - v.e))
         new.iterations = self.iterations
@@ -101,12 +100,20 @@ class Splitting:
 
 def _weights(problem: DynamicProblem, scales: Scales) -> Weights:
     step, p = problem.end is None and problem.running is None, problem.metric.p
-    r = (STEP_R if step else WEIGHT_R) * scales.speed / scales.density
-    y = (STEP_Y if step else WEIGHT_Y) * scales.speed ** ((p - 2) / p) / scales.density
-    e = np.full(problem.unknown, WEIGHT_E * r)
+    # Half of both where every cell has a density of its own: 64^2 x 32 and 128^2 x 32 round an
+    # obstacle; all of it takes twice the steps.
+    local = 0.5 if isinstance(scales.density, np.ndarray) else 1.0
+    r = local * (STEP_R if step else WEIGHT_R) * scales.speed / scales.density
+    y = local * (STEP_Y if step else WEIGHT_Y) * scales.speed ** ((p - 2) / p) / scales.density
+    share = np.full(problem.unknown, WEIGHT_E)
     if problem.end is None:
-        e[-1] = (STEP_END if step else END) * r * problem.slices
-    return Weights(r, y, e)
+        share[-1] = (STEP_END if step else END) * problem.slices
+    return Weights(r, y, share)
+
+
+def _filled(values: Array, problem: DynamicProblem) -> Array:
+    """Weights with one axis for each of the grid's."""
+    return values.reshape(*values.shape, *(1,) * (problem.cells.dim + 1 - values.ndim))
 
 
 def _column(values: Array, problem: DynamicProblem) -> Array:

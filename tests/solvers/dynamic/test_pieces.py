@@ -99,13 +99,17 @@ def test_local_prox_is_beaten_by_no_neighbour(h: Separable | None) -> None:
         assert (value(np.abs(v + size * rng.normal(size=30))) >= value(v) - 1e-12).all()
 
 
+@pytest.mark.parametrize("local", [False, True])
 @pytest.mark.parametrize("name", CASES)
-def test_projection_obeys_continuity_and_is_orthogonal(name: str) -> None:
+def test_projection_obeys_continuity_and_is_orthogonal(name: str, local: bool) -> None:
     problem = small(**CASES[name])  # type: ignore[arg-type]
     rng = np.random.default_rng(4)
     k, opened = problem.unknown, problem.cells.opened
     parts = 4 + (problem.metric.beta > 0)
     weights = Weights(0.3, 0.8, np.linspace(0.1, 0.4, k))
+    if local:  # as around obstacles
+        cells = problem.cells.shape
+        weights = Weights(rng.uniform(0.1, 2.0, cells), rng.uniform(0.1, 5.0, cells), weights.share)
     project = Projection(problem, weights)
     r0, y0 = rng.normal(size=(4, 6, 5)) * opened, rng.normal(size=(parts, 4, 6, 5)) * opened
     e0 = rng.normal(size=(k, 6, 5)) * opened
@@ -117,8 +121,9 @@ def test_projection_obeys_continuity_and_is_orthogonal(name: str) -> None:
     two = project(rng.normal(size=r0.shape) * opened, y0[::-1] * 1.0, e0 + opened)
 
     def inner(a: tuple, b: tuple) -> float:
-        total = weights.r * (a[0] * b[0]).sum() + weights.y * (a[1] * b[1]).sum()
-        return float(total + (weights.e.reshape(-1, 1, 1) * a[2] * b[2]).sum())
+        total = (weights.r * a[0] * b[0]).sum() + (weights.y * a[1] * b[1]).sum()
+        e = weights.e if local else weights.e.reshape(-1, 1, 1)
+        return float(total + (e * a[2] * b[2]).sum())
 
     off = (one.r - r0, one.y - y0, one.rho - e0)
     along = (two.r - one.r, two.y - one.y, two.rho - one.rho)
