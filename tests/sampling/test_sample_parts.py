@@ -11,6 +11,7 @@ from jko.markov.mala import Cloud
 from jko.markov.resampling import effective_size
 from jko.markov.scale import Preconditioner, Tuner
 from jko.sampling import api
+from jko.sampling.moves.chains import forgetting
 from jko.sampling.moves.history import History
 from jko.sampling.moves.modes import find_modes
 from jko.sampling.moves.path import TemperedPath, longest_power, wide
@@ -226,3 +227,16 @@ def test_a_log_evidence_of_unknown_error_is_not_told(monkeypatch):
     assert rows[0.01] == {"log_evidence": -1.0, "log_evidence_error": 0.04}
     assert not rows[1.0]
     assert not any(rows[error] for error in rows if np.isnan(error))
+
+
+def test_forgetting_is_that_of_an_autoregression(rng):
+    """(1 - r^k)/(1 + r^k) after k moves; of several features the slowest decides."""
+    speeds = np.array([0.3, 0.8])
+    x = [rng.standard_normal((20_000, 2))]
+    for _ in range(5):
+        noise = rng.standard_normal(x[-1].shape)
+        x.append(speeds * x[-1] + np.sqrt(1 - speeds**2) * noise)
+    for apart in (1, 4):
+        left = 0.8**apart
+        found = forgetting(np.stack(x), apart)
+        assert found == pytest.approx((1 - left) / (1 + left), rel=0.03)

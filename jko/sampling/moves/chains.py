@@ -96,11 +96,11 @@ class Chains:
             self.tuner, self.steps = tuner, steps
             for i in range(TUNED if steps > 1 else 0):
                 self._move(i)
-            kept = [self._probe()]
-            for i in range(MEASURED):
+            kept, apart = [self._probe()], LONG // steps
+            for i in range(MEASURED + apart - 1):
                 self._move(i)
                 kept.append(self._probe())
-            self.efficiency[steps] = forgetting(np.stack(kept)) / steps
+            self.efficiency[steps] = forgetting(np.stack(kept), apart) / LONG
         # Moves that take long to forget show it badly in one move: there longer ones go straight
         # on where short ones wander. On a mild banana they give three times the effective size.
         needed = BETTER if self.efficiency[1] > 0.05 else 0.6
@@ -165,18 +165,19 @@ class Chains:
         self.keep(moves)
 
 
-def forgetting(kept: Array) -> float:
+def forgetting(kept: Array, apart: int = 1) -> float:
     r"""How fast an ensemble (moves + 1, n, k) forgets: (1 - r)/(1 + r) of the slowest feature.
 
-    r is the correlation of a feature, or of its square about the mean, before and after one move;
-    the effective size per move is this much of that of independent draws.
+    r is the correlation of a feature, or of its square about the mean, with what it was so many
+    moves ago. Kinds of moves are compared over as many gradients: what is left after one short move
+    says too little of what is left after four, where parts of a feature forget at different speeds.
     """
     centred = kept - kept.mean(axis=(0, 1))
     worst = np.inf
     for f in (centred, centred**2):
         f = f - f.mean(axis=(0, 1))
         whole = np.maximum((f**2).mean(axis=(0, 1)), 1e-300)
-        moved = (np.diff(f, axis=0) ** 2).mean(axis=(0, 1)) / (2 * whole)  # 1 - r
+        moved = ((f[apart:] - f[:-apart]) ** 2).mean(axis=(0, 1)) / (2 * whole)  # 1 - r
         moved = np.clip(moved, LEAST, 1.0)
         worst = min(worst, float((moved / (2 - moved)).min()))
     return worst
