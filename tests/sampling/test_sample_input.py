@@ -211,13 +211,19 @@ def test_arviz_is_asked_for(monkeypatch):
     monkeypatch.setitem(sys.modules, "arviz", None)
     with pytest.raises(jko.Unsupported, match="pip install arviz"):
         out.to_arviz()
-    stub = types.SimpleNamespace(__version__="0.17.0", from_dict=lambda **groups: groups)
+
+    class Old(dict):
+        add_groups = dict.update
+
+    stub = types.SimpleNamespace(__version__="0.17.0", from_dict=lambda **groups: Old(groups))
     monkeypatch.setitem(sys.modules, "arviz", stub)
     data = out.to_arviz(names=["a", "b"])
     assert data["posterior"]["b"].shape == out.draws.shape[:2]
     np.testing.assert_array_equal(data["posterior"]["a"], out.draws[:, :, 0])
     stub.__version__, stub.from_dict = "1.0.0", lambda tree: tree
-    assert set(out.to_arviz()["posterior"]) == {"x0", "x1"}
+    data = out.to_arviz()
+    assert set(data["posterior"]) == {"x0", "x1"}
+    assert set(data["particles"]) == {"x0", "x1", "particle_weight"}
     with pytest.raises(jko.InvalidArgument, match="names has 1"):
         out.to_arviz(names=["a"])
 
@@ -233,6 +239,32 @@ def test_arviz_itself():
     assert list(table.index) == ["a", "b"]
     np.testing.assert_allclose(table["mean"], out.draws.mean(axis=(0, 1)))
     assert (table["r_hat"] < 1.1).all()
+
+
+def test_arviz_has_the_weights_too():
+    """Weighted means of its particles are those of the sample; its own, of chains, are near."""
+    arviz = pytest.importorskip("arviz")
+
+    def bent(x):
+        return -0.5 * (x[:, 0] / 3) ** 2 - 0.5 * (x[:, 1] - 0.1 * x[:, 0] ** 2) ** 2
+
+    def slope(x):
+        bend = x[:, 1] - 0.1 * x[:, 0] ** 2
+        return np.stack([-x[:, 0] / 9 + 0.2 * x[:, 0] * bend, -bend], axis=1)
+
+    density = jko.LogDensity(bent, slope, 2, constrain=lambda x: {"a": x, "b": np.exp(x[:, 0] / 9)})
+    out = jko.sample(density, n=400, rng=0)
+    assert np.ptp(out.measure.weights) > 0.1 / 400
+    data = out.to_arviz()
+    cloud = data["particles"]
+    w = cloud["particle_weight"].values
+    assert cloud["a"].dims[0] == cloud["b"].dims[0] == "particle"
+    np.testing.assert_allclose(w @ cloud["a"].values, out.mean)
+    table = arviz.summary(data, round_to="none")
+    assert list(table.index) == ["a[0]", "a[1]", "b"]
+    ours = np.r_[out.mean, w @ out.constrained()["b"]]
+    assert (np.abs(table["mean"] - ours) < 5 * table["mcse_mean"]).all()
+    np.testing.assert_allclose(table["sd"][:2], out.std, rtol=0.03)
 
 
 def test_summary_says_all():

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -215,29 +213,30 @@ class SampleResult:
         return cls(*load(path))
 
     def to_arviz(self, names: Sequence[str] | None = None) -> Any:
-        """The kept draws of the chains as ArviZ inference data (needs arviz).
+        """The sample as ArviZ inference data (needs arviz).
+
+        The group `posterior` holds the kept draws of the chains, which ArviZ takes to weigh the
+        same, and do; the group `particles` the weighted particles, along the dimension "particle",
+        with their weights as `particle_weight`. Means agree within their errors: the particles have
+        those of the whole history, of which the draws are a part.
 
         The parameters of a model in its own scale and shapes; without a model, or with `names`, one
-        variable per coordinate, named x0, x1, ... or by `names`. ArviZ knows no weights: these are
-        the chains before weighting.
+        variable per coordinate, named x0, x1, ... or by `names`.
         """
         if self.draws is None:
             raise Unsupported(
                 f"method {self.method!r} keeps no chains for ArviZ; use 'tempered' or 'langevin'"
             )
-        try:
-            arviz = import_module("arviz")
-        except ImportError:
-            raise Unsupported("to_arviz needs arviz; install it with pip install arviz") from None
+        from jko.sampling.report.inference_data import inference_data
+
         if names is None and self.constrain is not None:
-            posterior = self.constrained(draws=True)
-        else:
-            posterior = {name: self.draws[:, :, j] for j, name in enumerate(self.labels(names))}
-        with warnings.catch_warnings():  # hundreds of chains with fewer draws each are meant
-            warnings.filterwarnings("ignore", "More chains", UserWarning)
-            if int(str(arviz.__version__).split(".")[0]) >= 1:
-                return arviz.from_dict({"posterior": posterior})
-            return arviz.from_dict(posterior=posterior)
+            return inference_data(
+                self.constrained(draws=True), self.constrained(), self.measure.weights
+            )
+        labels = self.labels(names)
+        chains = {name: self.draws[:, :, j] for j, name in enumerate(labels)}
+        points = dict(zip(labels, self.measure.points.T, strict=True))
+        return inference_data(chains, points, self.measure.weights)
 
     def labels(self, names: Sequence[str] | None = None) -> list[str]:
         """Names of the coordinates: these, or those of the density, or x0, x1..."""
