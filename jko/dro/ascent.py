@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +16,7 @@ from jko.errors import InvalidArgument
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete
+from jko.numerics.checked_gradient import CheckedGradient
 from jko.solvers.step import step
 from jko.validation import Array
 
@@ -65,13 +67,19 @@ class LossAscent:
         """The gradient of the loss (m, d)."""
         if self.gradient is None:
             return self._differences(x)
-        out = np.asarray(self.gradient(x), dtype=float)
+        out = np.asarray(self._compared(x), dtype=float)
         if out.shape != x.shape or not np.isfinite(out).all():
             raise InvalidArgument(
                 f"gradient gave shape {out.shape} for points of shape {x.shape}, or values that are"
                 " not finite; return one finite row per point"
             )
         return out
+
+    @cached_property
+    def _compared(self) -> CheckedGradient:
+        assert self.gradient is not None
+        remedy = "correct gradient=..., or leave it out"
+        return CheckedGradient(self.loss, self.gradient, "gradient of the loss", remedy)
 
     def _differences(self, x: Array) -> Array:
         out = np.empty_like(x)

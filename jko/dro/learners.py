@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from jko.dro.ambiguity import Ambiguity, Set, check_geometry, check_size
+from jko.dro.checks import check_prediction
 from jko.dro.features import FeatureAdversary, MovedSamples, OrderOneAdversary
 from jko.dro.frames import centre, frame_of
 from jko.dro.linear import linear_model
@@ -73,6 +74,7 @@ class _RobustLinear(BaseEstimator):
             )
         charged = weights > 0
         x, y, weights = x[charged], y[charged], weights[charged]
+        check_prediction(loss, y)
         tol, limit = positive(self.tol, "tol"), positive_int(self.max_iter, "max_iter")
         adversary, radius = self._adversary(x, y, weights, loss, geometry)
         if loss.pieces is not None:

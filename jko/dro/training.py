@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.dro.ambiguity import Ambiguity, Set, ambiguity, check_size
+from jko.dro.checks import check_loss
 from jko.dro.finite import in_kind, solve_finite
 from jko.dro.frames import Adversary as Adversary
 from jko.dro.frames import Attack as Attack
@@ -112,7 +113,7 @@ def minimise(
     measure : Histogram, Particles or GridDensity
     geometry : Divergence, Hellinger, Wasserstein or MMD, or a set of `jko.dro`
     gradient : callable (theta, points) -> (n, p)
-        Of the loss in theta.
+        Of the loss in theta; compared with differences of it near the start.
     radius, tau, support, points
         As in `jko.dro.worst_case`; free particles are for `jko.dro.RobustRegressor` and
         `jko.dro.RobustClassifier`, which know their losses.
@@ -142,6 +143,7 @@ def minimise(
     theta = np.atleast_1d(finite_array(start, "start", InvalidArgument))
     size, step = check_size(radius, tau, geometry)
     first = ambiguity(lambda x: loss(theta, x), measure, geometry, support, points)
+    check_loss(loss, gradient, theta, first.nominal)
     adversary = FiniteAdversary(first, loss, gradient, size, step, measure)
     ridge = np.full(theta.size, _nonnegative(penalty, "penalty"))
     fit = train(adversary, theta, ridge, positive(tol, "tol"), positive_int(max_iter, "max_iter"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
@@ -45,6 +45,9 @@ class Energy(ABC):
         super().__init_subclass__(**settings)
         guard(cls)
 
+    #: Whether functions of the user's are behind its slopes: these are compared with its values.
+    of_functions: ClassVar[bool] = False
+
     __array_ufunc__ = None  # so that numbers and arrays of NumPy leave `*` to `__rmul__`
 
     @abstractmethod
@@ -53,6 +56,11 @@ class Energy(ABC):
 
     def restrict(self, mu: Discrete) -> WeightForm:
         """F as a function of the weights on the atoms of `mu`."""
+        if type(self).first_variation is Energy.first_variation:
+            raise Unsupported(
+                f"{self!r} has no first_variation; write first_variation(mu) -> dF/dw_i (n,), and"
+                " jko.solvers.ProximalNewton steps it"
+            )
         raise Unsupported(
             f"{self!r} has no normal form on a fixed support;"
             " use a solver that needs first_variation or wasserstein_gradient only"
@@ -90,6 +98,9 @@ class Energy(ABC):
         raise Unsupported(
             f"{self!r} has no Wasserstein gradient on {type(mu).__name__};"
             " use a jko.GridDensity, or an energy such as MMDEnergy or Potential(V, gradient=...)"
+            if type(self).__module__.split(".")[0] == "jko"
+            else f"{self!r} has no wasserstein_gradient; write wasserstein_gradient(mu) -> grad of"
+            " the first variation (n, d), or use a jko.GridDensity"
         )
 
     @final
@@ -113,6 +124,9 @@ class Energy(ABC):
         quadratic = isinstance(geometry, Wasserstein) and geometry.is_quadratic
         modulus = self._displacement_convexity() if quadratic else None
         return None if modulus is None else modulus * geometry.rate
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
 
     def _displacement_convexity(self) -> float | None:
         """Modulus along Wasserstein geodesics (generalised ones too), None when unknown."""

@@ -1,23 +1,16 @@
-"""User's gradients are compared with their functions once, at the first points they meet."""
+"""Gradients of the user's energies are compared with their values once, where they begin."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-from numpy.typing import ArrayLike
 
 from jko.energies.base import Energy
 from jko.errors import InvalidArgument
 from jko.measures.base import Discrete
+from jko.numerics.checked_gradient import ASIDE, size_of
 from jko.numerics.gradients import check_gradient
 from jko.validation import Array
 
-#: Points at which a gradient is compared.
-POINTS = 3
-#: Distance of the places looked at instead of a point where it fails (a kink), as a share of the
-#: size of the coordinates; small against it, large against the steps of the differences.
-ASIDE = (0.011, -0.017, 0.0059)
 #: Directions in which the gradient of a whole energy is compared.
 DIRECTIONS = 3
 #: Size of the directions of weights, as a share of the weights, which must stay positive.
@@ -28,69 +21,6 @@ LOOKED_AT = 64
 ALONE = 1e-3
 #: Change of a single coordinate for a difference, as a share of the size of the points.
 BESIDE = 1e-5
-
-
-class CheckedGradient:
-    """A gradient (n, d) -> (n, d) that is compared with its function before it is first believed.
-
-    Three of the points of the first call are looked at. A point where function and gradient
-    disagree may lie on a kink: only where they disagree beside it as well is the gradient wrong.
-
-    Parameters
-    ----------
-    function : callable (n, d) -> (n,)
-    gradient : callable (n, d) -> (n, d)
-    name, remedy : str
-        What the message calls the gradient, and what to do.
-
-    Raises
-    ------
-    InvalidArgument
-        At the first call, where the two disagree.
-    """
-
-    def __init__(
-        self,
-        function: Callable[[Array], ArrayLike],
-        gradient: Callable[[Array], ArrayLike],
-        name: str,
-        remedy: str,
-    ) -> None:
-        self.function, self.gradient = function, gradient
-        self.name, self.remedy = name, remedy
-        self.checked = False
-
-    def __call__(self, x: Array) -> Array:
-        out = np.asarray(self.gradient(x))
-        if not self.checked and out.shape == x.shape:
-            self.check(x[np.isfinite(out).all(axis=1) & (x != 0).any(axis=1)])
-        return out
-
-    def check(self, x: Array) -> None:
-        """Compare at up to three of the points (n, d); the verdict is remembered."""
-        if not len(x):
-            return
-        chosen = x[np.unique(np.linspace(0, len(x) - 1, POINTS).astype(int))]
-        try:
-            self._compare(chosen)
-        except InvalidArgument as first:
-            size = _size(x)
-            for point in chosen:
-                self._check_beside(point, size, first)
-        self.checked = True
-
-    def _check_beside(self, point: Array, size: Array, first: InvalidArgument) -> None:
-        """Raise `first` where the gradient is wrong at a point and at all places beside it."""
-        for share in (0.0, *ASIDE):
-            try:
-                self._compare((point + share * size)[None])
-            except InvalidArgument:
-                continue
-            return
-        raise first
-
-    def _compare(self, x: Array) -> None:
-        check_gradient(self.function, self.gradient, x, name=self.name, remedy=self.remedy)
 
 
 def check_moving(energy: Energy, mu: Discrete) -> None:
@@ -106,7 +36,16 @@ def check_moving(energy: Energy, mu: Discrete) -> None:
         object.__setattr__(term, "_moving_checked", True)
 
 
+def _check_value(term: Energy, mu: Discrete) -> None:
+    if np.isnan(term.value(mu)):
+        raise InvalidArgument(
+            f"value of {type(term).__name__} is nan where the step begins; return a number, or"
+            " +inf where the energy is infinite"
+        )
+
+
 def _check_energy(term: Energy, mu: Discrete) -> None:
+    _check_value(term, mu)
     name = f"wasserstein_gradient of {type(term).__name__}"
     remedy = "return the gradient of the first variation, (1/w_i) dF/dx_i"
     failed: list[InvalidArgument] = []
@@ -133,7 +72,7 @@ def _check_energy(term: Energy, mu: Discrete) -> None:
 
 def _at_a_particle(term: Energy, mu: Discrete, name: str, remedy: str) -> str | None:
     """The sentence for the coordinate, of some particles, where the two disagree most."""
-    given, size = np.asarray(term.wasserstein_gradient(mu), dtype=float), _size(mu.points)
+    given, size = np.asarray(term.wasserstein_gradient(mu), dtype=float), size_of(mu.points)
     if given.shape != mu.points.shape:
         return None
     charged, some = np.flatnonzero(mu.weights > 0), LOOKED_AT // mu.dim + 1
@@ -171,13 +110,14 @@ def check_weighted(energy: Energy, mu: Discrete, fixed: bool = True) -> None:
     flag = "_weighted_checked" if fixed else "_masses_checked"
     for _, term in energy.terms:
         own = type(term).first_variation.__module__.split(".")[0] == "jko"
-        if own or getattr(term, flag, False):
+        if (own and not term.of_functions) or getattr(term, flag, False):
             continue
         _check_first_variation(term, mu, fixed)
         object.__setattr__(term, flag, True)
 
 
 def _check_first_variation(term: Energy, mu: Discrete, fixed: bool) -> None:
+    _check_value(term, mu)
     full = mu.with_weights(0.5 * mu.weights + 0.5 * mu.mass / mu.n)
     ways = np.clip(np.random.default_rng(0).standard_normal((DIRECTIONS, mu.n)), -2, 2)
     if fixed:
@@ -238,11 +178,5 @@ def _slope_at(term: Energy, mu: Discrete, i: int, fixed: bool) -> float:
 def _rays(mu: Discrete, share: float) -> tuple[Discrete, Array]:
     """The measure a little aside, and directions (k, n, d) of the size of its points."""
     rng = np.random.default_rng(0)
-    ways = _size(mu.points) * rng.standard_normal((DIRECTIONS, *mu.points.shape))
+    ways = size_of(mu.points) * rng.standard_normal((DIRECTIONS, *mu.points.shape))
     return mu.with_points(mu.points + share * ways[0]), ways
-
-
-def _size(x: Array) -> Array:
-    """How large a coordinate is along each axis (d,); along one of zeros, as along the others."""
-    size = np.abs(x).max(axis=0) + np.ptp(x, axis=0)
-    return np.asarray(np.where(size > 0, size, float(size.max()) or 1.0))

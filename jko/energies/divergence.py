@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -102,7 +103,7 @@ class KL(PhiDivergence):
                 " target as a jko.Gaussian, jko.GaussianMixture or jko.LogDensity"
             )
         mixture = isinstance(target, GaussianMixture)
-        score = target.score if mixture or target.gradient is not None else None  # type: ignore[union-attr]
+        score = score_of(target) if mixture or target.gradient is not None else None  # type: ignore[union-attr]
         downhill = None if score is None else lambda x: -score(x)
         field = Field(lambda x: -target.log_density_at(x), downhill, self.rule, 1.0, target.dim)
         constant = target.mass if isinstance(target, GaussianMixture) else 0.0
@@ -153,6 +154,11 @@ class InclusiveKL(PhiDivergence):
 
     def __repr__(self) -> str:
         return f"InclusiveKL({self.target!r})"
+
+
+def score_of(target: Gaussian | GaussianMixture | LogDensity) -> Callable[[Array], Array]:
+    """The score of a density, a user's after a comparison with the density."""
+    return target.believed_score if isinstance(target, LogDensity) else target.score
 
 
 def gaussian_kl_sum(energy: Energy) -> tuple[float, Gaussian] | None:

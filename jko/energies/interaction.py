@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.energies.base import FormEnergy
-from jko.energies.checked import CheckedGradient
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
 from jko.forms.form import Quadratic, WeightForm
 from jko.forms.separable import Separable
@@ -17,6 +16,7 @@ from jko.kernels import Definiteness, Kernel
 from jko.kernels.radial import RadialKernel
 from jko.measures.base import Discrete
 from jko.measures.grid import Grid, GridDensity
+from jko.numerics.checked_gradient import CheckedGradient
 from jko.validation import Array, real
 
 Function = Callable[[Array], ArrayLike]

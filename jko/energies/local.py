@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 
@@ -33,6 +34,8 @@ class LocalEnergy(Energy):
     ------
     InvalidType
         An argument is no function.
+    InvalidArgument
+        At the first step, where U1 is not the derivative of U.
 
     Notes
     -----
@@ -45,6 +48,8 @@ class LocalEnergy(Energy):
     --------
     >>> F = jko.LocalEnergy(lambda r: r**3 / 6, lambda r: r**2 / 2, lambda r: r)
     """
+
+    of_functions: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -22,6 +22,7 @@ from jko.forms.form import WeightForm
 from jko.forms.separable import Separable
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
+from jko.numerics.checked_gradient import CheckedGradient
 from jko.validation import Array, entries, instance, positive, real, shown
 
 E = TypeVar("E")
@@ -81,6 +82,9 @@ class Moment(Energy):
         gradient: Callable[[Array], ArrayLike] | None = None,
         tol: float = 1e-8,
     ) -> None:
+        if callable(f) and callable(gradient):
+            remedy = "correct Moment(f, gradient=...), or leave it out"
+            gradient = CheckedGradient(f, gradient, "gradient of f", remedy)
         self.potential = Potential(f, gradient)
         self._gradient = gradient
         self.tol = positive(tol, "tol")

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.energies.base import FormEnergy
-from jko.energies.checked import CheckedGradient
 from jko.energies.gaussian_form import GaussianForm
 from jko.energies.gaussian_moments import Field
 from jko.errors import InvalidMeasure, InvalidType, Unsupported
@@ -17,6 +16,7 @@ from jko.forms.form import WeightForm
 from jko.forms.separable import Separable
 from jko.measures.base import Discrete
 from jko.measures.fused import checked_gradients
+from jko.numerics.checked_gradient import CheckedGradient
 from jko.validation import Array, float_array, real
 
 Function = Callable[[Array], ArrayLike]

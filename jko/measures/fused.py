@@ -141,3 +141,29 @@ def checked_gradients(found: ArrayLike, x: Array, name: str = "gradient") -> Arr
         i = int(np.argmax(~np.isfinite(values).all(axis=1)))
         raise InvalidMeasure(f"{name} is not finite at point {x[i].tolist()}")
     return values
+
+
+def absent(x: Array) -> Array:
+    """Stands for a log density that was not given; `value_and_grad` takes its place."""
+    raise Unsupported("pass log_density or value_and_grad")
+
+
+def check_callables(log_density: object, gradient: object, both: object, constrain: object) -> None:
+    """A sentence where one of the four is no function, or the density is missing."""
+    if not callable(log_density):
+        raise InvalidType(
+            f"log_density got {type(log_density).__name__};"
+            " pass a vectorised function (n, d) -> (n,)"
+        )
+    if log_density is absent and both is None:
+        raise InvalidType("log_density is missing; pass a vectorised function (n, d) -> (n,)")
+    wanted = (
+        (gradient, "gradient", "(n, d) -> (n, d)"),
+        (both, "value_and_grad", "(n, d) -> ((n,), (n, d))"),
+        (constrain, "constrain", "(n, d) -> dict of arrays"),
+    )
+    for value, name, shapes in wanted:
+        if value is not None and not callable(value):
+            raise InvalidType(
+                f"{name} got {type(value).__name__}; pass a vectorised function {shapes} or None"
+            )

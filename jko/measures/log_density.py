@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -11,24 +11,22 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.adapters.base import Adapted, Faults
-from jko.errors import InvalidType, Unsupported
+from jko.errors import Unsupported
 from jko.measures.fused import (
     NO_GRADIENT,
     Apart,
     Columns,
     Fused,
+    absent,
+    check_callables,
     checked_gradients,
     checked_values,
     names_of,
 )
+from jko.numerics.checked_gradient import CheckedGradient
 from jko.numerics.gradients import check_gradient, is_single
 from jko.validation import Array, positive_int
 from jko.warned import caution
-
-
-def _absent(x: Array) -> Array:
-    """Stands for a log density that was not given; `value_and_grad` takes its place."""
-    raise Unsupported("pass log_density or value_and_grad")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,7 +67,7 @@ class LogDensity:
     models of other frameworks; each is an extra, imported when it is called.
     """
 
-    log_density: Callable[[Array], Array] = _absent
+    log_density: Callable[[Array], Array] = absent
     gradient: Callable[[Array], Array] | None = None
     dim: int = 1
     log_concave: bool = False
@@ -82,7 +80,7 @@ class LogDensity:
         set_: Callable[[str, object], None] = lambda name, value: object.__setattr__(
             self, name, value
         )
-        _check_callables(self.log_density, self.gradient, self.value_and_grad, self.constrain)
+        check_callables(self.log_density, self.gradient, self.value_and_grad, self.constrain)
         positive_int(self.dim, "dim")
         set_("names", names_of(self.names, self.dim))
         if self.constrain is None:
@@ -100,7 +98,7 @@ class LogDensity:
 
     @property
     def _bare(self) -> bool:
-        return self.log_density is _absent
+        return self.log_density is absent
 
     @cached_property
     def dtype(self) -> np.dtype[np.floating]:
@@ -246,6 +244,31 @@ class LogDensity:
             raise Unsupported(NO_GRADIENT)
         return checked_gradients(self.gradient(x), x)
 
+    def believe(self, points: Array) -> None:
+        """Compare the gradient with differences at some of the points (n, d), once an object.
+
+        What steps do before they first follow it; `InvalidArgument` where it disagrees.
+        """
+        if self.gradient is not None and not self._compared.checked:
+            self.log_density_at(points)  # says what is no number before it is compared
+            self._compared(np.asarray(points, dtype=float))
+
+    @cached_property
+    def _compared(self) -> CheckedGradient:
+        remedy = "correct the gradient of the LogDensity, or leave it out"
+        return CheckedGradient(self.log_density, self.score, "gradient of log_density", remedy)
+
+    def trusted(self) -> Self:
+        """The same density, whose gradient is believed as it is."""
+        out = replace(self)
+        out._compared.checked = True
+        return out
+
+    def believed_score(self, x: Array) -> Array:
+        """`score`, after `believe`."""
+        self.believe(x)
+        return self.score(x)
+
     def log_density_and_score(self, x: Array) -> tuple[Array, Array]:
         """Both, checked, in one evaluation where the density is fused."""
         values, gradients = self.value_and_grad(x)
@@ -264,30 +287,10 @@ class LogDensity:
         if self.gradient is None:
             raise Unsupported(NO_GRADIENT)
         remedy = "correct it" if self.faults is None else "is the function differentiable there?"
-        return check_gradient(self.log_density, self.gradient, points, remedy=remedy, rng=rng)
+        off = check_gradient(self.log_density, self.gradient, points, remedy=remedy, rng=rng)
+        self._compared.checked = True
+        return off
 
     def __repr__(self) -> str:
         name = getattr(self.log_density, "__name__", "callable")
         return f"LogDensity({name}, dim={self.dim})"
-
-
-def _check_callables(
-    log_density: object, gradient: object, both: object, constrain: object
-) -> None:
-    if not callable(log_density):
-        raise InvalidType(
-            f"log_density got {type(log_density).__name__};"
-            " pass a vectorised function (n, d) -> (n,)"
-        )
-    if log_density is _absent and both is None:
-        raise InvalidType("log_density is missing; pass a vectorised function (n, d) -> (n,)")
-    wanted = (
-        (gradient, "gradient", "(n, d) -> (n, d)"),
-        (both, "value_and_grad", "(n, d) -> ((n,), (n, d))"),
-        (constrain, "constrain", "(n, d) -> dict of arrays"),
-    )
-    for value, name, shapes in wanted:
-        if value is not None and not callable(value):
-            raise InvalidType(
-                f"{name} got {type(value).__name__}; pass a vectorised function {shapes} or None"
-            )

@@ -46,7 +46,7 @@ def whitened(target: Density, mean: Array, root: Array) -> LogDensity:
     def gradient(u: Array) -> Array:
         return np.asarray(target.score(mean + u @ root.T) @ root)
 
-    return LogDensity(log_density, gradient, target.dim)
+    return LogDensity(log_density, gradient, target.dim).trusted()  # the target was compared
 
 
 def wfr(task: Task, progress: SampleProgress) -> None:

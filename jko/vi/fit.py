@@ -153,6 +153,8 @@ def fit(
     try:
         if instance(check, bool, "check", "pass True or False"):
             check_target(target, start)
+        else:
+            target = target.trusted()
         base = laplace_or_none(target, start if isinstance(start, Gaussian) else None)
         if objective == "inclusive":
             whole = log_density if isinstance(log_density, GAUSSIANS) else target

@@ -112,7 +112,7 @@ def descend(
     for k in range(1, MOST_ROUNDS + 1):
         rule = Cubature(1, int(rng.integers(2**31)))
         slope = Controlled(batch, batch.draw(rng), mode, precision)
-        noisy = LogDensity(_unused, slope, target.dim)
+        noisy = LogDensity(_unused, slope, target.dim).trusted()
         moments = KL(noisy, rule).gaussian_form().moments(mu, value=False)
         try:
             mu = natural_update(mu, moments.slope / k, eye + (moments.curvature - eye) / k)

@@ -88,7 +88,7 @@ def test_a_constant_in_the_first_variation_counts_where_the_mass_varies():
 
 def test_a_value_that_is_not_finite_is_said():
     own = energy(value=lambda mu: np.nan)
-    with pytest.raises(jko.StepFailed, match="the objective of the measure found is nan"):
+    with pytest.raises(jko.InvalidArgument, match="is nan where the step begins"):
         jko.step(START, own, jko.Hellinger(), 0.2)
 
 

@@ -388,9 +388,9 @@ def test_a_new_energy_needs_its_value_only():
     mu = Histogram(X, FULL)
     assert (2 * Mass() + Potential(V)).value(mu) == pytest.approx(3 + mu.expect(V))
     for capability, sentence in (
-        (Mass().first_variation, "normal form"),
-        (Mass().restrict, "normal form"),
-        (Mass().wasserstein_gradient, "Wasserstein gradient"),
+        (Mass().first_variation, "write first_variation"),
+        (Mass().restrict, "write first_variation"),
+        (Mass().wasserstein_gradient, "write wasserstein_gradient"),
     ):
         with pytest.raises(Unsupported, match=sentence):
             capability(mu)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from jko.energies.base import Energy
-from jko.energies.divergence import KL
+from jko.energies.divergence import KL, score_of
 from jko.energies.recorded import recorded
 from jko.energies.rounding import mean_size, position_rounding
 from jko.errors import InvalidArgument, InvalidMeasure
@@ -178,7 +178,7 @@ class KernelisedStep(Neighbour):
         out = np.zeros_like(x)
         for c, term in self.problem.energy.terms:
             if isinstance(term, KL) and isinstance(term.target, DENSITIES):
-                score = term.target.score(x)
+                score = score_of(term.target)(x)
                 # grad_y k(x, y) = -grad_x k(x, y): the particles push each other apart.
                 out += c * (
                     self.kernel.apply(x, x, w[:, None] * score)

@@ -88,6 +88,8 @@ class Langevin(ProxSolver):
         previous = problem.previous
         assert isinstance(previous, Particles)
         c, target = stated_target(problem)
+        if isinstance(target, LogDensity):
+            target.believe(previous.points)
         kernel = LangevinKernel(float(np.sqrt(2 * c * problem.step / self.moves)))
         cloud = start_cloud(target, previous)
         trace: list[Move] = []
