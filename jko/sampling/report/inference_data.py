@@ -10,8 +10,10 @@ from typing import Any
 from jko.errors import Unsupported
 from jko.validation import Array
 
-#: The group of the weighted particles, and the name of their weights.
-GROUP, WEIGHT = "particles", "particle_weight"
+#: The group of the weighted particles.
+GROUP = "particles"
+#: The name of their weights.
+WEIGHT = "particle_weight"
 
 
 def inference_data(chains: Mapping[str, Array], points: Mapping[str, Array], weights: Array) -> Any:
