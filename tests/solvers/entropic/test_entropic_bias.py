@@ -130,6 +130,19 @@ def test_the_regularisation_follows_the_narrowest_piece():
             assert eps == pytest.approx(s**2 / 5, rel=0.02)
 
 
+def test_far_tails_do_not_choose_the_regularisation():
+    """The mean of w h'' was 1e18 there, and so was the regularisation."""
+    grid = jko.Grid(-5.0, 5.0, 200)
+    x = grid.axes[0]
+    mu = jko.GridDensity(grid, np.exp(-2 * (x - 2) ** 2) / np.exp(-2 * (x - 2) ** 2).sum())
+    pi = mu.with_weights(np.exp(-(x**2)) / np.exp(-(x**2)).sum())
+    energy = jko.PhiDivergence(pi, p=-1)
+    assert choose_reg(ProxProblem(energy, W, mu, 0.1), True) == pytest.approx(0.05, rel=0.1)
+    r = jko.step(mu, energy, W, 0.1, solver=Entropic(debias=False))
+    assert r.success
+    assert r.bias < 0.05 * r.energy
+
+
 @pytest.mark.parametrize("factor", [1e-6, 1e3])
 def test_the_regularisation_has_its_unit(factor):
     """eps scales by L^2, and not with the energy and the penalty together."""
