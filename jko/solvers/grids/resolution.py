@@ -65,16 +65,15 @@ def diffusivity(problem: ProxProblem) -> float:
     times as heavy make any mean of negative powers, and say nothing of how far mass moves.
     """
     mu, w = problem.discrete, problem.discrete.weights
-    charged = w > 0
-    if not charged.any():
-        return 0.0
     with np.errstate(over="ignore", invalid="ignore"):
-        pace = w[charged] * problem.form.separable.hessian(np.where(charged, w, 1.0))[charged]
-        mean = float(w[charged] @ pace) / mu.mass
-    order = np.argsort(pace)
-    mass = np.cumsum(w[charged][order])
-    most = pace[order][np.searchsorted(mass, 0.9 * mass[-1])]
-    return float(min(mean, 100 * most)) if np.isfinite(most) else mean
+        pace = w * problem.form.separable.hessian(np.where(w > 0, w, 1.0))
+        known = (w > 0) & np.isfinite(pace)  # beside the least doubles h'' overflows
+    if not known.any():
+        return 0.0 if (w == 0).all() else np.inf
+    w, pace = w[known], pace[known]
+    mean, order = float(w @ pace) / mu.mass, np.argsort(pace)
+    mass = np.cumsum(w[order])
+    return min(mean, 100 * float(pace[order][np.searchsorted(mass, 0.9 * mass[-1])]))
 
 
 def squared_drift(problem: ProxProblem) -> Array:
