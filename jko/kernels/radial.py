@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from functools import cache
+from collections.abc import Callable
+from functools import cache, wraps
 from importlib.util import find_spec
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -62,6 +63,16 @@ class RadialKernel(Kernel):
     stationary: bool = True
     #: the slope blows up at coincident points (Laplace, Energy)
     singular: bool = False
+
+    def __init_subclass__(cls, **settings: object) -> None:
+        super().__init_subclass__(**settings)
+        name = RadialKernel.profile.__name__
+        own = cls.__dict__.get(name)
+        if isinstance(own, FunctionType) and cls.__module__.split(".")[0] != "jko":
+            setattr(cls, name, _guarded(own))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
 
     @abstractmethod
     def profile(self, sq: Array) -> Array:
@@ -123,6 +134,29 @@ class RadialKernel(Kernel):
     def _slope_blocks(self, x: Array, y: Array) -> GramBlock:
         """A function of two slices: rectangles of the slopes between two whole clouds."""
         return lambda i, j: self._slope(sqdistances(x[i], y[j]))
+
+
+def _guarded(own: Callable[..., object]) -> Callable[[RadialKernel, Array], Array]:
+    """A profile of the user's, which says what it returned where that is no kernel's value."""
+
+    @wraps(own)
+    def profile(self: RadialKernel, sq: Array) -> Array:
+        out, name = own(self, sq), f"profile of {type(self).__name__}"
+        values = np.asarray(out)
+        if values.shape != np.shape(sq) or values.dtype.kind not in "fiub":
+            raise InvalidArgument(
+                f"{name} returned {type(out).__name__} of shape {values.shape} for squared"
+                f" distances of shape {np.shape(sq)}; return one real number for each"
+            )
+        if not np.isfinite(values).all():
+            at = float(np.asarray(sq)[~np.isfinite(values)].flat[0])
+            raise InvalidArgument(
+                f"{name} is not finite at squared distance {at:.6g}; a kernel has a finite value"
+                " at every distance, 0 included"
+            )
+        return values.astype(np.float64, copy=False)
+
+    return profile
 
 
 @cache
