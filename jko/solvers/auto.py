@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from jko.energies.base import Energy
 from jko.errors import InvalidType
 from jko.geometries.base import Geometry
@@ -24,6 +26,7 @@ from jko.solvers.gaussian.mixture_weights import MixtureWeights
 from jko.solvers.gaussian.mixtures import MixtureTransport
 from jko.solvers.gaussian.transport import GaussianForwardBackward, GaussianImplicit
 from jko.solvers.grids.levels import grid_of
+from jko.solvers.grids.resolution import squared_widths
 from jko.solvers.hellinger.closed_form import ClosedForm
 from jko.solvers.hellinger.dual_root import DualRoot
 from jko.solvers.hellinger.mirror import Mirror
@@ -71,6 +74,23 @@ def atoms_of_their_own(problem: ProxProblem) -> str | None:
     """Atoms that mean themselves; the cells of a grid stand for a density."""
     if isinstance(problem.previous, GridDensity):
         return "leaves grid densities, whose cells are no atoms, to others"
+    return None
+
+
+def drifting_density(problem: ProxProblem) -> str | None:
+    """None for the drift of a density: between centres of cells it moves by whole cells, or not.
+
+    On 128 cells the mean of a density 7 cells wide goes none of its way where that is a fifth of a
+    cell and .6 of it at .4 cells; half steps go all of it, and the width is right to 3 % of its
+    change from .4 cells on, where they spread less than transport between the centres (.8 to 3 %).
+    """
+    previous, h = problem.previous, problem.form.separable
+    if not isinstance(previous, GridDensity) or h.powers or problem.form.quadratics:
+        return "leaves all but densities in a potential to others; ask for it"
+    if np.isfinite(h.ceiling[h.ceiling > 0]).any():
+        return "leaves bounded densities to others; ask for it"
+    if (squared_widths(previous) < previous.grid.spacing**2).any():
+        return "mass of single cells goes to their nearest places by others; ask for it"
     return None
 
 
@@ -161,6 +181,7 @@ _KNOWN: tuple[Rule, ...] = (
     Rule(KernelReaction()),
     Rule(Quantile()),
     Rule(Lagrangian()),
+    Rule(Entropic(debias="half"), when=drifting_density, budget=SWEEPS),
     Rule(LinearTransport()),
     Rule(FiniteVolume(), when=short_step),
     Rule(TransportProgram(), when=atoms_of_their_own),
