@@ -91,7 +91,7 @@ def match(
     ----------
     Gladin et al. (2024); Arbel et al. (2019); Mroueh and Rigotti (2020).
     """
-    instance(particles, Particles, "particles", "pass jko.Particles")
+    instance(particles, Particles, "particles", "pass jko.Particles(points)")
     instance(kernel, Kernel, "kernel", "pass a kernel such as jko.kernels.Gaussian(bandwidth=1.0)")
     instance(target, Measure, "target", "pass a measure to move onto")
     one_of(weights, WEIGHTS, "weights")

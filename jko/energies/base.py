@@ -168,6 +168,17 @@ class Energy(ABC):
 
     __radd__ = __add__
 
+    def __sub__(self, other: object) -> Energy:
+        raise Unsupported(
+            "energies add and scale by positive numbers; write other signs into the function, as in"
+            " jko.Potential(lambda x: -V(x))"
+        )
+
+    __rsub__ = __sub__
+
+    def __neg__(self) -> Energy:
+        return self - self
+
     def __mul__(self, factor: object) -> Energy:
         remedy = "write other signs into the function, as in jko.Potential(lambda x: -V(x))"
         c = positive(factor, "factor of an energy", remedy)

@@ -17,6 +17,7 @@ from jko.forms.separable import Separable
 from jko.measures.base import Discrete
 from jko.measures.fused import checked_gradients
 from jko.numerics.checked_gradient import CheckedGradient
+from jko.numerics.called import called, one_each
 from jko.validation import Array, float_array, real
 
 Function = Callable[[Array], ArrayLike]
@@ -70,7 +71,9 @@ class Potential(FormEnergy):
     def values(self, mu: Discrete) -> Array:
         """V at the atoms (n,)."""
         if self._function is not None:
-            values = float_array(self._function(mu.points), "V(points)")
+            values = float_array(called(self._function, mu.points, "V"), "V(points)")
+            if values.shape != (mu.n,):
+                raise InvalidMeasure(one_each("V", values.shape, mu.n))
         else:
             assert self._values is not None
             values = self._values

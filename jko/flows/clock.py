@@ -234,6 +234,8 @@ Pace = Clock | AdaptiveClock
 
 def pace_of(tau: object, steps: object, t1: object, first: int = 0, start: float = 0.0) -> Pace:
     """The clock that the arguments of `jko.flow` ask for, after `first` steps to time `start`."""
+    if tau is None:
+        raise InvalidType("tau is missing; pass the length of a step, such as tau=0.1")
     if isinstance(tau, str):
         if tau != "adaptive":
             raise InvalidType(f"tau must be a number, 'adaptive' or an AdaptiveStep, got {tau!r}")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import InvalidMeasure, InvalidType, Unsupported
+from jko.numerics.called import one_each
 from jko.validation import Array
 
 #: Sets of points remembered: those of a chain and of its proposals.
@@ -121,10 +122,7 @@ def checked_values(found: ArrayLike, x: Array) -> Array:
     """Values of a log density at points (n, d): (n,), neither NaN nor +inf."""
     values = np.asarray(found, dtype=float)
     if values.shape != (x.shape[0],):
-        raise InvalidMeasure(
-            f"log_density returned shape {values.shape} for {x.shape[0]} points;"
-            " return one value per point"
-        )
+        raise InvalidMeasure(one_each("log_density", values.shape, x.shape[0]))
     bad = np.isnan(values) | (values == np.inf)
     if bad.any():
         i = int(np.argmax(bad))

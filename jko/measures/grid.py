@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType
 from jko.measures.base import Discrete
 from jko.measures.cells import free_cells, listed, per_axis, same_mask
+from jko.numerics.called import called, one_each
 from jko.validation import (
     Array,
     Index,
@@ -197,7 +198,9 @@ class GridDensity(Discrete):
         instance(grid, Grid, "grid", "pass a jko.Grid(lower, upper, shape)")
         if not callable(density):
             raise InvalidType(f"density got {shown(density)}; pass a function (n, d) -> (n,)")
-        values = float_array(density(grid.points), "density(points)")
+        values = float_array(called(density, grid.points, "density"), "density(points)")
+        if values.shape not in ((grid.size,), grid.shape):
+            raise InvalidMeasure(one_each("density", values.shape, grid.size))
         if grid.mask is not None and values.shape == (grid.size,):
             values = np.where(grid.mask, values, 0.0)
         values = finite_array(values, "density(points)", InvalidMeasure)

@@ -24,6 +24,7 @@ from jko.measures.fused import (
     names_of,
 )
 from jko.numerics.checked_gradient import CheckedGradient
+from jko.numerics.called import called
 from jko.numerics.gradients import check_gradient, is_single
 from jko.validation import Array, positive_int
 from jko.warned import caution
@@ -225,7 +226,7 @@ class LogDensity:
 
     def log_density_at(self, x: Array) -> Array:
         """Checked values (n,) at points (n, d); -inf is allowed, NaN and +inf are not."""
-        return checked_values(self._said(self.log_density(x)), x)
+        return checked_values(self._said(called(self.log_density, x, "log_density")), x)
 
     def _said(self, found: ArrayLike) -> ArrayLike:
         """Values as they are, and once a sentence where they are in single precision."""

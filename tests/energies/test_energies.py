@@ -413,8 +413,8 @@ def test_a_new_energy_needs_its_value_only():
         (lambda mu: MMDEnergy(mu, K, statistic="W"), InvalidArgument, "choose one of"),
         (lambda mu: Potential("x"), InvalidType, "V"),
         (lambda mu: Potential(V, gradient=3), InvalidType, "gradient"),
-        (lambda mu: Potential(np.ones(3)).value(mu), InvalidMeasure, "one value per atom"),
-        (lambda mu: Potential(lambda x: x).value(mu), InvalidMeasure, "one value per atom"),
+        (lambda mu: Potential(np.ones(3)).value(mu), InvalidMeasure, "one value per (atom|point)"),
+        (lambda mu: Potential(lambda x: x).value(mu), InvalidMeasure, "one value per (atom|point)"),
         (lambda mu: Potential(lambda x: x[:, 0] * np.nan).value(mu), InvalidMeasure, "V is nan"),
         (lambda mu: Potential(np.full(6, -np.inf)).value(mu), InvalidMeasure, "V is -inf"),
         (

@@ -3,6 +3,7 @@
 import datetime
 import decimal
 import fractions
+import re
 
 import numpy as np
 import pandas as pd
@@ -89,3 +90,35 @@ def test_taken_or_refused_in_three_lines(name, tmp_path, monkeypatch):
             assert text.count("\n") <= 2, kind
         except Exception as raw:
             raise AssertionError(f"{name} = {kind}") from raw
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: jko.GridDensity.from_function(lambda x, y: x + y, jko.Grid([0, 0], [1, 1], [3, 3])),
+        lambda: jko.sample(lambda x: -x @ x, dim=2, n=20, rng=0),
+        lambda: jko.Potential(lambda x: -x @ x).value(jko.Particles(np.ones((4, 3)))),
+    ],
+)
+def test_a_function_of_one_point_is_told_what_it_gets(call):
+    """The error is the function's own; a note says what it is called with."""
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call()
+    (note,) = caught.value.__notes__
+    assert re.search(r"array of shape \(\d+, \d\) at once: x has shape \(n, d\)", note)
+
+
+def test_columns_where_values_belong_are_told_what_x_is():
+    grid = jko.Grid(0, 1, 4)
+    for call in (
+        lambda: jko.GridDensity.from_function(lambda x: x**2, grid),
+        lambda: jko.Potential(lambda x: x**2).value(jko.GridDensity(grid, np.ones(4))),
+    ):
+        with pytest.raises(jko.InvalidMeasure, match=r"\(4, 1\) for 4 points.* x\[:, 0\]"):
+            call()
+
+
+def test_energies_have_no_sign():
+    for call in (lambda: jko.Entropy() - jko.Entropy(), lambda: -jko.Entropy()):
+        with pytest.raises(jko.Unsupported, match="positive numbers"):
+            call()

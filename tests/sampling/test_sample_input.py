@@ -217,6 +217,9 @@ def test_arviz_is_asked_for(monkeypatch):
 
     stub = types.SimpleNamespace(__version__="0.17.0", from_dict=lambda **groups: Old(groups))
     monkeypatch.setitem(sys.modules, "arviz", stub)
+    table = out.to_frame(names=["a", "b"])
+    np.testing.assert_array_equal(table[["a", "b"]], out.measure.points)
+    assert table["weight"].sum() == pytest.approx(1.0, rel=1e-12)
     data = out.to_arviz(names=["a", "b"])
     assert data["posterior"]["b"].shape == out.draws.shape[:2]
     np.testing.assert_array_equal(data["posterior"]["a"], out.draws[:, :, 0])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jko.errors import InvalidArgument, Unsupported
+from jko.later import package
 from jko.measures.atoms import Particles
 from jko.sampling.verdict.evidence import Evidence
 from jko.validation import Array
@@ -211,6 +212,16 @@ class SampleResult:
         from jko.sampling.report.files import load
 
         return cls(*load(path))
+
+    def to_frame(self, names: Sequence[str] | None = None) -> Any:
+        """The particles as a pandas table: a column per coordinate, and `weight`, of sum 1.
+
+        Columns are named as those of `to_arviz` without a model.
+        """
+        pandas: Any = package("pandas", "frames", "a table of a sample")
+        out = pandas.DataFrame(self.measure.points, columns=self.labels(names))
+        out["weight"] = self.measure.weights / self.measure.mass
+        return out
 
     def to_arviz(self, names: Sequence[str] | None = None) -> Any:
         """The sample as ArviZ inference data (needs arviz).
