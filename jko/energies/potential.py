@@ -16,8 +16,8 @@ from jko.forms.form import WeightForm
 from jko.forms.separable import Separable
 from jko.measures.base import Discrete
 from jko.measures.fused import checked_gradients
-from jko.numerics.checked_gradient import CheckedGradient
 from jko.numerics.called import called, one_each
+from jko.numerics.checked_gradient import CheckedGradient
 from jko.validation import Array, float_array, real
 
 Function = Callable[[Array], ArrayLike]

@@ -23,8 +23,8 @@ from jko.measures.fused import (
     checked_values,
     names_of,
 )
-from jko.numerics.checked_gradient import CheckedGradient
 from jko.numerics.called import called
+from jko.numerics.checked_gradient import CheckedGradient
 from jko.numerics.gradients import check_gradient, is_single
 from jko.validation import Array, positive_int
 from jko.warned import caution
