@@ -259,7 +259,12 @@ def read(path: str | os.PathLike[str], builders: Mapping[str, Callable[[Tree], T
             f"{target} has format version {version}, this jko reads up to {VERSION}; update jko"
         )
     if kind not in builders:
-        raise InvalidFile(f"{target} holds a {kind}, expected a {' or '.join(builders)}")
+        way = (
+            "; go on with jko.flow(jko.Trajectory.load(path), energy, geometry, tau=..., steps=...)"
+            if kind == "trajectory" and "checkpoint" in builders
+            else ""
+        )
+        raise InvalidFile(f"{target} holds a {kind}, expected a {' or '.join(builders)}{way}")
     try:
         return builders[kind](_Decoder(header["arrays"], data).decode(header["body"]))
     except (JkoError, *DAMAGE) as error:

@@ -291,8 +291,13 @@ def test_random_generators_are_numpys(kind, checkpoint):
 def test_wrong_kinds_missing_files_and_folders(tmp_path):
     path = tmp_path / "sol.npz"
     fresh("gaussian").run(steps=1).save(path)
-    with pytest.raises(jko.InvalidFile, match="holds a trajectory, expected a checkpoint"):
+    with pytest.raises(
+        jko.InvalidFile, match="holds a trajectory, expected a checkpoint"
+    ) as caught:
         jko.resume(path, ENERGY)
+    assert "jko.flow(jko.Trajectory.load(path), energy, geometry" in str(caught.value)
+    again = jko.flow(jko.Trajectory.load(path), ENERGY, jko.Wasserstein(), tau=0.1, steps=1)
+    assert len(again) == 3
     for read in (jko.Trajectory.load, jko.resume):
         with pytest.raises(jko.InvalidFile, match=r"absent\.npz does not exist"):
             read(tmp_path / "absent.npz")

@@ -162,6 +162,17 @@ def test_bad_input(call, says, tmp_path):
     assert path.read_text() == "precious\n"
 
 
+def explodes(a):
+    raise RuntimeError("boom")
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_an_error_says_at_which_point_it_came_up(n_jobs):
+    with pytest.raises(RuntimeError, match="boom") as caught:
+        jko.sweep(explodes, {"a": [0.5]}, n_jobs=n_jobs)
+    assert caught.value.__notes__ == ['in jko.sweep at {"a": 0.5}']
+
+
 def test_a_file_of_another_function(tmp_path):
     jko.sweep(square, {"a": [1]}, path=tmp_path / "rows")
     with pytest.raises(jko.InvalidFile, match="holds a sweep of square, not of dies_once"):
