@@ -156,27 +156,16 @@ def _name(f: Callable[..., object]) -> str:
 # -- one row ------------------------------------------------------------------------------------
 
 
-class _At:
-    """Errors of a function say at which point they came up."""
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is not None:
-            error.add_note(f"in jko.sweep at {self.key}")
-
-
 def _row(f: Callable[..., object], key: str, point: Row) -> tuple[str, Row]:
     """Call the function at one point; runs in a worker."""
     started = time.perf_counter()
     try:
-        with _At(key):
-            found = f(**point)
+        found = f(**point)
     except JkoError as error:
         found = {"error": " ".join(f"{type(error).__name__}: {error}".split())}
+    except BaseException as error:
+        error.add_note(f"in jko.sweep at {key}")
+        raise
     seconds = time.perf_counter() - started
     return key, {**_figures(found, point), "seconds": seconds}
 

@@ -290,14 +290,16 @@ def test_random_generators_are_numpys(kind, checkpoint):
 
 def test_wrong_kinds_missing_files_and_folders(tmp_path):
     path = tmp_path / "sol.npz"
-    fresh("gaussian").run(steps=1).save(path)
-    with pytest.raises(
-        jko.InvalidFile, match="holds a trajectory, expected a checkpoint"
-    ) as caught:
-        jko.resume(path, ENERGY)
-    assert "jko.flow(jko.Trajectory.load(path), energy, geometry" in str(caught.value)
-    again = jko.flow(jko.Trajectory.load(path), ENERGY, jko.Wasserstein(), tau=0.1, steps=1)
-    assert len(again) == 3
+    bell, energy, geometry = (
+        jko.Gaussian([0.0], 1.0),
+        jko.KL(jko.Gaussian([1.0], 2.0)),
+        jko.Wasserstein(),
+    )
+    jko.flow(bell, energy, geometry, tau=0.1, steps=1).save(path)
+    with pytest.raises(jko.InvalidFile, match="holds a trajectory, expected a checkpoint") as no:
+        jko.resume(path, energy)
+    assert "jko.flow(jko.Trajectory.load(path), energy, geometry, tau=..." in str(no.value)
+    assert len(jko.flow(jko.Trajectory.load(path), energy, geometry, tau=0.1, steps=1)) == 3
     for read in (jko.Trajectory.load, jko.resume):
         with pytest.raises(jko.InvalidFile, match=r"absent\.npz does not exist"):
             read(tmp_path / "absent.npz")
