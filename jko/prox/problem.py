@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from jko.energies.base import Energy
-from jko.errors import InvalidArgument, InvalidMeasure, Unsupported
+from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
 from jko.forms.form import WeightForm
 from jko.forms.separable import Separable, Sizes, joint
 from jko.geometries.base import Geometry, GeometrySum
@@ -156,6 +156,11 @@ class ProxProblem(Stated):
         found = self.geometry.penalty_form(self.discrete)
         if found is None:
             raise Unsupported(f"the penalty of {self.geometry!r} is no energy of the weights")
+        if not isinstance(found, WeightForm):
+            raise InvalidType(
+                f"penalty_form of {type(self.geometry).__name__} returned {type(found).__name__};"
+                " return a jko.energies.WeightForm"
+            )
         return found
 
     def value(self, nu: Measure) -> float:

@@ -39,7 +39,7 @@ def check_geometry(
     Returns
     -------
     list of str
-        Which of "axioms", "triangle", "rate", "potential", "geodesic" ran.
+        Which of "axioms", "triangle", "rate", "penalty", "potential", "geodesic" ran.
 
     Raises
     ------
@@ -54,6 +54,8 @@ def check_geometry(
     if metric:
         checks["geodesic"] = job.geodesic
     if isinstance(a, Discrete) and isinstance(b, Discrete):
+        if geometry.has_penalty_form and a.same_support(b):
+            checks["penalty"] = lambda: job.penalty(a, b)
         checks["potential"] = lambda: job.potential(generator)
     return ran(checks)
 
@@ -92,6 +94,15 @@ class _GeometryCheck:
             close(found, d2 / c, d2, 1e-10, f"{c:g} * G does not divide the squared distance")
             found = scaled.penalty(self.a, self.b, 0.7)
             close(found, d2 / c / 1.4, d2, 1e-10, "penalty is not sqdistance / (2 tau)")
+
+    def penalty(self, a: Discrete, b: Discrete) -> None:
+        g, form = self.geometry, self.geometry.penalty_form(b)
+        require(form is not None, f"penalty_form of {g!r} is None")
+        assert form is not None
+        half = 0.5 * g.rate * g.sqdistance(a, b)
+        scale = half + 1e-6 * form.sizes(a.weights, False).raw
+        sentence = f"penalty_form of {g!r} is not half its squared distance"
+        close(form.value(a.weights), half, scale, 1e-8, sentence)
 
     def potential(self, rng: np.random.Generator) -> None:
         g, a, b = self.geometry, self.a, self.b

@@ -10,7 +10,7 @@ import jko
 from jko.energies import Separable, WeightForm
 from jko.prox.stated import Certificate
 from jko.solvers import RULES, Answer, ProxSolver
-from jko.testing import check_kernel
+from jko.testing import check_geometry, check_kernel
 
 POINTS = np.linspace(0, 1, 7)[:, None]
 BEFORE = jko.Histogram(POINTS, [0.3, 0.2, 0.2, 0.1, 0.1, 0.1, 0.0])
@@ -39,6 +39,50 @@ class Sworn(Euclidean):
 
     def certify(self, problem, nu):
         return 0.25, 0.0
+
+
+@dataclass(frozen=True)
+class Doubled(Euclidean):
+    """A penalty form without its half."""
+
+    def penalty_form(self, previous):
+        return super().penalty_form(previous).scaled(2.0)
+
+
+@dataclass(frozen=True)
+class Formless(Euclidean):
+    """A number in place of the form."""
+
+    def penalty_form(self, previous):
+        return 3.0
+
+
+@dataclass(frozen=True)
+class Bare(jko.Geometry):
+    """A distance alone."""
+
+    @property
+    def conserves_mass(self):
+        return True
+
+    def _sqdistance(self, a, b):
+        return float(((a.weights - b.weights) ** 2).sum())
+
+
+@pytest.mark.parametrize(
+    ("geometry", "error", "sentence"),
+    [
+        (Doubled(), jko.InvalidArgument, "penalty_form of Doubled is .* half of _sqdistance is"),
+        (Formless(), jko.InvalidType, "penalty_form of Formless returned float; return a"),
+        (Bare(), jko.Unsupported, "Bare has no penalty_form; write penalty_form"),
+    ],
+)
+def test_a_form_that_is_not_that_of_the_distance_certifies_nothing(geometry, error, sentence):
+    with pytest.raises(error, match=sentence):
+        jko.step(BEFORE, jko.KL(TARGET), 0.3 * geometry, 0.5)
+    if geometry == Doubled():
+        with pytest.raises(AssertionError, match="is not half its squared distance"):
+            check_geometry(geometry, BEFORE, TARGET)
 
 
 @pytest.mark.parametrize("rate", [1.0, 0.3])

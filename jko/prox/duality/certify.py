@@ -22,6 +22,7 @@ from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
 from jko.numerics.elementary import EPS
 from jko.prox.duality.hellinger import hellinger_certificate
+from jko.prox.duality.penalties import check_penalty
 from jko.prox.duality.weights import weight_certificate
 from jko.prox.stated import Certificate, of_kind
 
@@ -62,6 +63,7 @@ def _certify(problem: ProxProblem, nu: Measure) -> Certificate:
         penalty = geometry.penalty(nu, previous, problem.tau)
         return Certificate(found.gap + 16 * EPS * (penalty + abs(found.gap)), found.residual)
     if geometry.has_penalty_form:
+        check_penalty(geometry, nu, previous)
         mass = previous.mass if geometry.conserves_mass else None
         return weight_certificate(problem.total_form, nu.weights, mass)
     return Certificate(None, None)

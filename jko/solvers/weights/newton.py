@@ -65,6 +65,11 @@ class WeightNewton(ProxSolver):
         if not isinstance(previous, Discrete):
             return f"a {type(previous).__name__} has no weights on a fixed support"
         if not geometry.has_penalty_form and not isinstance(geometry, SphericalHellinger):
+            if type(geometry).__module__.split(".")[0] != "jko":
+                return NearMiss(
+                    f"{type(geometry).__name__} has no penalty_form; write penalty_form(previous)"
+                    " -> D^2(., previous)/2 as a jko.energies.WeightForm"
+                )
             return Elsewhere(
                 "WeightNewton takes MMD, Hellinger, divergence or geometries with a penalty form"
             )
