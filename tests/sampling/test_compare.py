@@ -257,3 +257,19 @@ def test_bad_input(name, rng):
     other, options, error, words = BAD[name]
     with pytest.raises(error, match=words):
         jko.compare(made(rng.standard_normal((100, 20, 2))), other, **options)
+
+
+def test_a_sample_from_a_file_is_compared_in_its_coordinates(tmp_path):
+    """It has lost its parameters: `tau`, an exponential there, is no coordinate of that name."""
+    density = jko.LogDensity(
+        lambda x: -0.5 * (x**2).sum(1), lambda x: -x, 2, names=("mu", "tau"),
+        constrain=lambda x: {"mu": x[:, 0], "tau": np.exp(x[:, 1])},
+    )  # fmt: skip
+    out = jko.sample(density, n=50, moves=20, rng=0)
+    out.save(tmp_path / "run.npz")
+    again = jko.sampling.SampleResult.load(tmp_path / "run.npz")
+    for pair in ((out, again), (again, out)):
+        same = jko.compare(*pair)
+        assert [row.name for row in same.rows] == ["mu", "tau"]
+        assert same.worst.difference == 0
+        assert same.only_first == same.only_second == ()

@@ -123,8 +123,9 @@ def test_quantiles_are_right_within_their_errors():
     assert (errors < 0.05).all()
     one, _ = out.quantile(0.5)
     np.testing.assert_array_equal(one, values[1])
-    with pytest.raises(jko.InvalidArgument, match="levels between"):
-        out.quantile(1.5)
+    for wrong in (1.5, "a", None, [[0.5]], np.nan):
+        with pytest.raises(jko.InvalidArgument, match="levels between"):
+            out.quantile(wrong)
 
 
 def test_progress_is_told():

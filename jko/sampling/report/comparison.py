@@ -187,7 +187,8 @@ def compare(
     ----------
     sample : SampleResult
         Of `jko.sample`. Its chains are compared (its particles where there are none), in the
-        constrained parameters of a model from another framework.
+        constrained parameters of a model from another framework; with one that was read from a
+        file, which has lost them, in the coordinates.
     other : SampleResult, ArviZ InferenceData, Particles, or dict of arrays (chain, draw, ...)
         Variables and their entries are matched by name: theta[0], tau...
     names : sequence of d str, optional
@@ -219,9 +220,14 @@ def compare(
     Geyer (1992); Vehtari et al. (2021).
     """
     tolerances = positive(mean, "mean"), positive(std, "std")
+    shared = names
+    if isinstance(other, SampleResult):
+        if names is None and (sample.constrain is None) != (other.constrain is None):
+            # One was read from a file, without the function that makes its parameters.
+            names = shared = (sample if sample.names else other).labels()
+        elif other.constrain is not None:
+            shared = None
     first = columns_of(sample, "sample", names)
-    nameless = isinstance(other, SampleResult) and other.constrain is None
-    shared = names if nameless or not isinstance(other, SampleResult) else None
     second = columns_of(other, "other", shared)
     common = [name for name in first if name in second]
     if not common:

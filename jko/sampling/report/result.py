@@ -151,7 +151,10 @@ class SampleResult:
         -------
         values, errors : arrays (d,) or (k, d)
         """
-        levels = np.asarray(q, dtype=float)
+        try:
+            levels = np.asarray(q, dtype=float)
+        except (TypeError, ValueError):
+            raise InvalidArgument(f"q = {q!r}; give levels between 0 and 1") from None
         if levels.ndim > 1 or not ((levels >= 0) & (levels <= 1)).all():
             raise InvalidArgument(f"q = {q!r}; give levels between 0 and 1")
         if self.draws is None:
