@@ -18,7 +18,9 @@ from jko.measures.base import Discrete
 from jko.measures.fused import checked_gradients
 from jko.numerics.called import called, one_each
 from jko.numerics.checked_gradient import CheckedGradient
+from jko.numerics.gradients import is_single
 from jko.validation import Array, float_array, real
+from jko.warned import caution
 
 Function = Callable[[Array], ArrayLike]
 
@@ -112,7 +114,16 @@ class Potential(FormEnergy):
             raise Unsupported(
                 "Potential has no gradient to move particles with; pass Potential(V, gradient=...)"
             )
-        return checked_gradients(self._gradient(mu.points), mu.points, "gradient of V")
+        found = self._gradient(mu.points)
+        if "said" not in self.__dict__ and is_single(np.asarray(found)):
+            self.__dict__["said"] = True
+            caution(
+                "gradient of V returns numbers of single precision, known to 6e-8 of their size:"
+                " short steps may miss their tolerance; return float64 (JAX: call"
+                ' jax.config.update("jax_enable_x64", True) before any array is made), or pass'
+                " tol=1e-4"
+            )
+        return checked_gradients(found, mu.points, "gradient of V")
 
     def __repr__(self) -> str:
         if self._function is None:

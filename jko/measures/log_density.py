@@ -234,7 +234,7 @@ class LogDensity:
             self.__dict__["said"] = True
             caution(
                 "log_density returns numbers of single precision, known to 6e-8 of their size:"
-                " gradients are compared to 1e-2 only; return float64 (JAX: call"
+                " gradients are compared to 3e-3 only; return float64 (JAX: call"
                 ' jax.config.update("jax_enable_x64", True) before any array is made)'
             )
         return found

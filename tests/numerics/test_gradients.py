@@ -73,6 +73,18 @@ def test_single_precision(hidden):
                 )
 
 
+@pytest.mark.parametrize("single_value", [True, False])
+def test_one_per_cent_is_seen_in_single_precision(single_value):
+    """It was below what single precision was forgiven."""
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    kind = np.float32 if single_value else np.float64
+    value = lambda z: (0.5 * (z**2).sum(axis=1) + 0.1 * np.cos(z[:, 0])).astype(kind)
+    right = lambda z: (z - 0.1 * np.sin(z[:, :1]) * [1, 0, 0]).astype(np.float32)
+    assert check_gradient(value, right, x) < 1e-3
+    with pytest.raises(jko.InvalidArgument, match="disagrees"):
+        check_gradient(value, lambda z: 1.01 * right(z), x)
+
+
 def test_the_message_of_single_precision_says_so():
     value, slope = logistic(SINGLE)
     with pytest.raises(jko.InvalidArgument, match="single precision"):

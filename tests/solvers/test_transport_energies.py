@@ -108,3 +108,13 @@ def test_plans_in_pieces_find_the_shift_of_their_potentials(missing):
     plan = jko.transport(jko.Histogram(x, a), jko.Histogram(x, b), reg=1e-3, reference="product")
     assert plan.gap <= 1e-10
     assert plan.value >= missing * 23.0
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("reg", [0.0, 0.3])
+def test_one_atom_at_its_target_stays(geometry, reg):
+    """Nothing costs anything there, and the scale of costs was divided by."""
+    mu = jko.Histogram(X[:1], [1.0])
+    found = jko.step(mu, energy_of(mu, reg), geometry, 0.5, throw=False)
+    assert found.measure.weights[0] == pytest.approx(1.0)
+    assert found.success, found.message

@@ -95,7 +95,7 @@ class TangentDescent:
 
         Smooth energies by Newton's method first, others by the conic program.
         """
-        scale = reach(self.current, self.moved)
+        scale = reach(self.current, self.moved) or 1.0  # 0: all at one place, any level will do
         floor = min(term.regularisation or LEAST * scale for _, term in self.moved)
         smooth = floor >= SOFT * scale
         if not smooth:

@@ -76,7 +76,8 @@ class JointProgram:
         self.cp, self.problem = cp, problem
         mu = problem.discrete
         self.unit = mu.mass / mu.n
-        self.scale = max(problem.unit, problem.moving) / mu.n
+        # Where nothing costs anything, one atom at one target, any scale will do.
+        self.scale = max(problem.unit, problem.moving) / mu.n or self.unit
         self.u = cp.Variable(mu.n, nonneg=True)
         self.pull = cp.Parameter(nonneg=True)
         self.constraints: list[Constraint] = [cp.sum(self.u) == mu.n]
