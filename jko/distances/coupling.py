@@ -164,7 +164,7 @@ class _Problem:
             check_masses(a, b, "transport without relax")
             wb = wb * (wa.sum() / wb.sum())
         if rows.size * columns.size > MAX_PAIRS:
-            raise Unsupported(_too_large(rows.size, columns.size, MAX_PAIRS))
+            raise Unsupported(_too_large(rows.size, columns.size, MAX_PAIRS, _along(cost)))
         costs = _costs(a, b, rows, columns, cost, p)
         out = cls(a, b, rows, columns, wa, wb, costs, weights)
         out._check_reach()
@@ -282,8 +282,16 @@ def _weights(relax: Relax) -> tuple[float, float]:
     return float(first), float(second)
 
 
-def _too_large(n: int, m: int, limit: int) -> str:
+def _along(cost: object) -> str:
+    """What to do with many nodes of a graph; empty for other costs."""
+    if not hasattr(cost, "nnz"):
+        return ""
+    return "jko.Wasserstein(p=1, cost=graph) has distances and plans along the edges"
+
+
+def _too_large(n: int, m: int, limit: int, instead: str = "") -> str:
+    fewer = "compare coarser grids, or fewer particles: jko.thinning.resample(measure, 1000)"
     return (
         f"the transport problem between {n} and {m} atoms is too large (more than {limit} pairs);"
-        " compare coarser grids, or fewer particles: jko.thinning.resample(measure, 1000)"
+        f" {instead or fewer}"
     )

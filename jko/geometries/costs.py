@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jko.errors import InvalidArgument
+from jko.errors import InvalidArgument, InvalidType
 from jko.geometries.graph import GraphCost, checked_graph
 from jko.geometries.ground import (
     CallableCost,
@@ -32,6 +32,11 @@ def ground_of(p: float, cost: Cost | None) -> Ground:
         return PowerCost(p)
     if hasattr(cost, "toarray") and hasattr(cost, "nnz"):
         return GraphCost(checked_graph(cost), p)
+    if hasattr(cost, "adjacency") and hasattr(cost, "nodes"):
+        raise InvalidType(
+            "cost is a graph of networkx; pass its lengths, with an atom per node in its order:"
+            " networkx.to_scipy_sparse_array(cost, weight='weight')"
+        )
     if p != 2:
         raise InvalidArgument(
             f"p = {p:g} has no meaning beside a cost, which is never raised to a power; leave p out"

@@ -110,9 +110,11 @@ class GraphCost(Ground):
             paid[part] = costs[np.arange(part.size), partner[part]]
         return partner, best, paid
 
-    def near(self, mu: Discrete) -> tuple[csr_array, float]:
+    def near(self, mu: Discrete) -> tuple[csr_array, float, float]:
         self._check(mu)
-        return self._near
+        there = self._lengths(np.flatnonzero(mu.weights)[:1])
+        longest = 2 * float(there[np.isfinite(there)].max())  # to one node and on from there
+        return *self._near, longest**self.p
 
     @cached_property
     def _near(self) -> tuple[csr_array, float]:

@@ -73,11 +73,11 @@ class Ground(ABC):
         """What to do where there are too many atoms."""
         return "compare coarser grids, or fewer particles: jko.thinning.resample(measure, 4000)"
 
-    def near(self, mu: Discrete) -> tuple[csr_array, float] | None:
+    def near(self, mu: Discrete) -> tuple[csr_array, float, float] | None:
         """Costs of all ways up to a cost R as a sparse array (n, n), staying included, and R.
 
-        R is such that about a fourth of `MAX_PAIRS` ways are kept; None where nothing tells which
-        ways are short.
+        Third, a cost that no way exceeds. R is such that about a fourth of `MAX_PAIRS` ways are
+        kept; None where nothing tells which ways are short.
         """
         return None
 
@@ -150,7 +150,7 @@ class PowerCost(Ground):
             square = _around(a.points[rows], b.points[columns], period)
         return square if self.p == 2 else np.asarray(square ** (self.p / 2))
 
-    def near(self, mu: Discrete) -> tuple[csr_array, float] | None:
+    def near(self, mu: Discrete) -> tuple[csr_array, float, float] | None:
         from scipy.sparse import csr_array
         from scipy.spatial import cKDTree
 
@@ -159,7 +159,8 @@ class PowerCost(Ground):
         reach = reach_of(np.sqrt(square_costs(some, x)), mu.n)
         found = tree.sparse_distance_matrix(tree, reach, output_type="coo_matrix")
         ways = csr_array((found.data**self.p, (found.row, found.col)), shape=(mu.n, mu.n))
-        return ways, reach**self.p
+        longest = float(np.linalg.norm(np.ptp(x, axis=0)))
+        return ways, reach**self.p, longest**self.p
 
     @property
     def key(self) -> Hashable:

@@ -1,8 +1,8 @@
 r"""Plain entropic steps of many atoms: a sparse kernel of the ways up to some length.
 
-Plans may use the ways between atoms of distance at most R, the others being closed; R is what a
-fixed number of ways allows. Where potentials prove that no longer way would pay, the bound of the
-bias knows nothing of R: a way that is left out costs at least that of length R.
+Plans use the ways between atoms of distance at most R, and all others at the cost of the longest; R
+is what a fixed number of ways allows. In the bound of the bias a way that is left out costs at
+least that of length R: where potentials prove that no longer one would pay, R is not seen in it.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from jko.solvers.entropic.work import Work
 from jko.validation import Array
 
 
-def paid_ways(problem: ProxProblem) -> tuple[csr_array, float]:
-    """2 step times what a step pays for the ways that are kept, and for the shortest left out."""
+def paid_ways(problem: ProxProblem) -> tuple[csr_array, float, float]:
+    """2 step times what a step pays: for the ways kept, the shortest left out, the longest."""
     geometry = problem.geometry
     assert isinstance(geometry, Wasserstein)
     found = geometry.ground.near(problem.discrete)
     assert found is not None
-    ways, reach = found
+    ways, reach, longest = found
     price = 2 * problem.step * geometry.paid(geometry.of_cost(1.0), problem.tau)
     costs = csr_array((price * ways.data, ways.indices, ways.indptr), shape=ways.shape)
-    return costs, price * reach
+    return costs, price * reach, price * longest
 
 
 class NearWays(Ways):
@@ -55,18 +55,25 @@ class NearWays(Ways):
 
 
 class NearGibbs(Gibbs):
-    """exp(-C/eps) for the ways that are kept."""
+    """exp(-C/eps) for the ways that are kept, plus exp(-L/eps) for every pair, L the longest way.
 
-    def __init__(self, eps: float, work: Work, costs: csr_array, far: float) -> None:
+    By the second part every atom is reached from every other; what goes there is charged L.
+    """
+
+    def __init__(
+        self, eps: float, work: Work, costs: csr_array, far: float, longest: float
+    ) -> None:
         n = costs.shape[0]
         super().__init__(eps, f"{n} atoms", n, work)
-        self.costs, self.far = costs, far
+        self.costs, self.far, self.longest = costs, far, longest
         self._log = costs.data / -eps
         self._slots: dict[str, LogSparse] = {}
 
     def _log_apply(self, v: Array, slot: str) -> Array:
         fresh = LogSparse(self._log, self.costs.indices, self.costs.indptr)
-        return self._slots.setdefault(slot, fresh)(v)
+        near = self._slots.setdefault(slot, fresh)(v)
+        rest = float(np.logaddexp.reduce(v)) - self.longest / self.eps
+        return np.asarray(np.logaddexp(near, rest))
 
     def log_one(self) -> Array:
         return self.remembered(np.zeros(self.size), "one")
@@ -75,14 +82,17 @@ class NearGibbs(Gibbs):
         self._counted()
         scaled, top = lifted(v)
         with np.errstate(under="ignore"):
-            return lowered(self._with(np.exp(self._log)) @ scaled, top)
+            rest = np.exp(-self.longest / self.eps) * float(scaled.sum())
+            return lowered(self._with(np.exp(self._log)) @ scaled + rest, top)
 
     def cost(self, log_a: Array, log_b: Array) -> float:
         self._counted()
         rows = np.repeat(np.arange(self.size), np.diff(self.costs.indptr))
         with np.errstate(under="ignore"):
             plan = np.exp(log_a[rows] + self._log + log_b[self.costs.indices])
-        return float(plan @ self.costs.data)
+            rest = np.logaddexp.reduce(log_a) + np.logaddexp.reduce(log_b)
+            rest = self.longest * np.exp(rest - self.longest / self.eps)
+        return float(plan @ self.costs.data) + float(rest)
 
     def ways(self, unit: float) -> NearWays:
         """The costs over `unit`."""

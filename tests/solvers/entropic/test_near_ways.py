@@ -75,7 +75,7 @@ def test_ways_that_are_cut_are_paid_for_in_the_bias(monkeypatch):
     free = jko.step(mu, energy, geometry, 5.0, solver=solver)
     monkeypatch.setattr(ground, "MAX_PAIRS", 4 * 5 * N)
     tight = jko.step(mu, energy, jko.Wasserstein(cost=GRAPH), 5.0, solver=solver)
-    ways, reach = jko.Wasserstein(cost=GRAPH).ground.near(MU)
+    ways, reach, _ = jko.Wasserstein(cost=GRAPH).ground.near(MU)
     assert ways.nnz < 8 * N
     assert ways.data.max() <= reach
     excess = (tight.energy + tight.sqdistance / 10) - (free.energy + free.sqdistance / 10)
@@ -84,11 +84,12 @@ def test_ways_that_are_cut_are_paid_for_in_the_bias(monkeypatch):
 
 
 def test_near_ways_are_all_short_ways():
-    ways, reach = jko.Wasserstein(cost=GRAPH).ground.near(MU)
+    ways, reach, longest = jko.Wasserstein(cost=GRAPH).ground.near(MU)
     full = dijkstra(GRAPH, directed=False)
     short = full**2 <= reach
     np.testing.assert_allclose(ways.toarray()[short], full[short] ** 2, rtol=1e-12)
     assert ways.nnz == int(short.sum())
+    assert longest >= full.max() ** 2
 
 
 def test_scattered_atoms_in_the_plane_step_alike(monkeypatch):
@@ -99,6 +100,16 @@ def test_scattered_atoms_in_the_plane_step_alike(monkeypatch):
     assert sparse.objective == pytest.approx(dense.objective, rel=1e-7)
     np.testing.assert_allclose(sparse.measure.weights, dense.measure.weights, atol=1e-6)
     assert sparse.bias >= 0
+
+
+def test_mass_spreads_from_one_node_beyond_the_short_ways(monkeypatch):
+    by_near_ways(monkeypatch)
+    monkeypatch.setattr(ground, "MAX_PAIRS", 4 * 5 * N)
+    one = MU.with_weights(np.eye(N)[0])
+    run = jko.flow(one, jko.Entropy(), jko.Wasserstein(cost=GRAPH), tau=5.0, steps=3)
+    assert run.success
+    assert (np.diff(run.energies) < 0).all()
+    assert run.final.mass == pytest.approx(1.0, rel=1e-9)
 
 
 def test_sparse_products_are_those_of_the_dense_twin():
