@@ -191,6 +191,7 @@ _KNOWN: tuple[Rule, ...] = (
     Rule(UnbalancedProgram(), when=atoms_of_their_own),
     Rule(UnbalancedScaling()),
     Rule(UnbalancedProgram()),
+    Rule(Dynamic(), when=curved_with_sources),
     Rule(Dynamic(slices=2), when=curved_with_sources),
     Rule(FiniteVolume()),
     Rule(BackAndForth(), when=front),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer
 from jko.solvers.dynamic.levels import coarser
@@ -53,7 +55,9 @@ def grid_bias(found: Solution) -> float:
     at = found if coarse is None else coarse
     finer = replace(at.problem, slices=2 * at.problem.slices)
     other = solve(finer, BIAS_TOL, BIAS_STEPS)
-    in_time = at.problem.unit * abs(other.upper - at.upper)
+    # The few steps for it leave a bracket, whose far end counts.
+    least = other.lower if np.isfinite(other.lower) else other.upper
+    in_time = at.problem.unit * max(abs(other.upper - at.upper), abs(least - at.upper))
     if coarse is None:
         return float(in_time)
     return float(
