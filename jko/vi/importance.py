@@ -93,7 +93,10 @@ def importance_sample(
     log_w = target.log_density_at(x) - log_q
     total = float(np.logaddexp.reduce(log_w))
     if total == -np.inf:
-        raise InvalidMeasure("the target has no mass on any draw; pass a proposal that covers it")
+        raise InvalidMeasure(
+            f"the target has no mass on any draw, of {len(x)}; pass a jko.Gaussian that covers it,"
+            " as start= of a fit or as proposal"
+        )
     w = np.exp(log_w - total)
     return _summary(x, w / w.sum(), total - float(np.log(n)))
 

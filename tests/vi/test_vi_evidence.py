@@ -50,6 +50,18 @@ def test_bounded_supports(density, dim, mean, sd):
     assert fit.elbo == -np.inf  # E_q log p: the exclusive bound is no measure of this fit
 
 
+def test_a_support_far_away_asks_for_a_start_that_works():
+    def box(x):
+        return np.where(((x > 20) & (x < 24)).all(axis=1), 0.0, -np.inf)
+
+    with pytest.raises(jko.InvalidMeasure, match=r"no mass on any draw, .* start= of a fit"):
+        jko.vi.fit(box, 5, **INCLUSIVE)
+    fit = jko.vi.fit(box, 2, start=jko.Gaussian([21.0, 23.0], 4 * np.eye(2)), **INCLUSIVE)
+    assert fit.success
+    np.testing.assert_allclose(fit.measure.mean, 22, atol=0.06)
+    np.testing.assert_allclose(np.diag(fit.measure.cov), 16 / 12, rtol=0.1)
+
+
 @pytest.mark.parametrize("dim", [2, 5])
 def test_a_funnel_is_right_or_not_converged(dim):
     try:
