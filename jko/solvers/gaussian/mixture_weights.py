@@ -191,7 +191,9 @@ class MixtureWeights(ProxSolver):
         total, inverse = c + 1 / stated.step, 1 / stated.step
         while stated.excess(w)[0] > 0.3 * controls.tol * stated.magnitude(w) and count < limit:
             count += 1
-            mix = c * log_or_minus_inf(w) + inverse * log_or_minus_inf(before)
+            mix = inverse * log_or_minus_inf(before)
+            if c > 0:  # else 0 times the -inf of a component that is gone
+                mix = mix + c * log_or_minus_inf(w)
             logs = (mix - stated.variation(w)) / total
             w = np.exp(logs - np.logaddexp.reduce(logs)) * before.sum()
         nu = GaussianMixture(previous.means, previous.covs, w)

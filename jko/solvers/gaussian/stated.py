@@ -104,7 +104,9 @@ class MirrorStep(Neighbour):
 
 def relative(size: float, terms: float, floor: float) -> float:
     """A residual relative to the size of the terms that cancel in it, 0 where it is rounding."""
-    return 0.0 if size <= floor else size / terms
+    if size <= floor:
+        return 0.0
+    return size / terms if terms > 0 else np.inf
 
 
 def whitened_rounding(nu: Gaussian, parts: float) -> float:

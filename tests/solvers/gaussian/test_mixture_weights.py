@@ -51,3 +51,16 @@ def test_gap_and_bias_cover_the_excess_over_the_exact_integrals(entropy, tau):
     assert excess <= found.gap + (found.bias or 0.0) + 1e-14
     assert found.bias is None or found.bias <= 1e-5
     assert (found.bias is None) == (entropy == 0)
+
+
+def test_long_steps_in_a_potential_empty_components():
+    """Without an entropy w = w' exp(-tau f): components underflow, and what is left is exact."""
+    means, deviations = np.array([3.8, -0.47, -7.3, -0.22]), np.array([1.7, 0.33, 0.96, 0.85])
+    w, tau = np.array([0.098, 0.064, 1.99, 0.36]), 3900.0
+    mu = GaussianMixture(means[:, None], deviations[:, None, None] ** 2, w)
+    well = jko.Potential(lambda x: 0.029 * (x[:, 0] - 0.23) ** 2, lambda x: 0.058 * (x - 0.23))
+    found = jko.step(mu, well, jko.Divergence(p=1), tau)
+    assert found.success
+    f = 0.029 * ((means - 0.23) ** 2 + deviations**2)
+    right = np.exp(-tau * (f - f.min())) * w
+    np.testing.assert_allclose(found.measure.weights, right * w.sum() / right.sum(), atol=1e-8)
