@@ -98,6 +98,19 @@ def _least_width(support: Discrete) -> float:
 
 def _least_variance(support: Discrete) -> float:
     """Least variance along a principal axis; directions without extent do not count."""
-    values = np.linalg.eigvalsh(support.cov)
+    values = np.linalg.eigvalsh(_turned(support).cov)
     extended = values[values > 1e-12 * max(values[-1], 1e-300)]
     return float(extended[0]) if extended.size else 0.0
+
+
+def _turned(support: Discrete) -> Discrete:
+    """The measure with periodic axes cut opposite its mean direction, where it is lightest."""
+    if not isinstance(support, GridDensity) or not any(support.grid.periodic):
+        return support
+    w = support.weights.reshape(support.grid.shape)
+    for axis, n in enumerate(w.shape):
+        if support.grid.periodic[axis]:
+            others = tuple(k for k in range(w.ndim) if k != axis)
+            turns = np.exp(2j * np.pi * np.arange(n) / n) @ w.sum(axis=others)
+            w = np.roll(w, n // 2 - round(float(np.angle(turns)) * n / (2 * np.pi)), axis)
+    return support.with_weights(w.ravel())
