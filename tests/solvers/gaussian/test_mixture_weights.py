@@ -55,12 +55,14 @@ def test_gap_and_bias_cover_the_excess_over_the_exact_integrals(entropy, tau):
 
 def test_long_steps_in_a_potential_empty_components():
     """Without an entropy w = w' exp(-tau f): components underflow, and what is left is exact."""
-    means, deviations = np.array([3.8, -0.47, -7.3, -0.22]), np.array([1.7, 0.33, 0.96, 0.85])
-    w, tau = np.array([0.098, 0.064, 1.99, 0.36]), 3900.0
+    means = np.array([3.80343564, -0.46845865, -7.27782174, -0.22230543])
+    deviations = np.array([1.73792062, 0.32695356, 0.95912091, 0.85097125])
+    w, tau = np.array([0.09760801, 0.06357821, 1.9858204, 0.35582958]), 3877.0041940782066
+    a, b = 0.05797766344850574, 0.22595510982262906
     mu = GaussianMixture(means[:, None], deviations[:, None, None] ** 2, w)
-    well = jko.Potential(lambda x: 0.029 * (x[:, 0] - 0.23) ** 2, lambda x: 0.058 * (x - 0.23))
+    well = jko.Potential(lambda x: a * (x[:, 0] - b) ** 2 / 2, lambda x: a * (x - b))
     found = jko.step(mu, well, jko.Divergence(p=1), tau)
     assert found.success
-    f = 0.029 * ((means - 0.23) ** 2 + deviations**2)
+    f = a * ((means - b) ** 2 + deviations**2) / 2
     right = np.exp(-tau * (f - f.min())) * w
     np.testing.assert_allclose(found.measure.weights, right * w.sum() / right.sum(), atol=1e-8)
