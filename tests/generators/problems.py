@@ -144,6 +144,11 @@ PROBLEMS["Entropic(plain)"] = {
     "linear": positive_pair(lambda pi: quadratic_well(), jko.Wasserstein()),
     "box": positive_pair(lambda pi: jko.BoxConstraint(0.8) + quadratic_well(), jko.Wasserstein()),
 }
+PROBLEMS["Entropic(half)"] = {
+    "linear": positive_pair(lambda pi: quadratic_well(), jko.Wasserstein()),
+    "scaled": positive_pair(lambda pi: 3.0 * quadratic_well(), 0.5 * jko.Wasserstein()),
+    "kl": positive_pair(jko.KL, jko.Wasserstein()),
+}
 PROBLEMS["BackAndForth"] = {
     "porous": positive_pair(lambda pi: jko.PorousMedium(3.0), jko.Wasserstein()),
     "box": positive_pair(lambda pi: jko.BoxConstraint(0.8) + quadratic_well(), jko.Wasserstein()),
