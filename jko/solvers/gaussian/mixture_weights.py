@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
-from jko.expectations import Nodes
+from jko.expectations import ExpectationRule, Nodes
 from jko.geometries.divergence import Divergence, phi_divergence
 from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.measures.base import Measure
@@ -37,15 +37,30 @@ def _logs_at(parts: list[Gaussian], nodes: Nodes) -> Array:
     return logs.transpose(0, 2, 1)
 
 
+def _coarser(rule: ExpectationRule) -> Iterator[ExpectationRule]:
+    """Up to three rules with ever fewer nodes."""
+    found = rule.coarser()
+    for _ in range(3):
+        if found is None:
+            return
+        yield found
+        found = found.coarser()
+
+
 def _log_means(logs: Array, w: Array) -> Array:
     """log mu (k, nodes) at the nodes of every component."""
     return np.asarray(np.logaddexp.reduce(logs + log_or_minus_inf(w), axis=2))
 
 
-def _difference(fine: tuple[Array, Nodes], coarse: tuple[Array, Nodes], w: Array) -> Array:
-    """What E_k log mu (k,) owes to the rule, from one with fewer nodes."""
-    one, two = (_log_means(logs, w) @ nodes.weights for logs, nodes in (fine, coarse))
-    return np.asarray(RULE_SAFETY * (one - two))
+def _difference(fine: tuple[Array, Nodes], coarser: list[tuple[Array, Nodes]], w: Array) -> Array:
+    """What E_k log mu (k,) owes to the rule, from those with fewer nodes.
+
+    Errors oscillate with the number of nodes, so that one difference may vanish by chance: the
+    largest counts, with the sign of the first.
+    """
+    one, *others = (_log_means(logs, w) @ nodes.weights for logs, nodes in (fine, *coarser))
+    off = np.array([one - other for other in others])
+    return np.asarray(RULE_SAFETY * np.copysign(np.abs(off).max(axis=0), off[0]))
 
 
 def _blocks(logs: Array, nodes: Nodes, w: Array) -> Array:
@@ -77,13 +92,13 @@ class _Reaction(Stated):
             logs, weights = np.zeros((len(parts), 1, len(parts))), np.ones(1)
             rough = lambda w: np.zeros(w.size)
         else:
-            nodes, coarse = rule.nodes(mu.dim), rule.coarser()
+            nodes = rule.nodes(mu.dim)
             logs, weights = _logs_at(parts, nodes), nodes.weights
-            rough = partial(_blocks, logs, nodes)
-            if coarse is not None:
-                fewer = coarse.nodes(mu.dim)
-                pairs = (logs, nodes), (_logs_at(parts, fewer), fewer)
-                rough = partial(_difference, *pairs)
+            fewer = [r.nodes(mu.dim) for r in _coarser(rule)]
+            pairs = [(_logs_at(parts, few), few) for few in fewer]
+            rough = partial(_difference, (logs, nodes), pairs)
+            if not pairs:
+                rough = partial(_blocks, logs, nodes)
         constant = form.linear * mu.mass + form.constant
         before, step = mu.components[0], problem.step
         return cls(np.array(fixed), logs, weights, form.entropy, before, step, constant, rough)
