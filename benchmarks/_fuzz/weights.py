@@ -169,11 +169,15 @@ class WeightCase:
             return "unbounded"
         if (open_ & (slope <= 1e-12 * size)).any():
             return None
-        return "unbounded" if self.closed_form and self._overflows() else "solvable"
+        separable = all(t.gram is None for _, t in self.parts)
+        return "unbounded" if separable and self._overflows() else "solvable"
 
     def _overflows(self):
         """Whether the minimiser is larger than any double."""
-        return not minimise(self.slope, self.ceiling)[0].max() < self.mass * 1e280
+        # A penalty without a slope is no steeper than at infinity: more mass is better still.
+        more = LONG(0) if self.penalty.slope is not None else self.penalty.end / LONG(self.tau)
+        found = minimise(lambda w: self.slope(w) + more, self.ceiling)[0]
+        return not found.max() < self.mass * 1e280
 
     def _empty(self):
         """ "empty" where no mass is best, None where doubles cannot tell, else False."""

@@ -30,6 +30,7 @@ from jko.solvers.grids.levels import (
     spread,
 )
 from jko.solvers.grids.resolution import EDGES, blocks, diffusivity, squared_drift, squared_widths
+from jko.solvers.unbalanced.bias import ROUGH as OF_A_PLAN
 from jko.solvers.unbalanced.regularisation import choose_reg, unlocking
 from jko.solvers.unbalanced.run import ScalingRun
 from jko.solvers.unbalanced.stated import UnbalancedStep
@@ -84,17 +85,18 @@ def grid_error(problem: ProxProblem, w: Array, eps: float) -> float:
 def on_densities(problem: ProxProblem, answer: Answer, eps: float) -> Answer:
     """An answer on a grid with its bias as a density; others as they are.
 
-    The finer step sees nearly all of what the regularisation adds, too: with sources in one
-    dimension its figure alone was at least .68 of the true excess over a grid eight times finer
-    (`benchmarks/accuracy.py`). So the bound between the cells as atoms, which counts what is locked
-    and, on many cells, the price of a regularised plan, is added up to as much again.
+    The bound between the cells as atoms is added to what the grid adds. Where it rests on a
+    regularised plan, whose price is no error, it counts up to the latter: the finer step sees
+    nearly all of what the regularisation adds, too, and its figure alone was at least .68 of the
+    true excess over a grid eight times finer (`benchmarks/accuracy.py`).
     """
     if not isinstance(problem.previous, GridDensity) or problem.previous.grid.mask is not None:
         return answer
     assert isinstance(answer.measure, Discrete)
     grid = grid_error(problem, answer.measure.weights, eps)
-    reg = 0.0 if eps == 0 else answer.bias
-    total = grid + (grid if reg is None else min(reg, grid))
+    reg = 0.0 if eps == 0 else np.inf if answer.bias is None else answer.bias
+    rough = not np.isfinite(reg) or answer.info.get("bias_kind") == OF_A_PLAN
+    total = grid + (min(reg, grid) if rough else reg)
     info = {**answer.info, "bias_reg": reg, "bias_grid": grid}
     return replace(answer, bias=total if np.isfinite(total) else None, info=info)
 

@@ -107,7 +107,10 @@ class ScalingRun:
         with np.errstate(over="ignore"):
             w = np.exp(plan.log_w)
         if not np.isfinite(w).all() or not np.isfinite(plan.psi).all():
-            raise Breakdown(Status.BROKEN, "the scaling iteration left no finite measure")
+            why = "the scaling iteration left no finite measure"
+            if (plan.log_w > 700).any():
+                why += "; its weights are beyond double precision: bound the density, or scale V"
+            raise Breakdown(Status.BROKEN, why)
         found = excess(stated, plan) if self.bound else None
         penalty = max(stated.penalty(plan), 0.0)
         if found is not None:

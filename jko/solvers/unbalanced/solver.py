@@ -57,8 +57,8 @@ class UnbalancedScaling(ProxSolver):
     `bias` bounds the excess of the unregularised objective between the atoms: by exact transport
     up to 40 000 pairs of them, whose cost `sqdistance` then is, except on grids, where it pins mass
     to the cells; beyond by the regularised plan, which may overstate the cost. Else `sqdistance` is
-    the debiased estimate. `info["bias_kind"]` says which. On grids that bound, `info["bias_reg"]`,
-    counts up to the size of an estimate of what the cells add, `info["bias_grid"]`, by the step on
+    the debiased estimate. `info["bias_kind"]` says which. On grids an estimate of what the
+    cells add comes on top of that bound, `info["bias_reg"]`: `info["bias_grid"]`, by the step on
     cells half as wide (`jko.solvers.unbalanced.grid_error`), on large grids twice as wide.
 
     References
