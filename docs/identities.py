@@ -84,6 +84,13 @@ FAMILIES = [
         " or beta, straight lines in Hellinger",
     ),
     (
+        "Duals of transport",
+        ("dual",),
+        "equal masses for W_p; potentials at the charged atoms",
+        "formulas Y2 and U2; Ambrosio et al. (2008); Liero et al. (2018)",
+        "potentials that are raised, lowered or those of another cost",
+    ),
+    (
         "Along geodesics",
         ("continuity", "geodesic-equation", "constant-speed"),
         "times inside (0, 1); mu' + div(mu v) = mu xi is the sign of paths",
@@ -108,7 +115,8 @@ FAMILIES = [
         "Evolution variational inequality",
         ("evi",),
         "the energy convex along geodesics with the constant stated; `evi-fails-*` shows KL in"
-        " Hellinger on M+ and 1/2 MMD^2 in W2, which are not convex",
+        " Hellinger on M+ and on the sphere, 1/2 MMD^2 in W2, and int x dmu, convex in W2, in"
+        " Wasserstein-Fisher-Rao: none is convex there",
         "Ambrosio et al. (2008)",
         "larger constants; for the failures, energies or places where they are convex",
     ),

@@ -14,6 +14,8 @@ from jko.measures import Histogram
 from jko.solvers.entropic.solver import Entropic
 from jko.solvers.weights.simplex_qp import SimplexQP
 from jko.verify import equivalence, errata, hellinger, inequality, mmd, orders, problems
+from jko.verify.duals import dual_checks
+from jko.verify.evolutions import evolution_checks
 from jko.verify.law_checks import flow_checks, unit_checks
 from jko.verify.path_checks import kernel_checks, path_checks
 from jko.verify.problems import ROUGH, SMOOTH
@@ -183,8 +185,10 @@ CHECKS: dict[str, Check] = {
     **_dissipation(),
     **_orders(),
     **path_checks(),
+    **dual_checks(),
     **kernel_checks(),
     **flow_checks(),
+    **evolution_checks(),
     **unit_checks(),
     **ERRATA,
 }
