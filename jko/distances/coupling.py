@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jko.distances.relaxation import Relax, hellinger_of, weights_of
 from jko.errors import InvalidArgument, Unsupported
 from jko.geometries.base import check_masses, check_pair
 from jko.geometries.costs import ground_of
@@ -19,8 +20,9 @@ from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Discrete, Measure
 from jko.measures.grid import not_straight, periods
 from jko.numerics.exact_transport import exact_plan
+from jko.numerics.relaxed import Marginal
 from jko.numerics.sinkhorn import entropic_plan
-from jko.validation import Array, Index, brief, instance, one_of, positive, real
+from jko.validation import Array, Index, instance, one_of, real
 
 if TYPE_CHECKING:
     from scipy.sparse import sparray
@@ -29,10 +31,6 @@ if TYPE_CHECKING:
 
 #: Above this many pairs of charged atoms the dense entropic problem is refused.
 MOST_ENTROPIC = 9_000_000
-
-
-#: What `relax=` takes: the weight of both marginals, or one each.
-Relax = float | Sequence[float | None] | None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -72,12 +70,14 @@ def transport(
     relax: Relax = None,
     reg: float = 0.0,
     reference: str = "counting",
+    divergence: str | Sequence[str] = "kl",
 ) -> Transport:
     r"""Optimal transport between two discrete measures, certified by its own dual.
 
-        min_{P >= 0} <C, P> + r_1 KL(P 1 | a) + r_2 KL(P' 1 | b) + reg E(P),
+        min_{P >= 0} <C, P> + r_1 D_1(P 1 | a) + r_2 D_2(P' 1 | b) + reg E(P),
 
-    KL with its mass terms; where r is None the marginal is met exactly.
+    D_k the Kullback-Leibler divergence with its mass terms, or Hellinger's; where r is None the
+    marginal is met exactly.
 
     Parameters
     ----------
@@ -95,6 +95,8 @@ def transport(
         Weight of the entropy, in the unit of the cost.
     reference : {"counting", "product"}
         E(P) = sum P (log P - 1), or KL(P | R) with R = a b' / sqrt(mass of a times mass of b).
+    divergence : {"kl", "hellinger"}, or a pair of these
+        What relaxed marginals pay: "hellinger" is He^2/2 = 2 sum (sqrt x - sqrt a)^2.
 
     Returns
     -------
@@ -122,7 +124,7 @@ def transport(
     >>> jko.transport(a, b, p=1).value
     1.0
     """
-    problem = _Problem.of(a, b, cost, p, relax)
+    problem = _Problem.of(a, b, cost, p, relax, hellinger_of(divergence))
     eps = real(reg, "reg")
     if eps < 0:
         raise InvalidArgument(f"reg = {eps:.6g} is negative; pass 0 for no entropy, or more")
@@ -144,6 +146,7 @@ class _Problem:
     wb: Array
     cost: Array
     weights: tuple[float, float]
+    hellinger: tuple[bool, bool]
 
     @classmethod
     def of(
@@ -153,11 +156,12 @@ class _Problem:
         cost: Cost | str | WassersteinFisherRao | None,
         p: float,
         relax: Relax,
+        hellinger: tuple[bool, bool],
     ) -> _Problem:
         check_pair(a, b)
         remedy = "pass a discrete measure, or jko.Wasserstein() distances"
         a, b = instance(a, Discrete, "a", remedy), instance(b, Discrete, "b", remedy)
-        weights = _weights(relax)
+        weights = weights_of(relax)
         rows, columns = np.flatnonzero(a.weights), np.flatnonzero(b.weights)
         wa, wb = a.weights[rows], b.weights[columns]
         if all(np.isinf(w) for w in weights):
@@ -166,7 +170,7 @@ class _Problem:
         if rows.size * columns.size > MAX_PAIRS:
             raise Unsupported(_too_large(rows.size, columns.size, MAX_PAIRS, _along(cost)))
         costs = _costs(a, b, rows, columns, cost, p)
-        out = cls(a, b, rows, columns, wa, wb, costs, weights)
+        out = cls(a, b, rows, columns, wa, wb, costs, weights, hellinger)
         out._check_reach()
         return out
 
@@ -194,7 +198,9 @@ class _Problem:
     def relaxed(self) -> Transport:
         if self.cost.size > MOST_RELAXED:
             raise Unsupported(_too_large(self.rows.size, self.columns.size, MOST_RELAXED))
-        found = unbalanced_plan(self.wa, self.wb, self.cost, weights=self.weights)
+        found = unbalanced_plan(
+            self.wa, self.wb, self.cost, weights=self.weights, hellinger=self.hellinger
+        )
         gap = found.upper - found.lower
         return self._result(found.upper, _entries(found.plan), gap, found.f, found.h)
 
@@ -208,17 +214,17 @@ class _Problem:
         finite = np.isfinite(self.cost)
         i, j = finite.any(axis=1), finite.any(axis=0)
         core = np.ix_(i, j)
-        lost = sum(
-            w * float(gone.sum())
-            for w, gone in zip(self.weights, (self.wa[~i], self.wb[~j]), strict=True)
-            if gone.size
-        )
+        ends = zip((self.wa[~i], self.wb[~j]), self.weights, self.hellinger, strict=True)
+        lost = sum(Marginal(*end).lost for end in ends)
         constant = lost + (eps * mass if product else 0.0)
         plan, f, h = np.zeros(self.cost.shape), np.full(i.size, np.inf), np.full(j.size, np.inf)
         upper = lower = 0.0
         if i.any():
             inner = log_reference[core] if isinstance(log_reference, np.ndarray) else 0.0
-            found = entropic_plan(self.wa[i], self.wb[j], self.cost[core], eps, self.weights, inner)
+            found = entropic_plan(
+                self.wa[i], self.wb[j], self.cost[core], eps, self.weights, inner,
+                hellinger=self.hellinger,
+            )  # fmt: skip
             plan[core], f[i], h[j] = found.plan, found.f, found.h
             upper, lower = found.upper, found.lower
         return self._result(upper + constant, _entries(plan), upper - lower, f, h)
@@ -267,19 +273,6 @@ def _costs(
     if why is not None:
         raise Unsupported(why)
     return ground.between(a, b, rows, columns)
-
-
-def _weights(relax: Relax) -> tuple[float, float]:
-    """The two divergences' weights; inf for a marginal that is met."""
-    pair = relax if isinstance(relax, (tuple, list)) else (relax, relax)
-    if len(pair) != 2:
-        raise InvalidArgument(
-            f"relax = {brief(relax)} has {len(pair)} entries; pass None, a weight, or a pair such"
-            " as (1.0, None)"
-        )
-    remedy = "a marginal is relaxed with a positive weight, or met exactly with None"
-    first, second = (np.inf if w is None else positive(w, "relax", remedy) for w in pair)
-    return float(first), float(second)
 
 
 def _along(cost: object) -> str:

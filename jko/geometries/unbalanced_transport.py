@@ -1,12 +1,13 @@
-r"""Unbalanced transport with KL marginals: a primal-dual interior point with certified bounds.
+r"""Unbalanced transport with relaxed marginals: a primal-dual interior point with certified bounds.
 
 For weights mu (n,), nu (m,) > 0 and a cost c (n, m) >= 0, possibly +inf (formula U2), it solves
 
     primal   min_{g >= 0}       KL(g 1 | mu) + KL(g' 1 | nu) + <c, g>
     dual     max_{f_i + h_j <= c_ij}  sum mu (1 - e^{-f}) + sum nu (1 - e^{-h}).
 
-Every g >= 0 is feasible in the first and the iterates stay strictly feasible in the second, so
-that both bounds hold at every iteration and their difference is the certificate.
+or with Hellinger's divergence on either side (`jko.numerics.relaxed`). Every g >= 0 is feasible in
+the first and the iterates stay strictly feasible in the second, so that both bounds hold at every
+iteration and their difference is the certificate.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from jko.numerics.elementary import xlogy
 from jko.numerics.interior import LAG, RECENTRE, TO_BOUNDARY, UNEVEN, to_boundary
+from jko.numerics.relaxed import Marginal, relative_entropy
 from jko.numerics.sinkhorn import BoundedPlan
 from jko.validation import Array, Mask
+
+__all__ = ["MAX_ITER", "relative_entropy", "unbalanced_plan"]
 
 #: Steps; 10 to 25 are taken.
 MAX_ITER = 100
@@ -30,6 +33,7 @@ def unbalanced_plan(
     cost: Array,
     rtol: float = 1e-13,
     weights: tuple[float, float] = (1.0, 1.0),
+    hellinger: tuple[bool, bool] = (False, False),
 ) -> BoundedPlan:
     """Solve to a duality gap of `rtol` relative to the value (1e-15 of the masses at best).
 
@@ -42,6 +46,8 @@ def unbalanced_plan(
         Factors of the two divergences; inf for a marginal that must be met, one of them at most,
         and then every atom there needs a finite cost. The dual is then that of
         weight mu (1 - e^{-f/weight}).
+    hellinger : pair of bools
+        Which divergences are Hellinger's.
 
     Returns
     -------
@@ -49,12 +55,13 @@ def unbalanced_plan(
         f_i + h_j <= c_ij, +inf at atoms that no finite cost reaches.
     """
     if np.isinf(weights[0]):  # the elimination starts with the softer side
-        turned = unbalanced_plan(nu, mu, cost.T, rtol, (weights[1], weights[0]))
+        turned = unbalanced_plan(nu, mu, cost.T, rtol, weights[::-1], hellinger[::-1])
         return replace(turned, plan=turned.plan.T, f=turned.h, h=turned.f)
     n, m = cost.shape
     scale = min(weights)  # potentials vary on the scale of the softer divergence
     if scale != 1:
-        soft = unbalanced_plan(mu, nu, cost / scale, rtol, (weights[0] / scale, weights[1] / scale))
+        shares = weights[0] / scale, weights[1] / scale
+        soft = unbalanced_plan(mu, nu, cost / scale, rtol, shares, hellinger)
         return BoundedPlan(
             soft.plan,
             scale * soft.f,
@@ -64,21 +71,20 @@ def unbalanced_plan(
             soft.iterations,
         )
     finite, unit = np.isfinite(cost), float(mu.sum() + nu.sum())
+    ends = tuple(Marginal(*x) for x in zip((mu, nu), weights, hellinger, strict=True))
     # Shares of the mass beyond doubles take no part in the plan.
     left = np.asarray((mu > 1e-290 * unit) | np.isinf(weights[0]))
     right = np.asarray((nu > 1e-290 * unit) | np.isinf(weights[1]))
     if not (left.all() and right.all()):
-        return _without(mu, nu, cost, rtol, weights, (left, right))
-    rows, columns = finite.any(axis=1), finite.any(axis=0)
+        return _without(ends, cost, rtol, (left, right))
+    rows, columns = (np.asarray(finite.any(axis=k)) for k in (1, 0))
     plan, f, h = np.zeros((n, m)), np.full(n, np.inf), np.full(m, np.inf)
-    lost = sum(
-        w * float(gone.sum()) if gone.size else 0.0
-        for w, gone in zip(weights, (mu[~rows], nu[~columns]), strict=True)
-    )
+    lost = ends[0].take(~rows).lost + ends[1].take(~columns).lost
     if not rows.any():
         return BoundedPlan(plan, f, h, lost, lost, 0)
     core = np.ix_(rows, columns)
-    inner = _InteriorPoint(mu[rows] / unit, nu[columns] / unit, cost[core], lost / unit, weights)
+    reached = ends[0].take(rows).scaled(unit), ends[1].take(columns).scaled(unit)
+    inner = _InteriorPoint(*reached, cost[core], lost / unit)
     iterations = inner.run(rtol)
     plan[core] = unit * inner.plan
     f[rows], h[columns] = inner.f, inner.h
@@ -86,16 +92,14 @@ def unbalanced_plan(
 
 
 def _without(
-    mu: Array,
-    nu: Array,
-    cost: Array,
-    rtol: float,
-    weights: tuple[float, float],
-    kept: tuple[Mask, Mask],
+    ends: tuple[Marginal, ...], cost: Array, rtol: float, kept: tuple[Mask, Mask]
 ) -> BoundedPlan:
     """The plan without atoms of next to no mass, which pay all of it; their potentials fit."""
-    left, right = kept
-    found = unbalanced_plan(mu[left], nu[right], cost[np.ix_(left, right)], rtol, weights)
+    (one, two), (left, right) = ends, kept
+    mu, nu = one.mass, two.mass
+    weights, kinds = (one.weight, two.weight), (one.hellinger, two.hellinger)
+    core = cost[np.ix_(left, right)]
+    found = unbalanced_plan(mu[left], nu[right], core, rtol, weights, kinds)
     plan = np.zeros(cost.shape)
     plan[np.ix_(left, right)] = found.plan
     f, h = np.full(mu.size, np.inf), np.full(nu.size, np.inf)
@@ -109,9 +113,8 @@ def _without(
         h[~right] = rows[:, ~right].min(axis=0, initial=300)
         columns = np.where(near, cost - h, np.inf)[~left]
         f[~left] = columns.min(axis=1, initial=300)
-    lost = weights[0] * float(mu[~left].sum()) if (~left).any() else 0.0
-    lost += weights[1] * float(nu[~right].sum()) if (~right).any() else 0.0
-    lower = _gain(mu, f, weights[0]) + _gain(nu, h, weights[1])
+    lost = one.take(~left).lost + two.take(~right).lost
+    lower = one.gain(f) + two.gain(h)
     return BoundedPlan(plan, f, h, found.upper + lost, lower, found.iterations)
 
 
@@ -123,29 +126,23 @@ class _InteriorPoint:
     the neighbourhood of the central path, on which the nonlinear terms are tame.
     """
 
-    def __init__(
-        self,
-        mu: Array,
-        nu: Array,
-        cost: Array,
-        offset: float,
-        weights: tuple[float, float] = (1.0, 1.0),
-    ) -> None:
-        self.mu, self.nu, self.cost, self.offset = mu, nu, cost, offset
+    def __init__(self, first: Marginal, second: Marginal, cost: Array, offset: float) -> None:
+        self.cost, self.offset = cost, offset
         n, m = cost.shape
-        self.first, self.second = weights
+        self.first, self.second = first, second
         self.finite = np.isfinite(cost)
         self.safe = np.where(self.finite, cost, 1.0)
         self.pairs = int(self.finite.sum())
         self._f, self._h = cost.min(axis=1) / 2 - 1, cost.min(axis=0) / 2 - 1
-        left, right = self._kept(self._f, self._h)
-        shift = 0.5 * np.log(left.sum() / right.sum())
-        self._f, self._h = self._f + shift, self._h - shift
+        if not (first.hellinger or second.hellinger):  # whose potentials have a floor
+            left, right = first.kept(self._f), second.kept(self._h)
+            shift = 0.5 * np.log(left.sum() / right.sum())
+            self._f, self._h = self._f + shift, self._h - shift
         start = 1 / self._slack(self._f, self._h)
         self._x = np.where(self.finite, start * (0.5 / start[self.finite].sum()), 0.0)
         self.upper, self.lower = np.inf, -np.inf
         self.plan, self.f, self.h = self._x, self._f, self._h
-        if np.isfinite(self.first + self.second):  # no plan at all, and no potentials
+        if not (first.hard or second.hard):  # no plan at all, and no potentials
             self._record(np.zeros((n, m)), np.zeros(n), np.zeros(m))
         self._record(self._x, self._f, self._h)
 
@@ -161,10 +158,6 @@ class _InteriorPoint:
             if gap <= max(rtol * self.upper, 1e-15) or stalled > 20:
                 return iteration
         return MAX_ITER
-
-    def _kept(self, f: Array, h: Array) -> tuple[Array, Array]:
-        """mu e^{-f/weight} and nu e^{-h/weight}: the marginals that the potentials ask for."""
-        return self.mu * np.exp(-f / self.first), self.nu * np.exp(-h / self.second)
 
     def _slack(self, f: Array, h: Array) -> Array:
         return np.where(self.finite, self.safe - f[:, None] - h, 1.0)
@@ -201,9 +194,8 @@ class _InteriorPoint:
         """Cholesky factor of the Schur complement in the h-block of the Newton matrix."""
         from scipy.linalg import cho_factor  # costs 0.1 s to import
 
-        left, right = self._kept(self._f, self._h)
-        first = left / self.first + weight.sum(axis=1)
-        second = right / self.second + weight.sum(axis=0)
+        first = self.first.curvature(self._f) + weight.sum(axis=1)
+        second = self.second.curvature(self._h) + weight.sum(axis=0)
         scaled = weight / np.sqrt(first)[:, None]
         try:
             factor = cho_factor(np.diag(second) - scaled.T @ scaled, check_finite=False)
@@ -220,7 +212,7 @@ class _InteriorPoint:
         weight, first, factor = system
         push = np.where(self.finite, target / s, 0.0)
         # Residuals of the marginals and the change of x at fixed potentials cancel in part.
-        left, right_kept = self._kept(self._f, self._h)
+        left, right_kept = self.first.kept(self._f), self.second.kept(self._h)
         r1, r2 = left - push.sum(axis=1), right_kept - push.sum(axis=0)
         right = r2 - weight.T @ (r1 / first)
         dh = cho_solve(factor, right, check_finite=False)
@@ -231,45 +223,28 @@ class _InteriorPoint:
     def _length(self, x: Array, s: Array, move: tuple[Array, ...]) -> float:
         """Common length to the boundary; e^{-f/weight} is smooth where f moves by 2 weights."""
         moved = (
-            float(np.abs(move[0]).max()) / self.first,
-            float(np.abs(move[1]).max()) / self.second,
+            float(np.abs(move[0]).max()) / self.first.weight,
+            float(np.abs(move[1]).max()) / self.second.weight,
         )
         size = max(*moved, 1e-300)
         inside = self.finite
-        pairs = (x[inside], move[2][inside]), (s[inside], move[3][inside])
+        pairs = [(x[inside], move[2][inside]), (s[inside], move[3][inside])]
+        for end, at, by in ((self.first, self._f, move[0]), (self.second, self._h, move[1])):
+            if end.hellinger and not end.hard:
+                pairs.append((at - end.floor, by))
         t = to_boundary(*pairs, share=TO_BOUNDARY)
         return min(t, 2 / size)
 
     def _record(self, x: Array, f: Array, h: Array) -> None:
         """Keep the best plan and the best potentials seen."""
-        if np.isinf(self.first):
-            x = x * (self.mu / x.sum(axis=1))[:, None]
-        if np.isinf(self.second):
-            x = x * (self.nu / x.sum(axis=0))
+        if self.first.hard:
+            x = x * (self.first.mass / x.sum(axis=1))[:, None]
+        if self.second.hard:
+            x = x * (self.second.mass / x.sum(axis=0))
         upper = self.offset + float((self.safe * x).sum())
-        upper += _divergence(x.sum(axis=1), self.mu, self.first)
-        upper += _divergence(x.sum(axis=0), self.nu, self.second)
-        lower = self.offset + _gain(self.mu, f, self.first) + _gain(self.nu, h, self.second)
+        upper += self.first.cost(x.sum(axis=1)) + self.second.cost(x.sum(axis=0))
+        lower = self.offset + self.first.gain(f) + self.second.gain(h)
         if upper < self.upper:
             self.upper, self.plan = upper, x
         if lower > self.lower:
             self.lower, self.f, self.h = lower, f, h
-
-
-def _divergence(a: Array, b: Array, weight: float) -> float:
-    """weight KL(a | b); 0 where the marginal is met by construction."""
-    return 0.0 if np.isinf(weight) else weight * relative_entropy(a, b)
-
-
-def _gain(mass: Array, f: Array, weight: float) -> float:
-    """weight sum mass (1 - e^{-f/weight}), sum mass f for a marginal that must be met."""
-    return float(mass @ f) if np.isinf(weight) else -weight * float(mass @ np.expm1(-f / weight))
-
-
-def relative_entropy(a: Array, b: Array) -> float:
-    """KL(a | b) with the mass terms, b > 0, without cancellation where a is near b."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        e = a / b - 1
-        close = b * e**2 / 2 * (1 - e / 3 * (1 - e / 2 * (1 - 3 * e / 5)))
-        far = xlogy(a, a) - xlogy(a, b) - a + b
-    return float(np.where(np.abs(e) < 1e-3, close, far).sum())

@@ -4,12 +4,13 @@ For weights a (n,), b (m,) > 0, costs C (n, m), possibly +inf, eps > 0 and a ref
 
     min_{P >= 0}  <C, P> + eps sum (P log(P/R) - P) + D_1(P 1 | a) + D_2(P' 1 | b),
 
-D_k the constraint of equality (weight inf) or weight times KL. Its dual is
+D_k the constraint of equality (weight inf) or weight times a divergence (`jko.numerics.relaxed`):
+KL, or Hellinger's. Its dual is
 
     max_{f, h}  G_1(f) + G_2(h) - eps sum R e^{(f + h - C)/eps},
 
-G(f) = <a, f> or weight <a, 1 - e^{-f/weight}>. Scaling in the log domain from large eps downwards
-(Chizat et al. 2018), then Newton's method on the dual.
+G(f) = <a, f>, or weight <a, 1 - e^{-f/weight}> for KL. Scaling in the log domain from large eps
+downwards (Chizat et al. 2018), then Newton's method on the dual.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jko.numerics.elementary import EPS, xlogy
+from jko.numerics.relaxed import Marginal
 from jko.validation import Array
 
 #: Sweeps of scaling at each regularisation on the way down.
@@ -65,19 +67,21 @@ def entropic_plan(
     weights: tuple[float, float] = (np.inf, np.inf),
     log_reference: Array | float = 0.0,
     tol: float = 1e-13,
+    hellinger: tuple[bool, bool] = (False, False),
 ) -> BoundedPlan:
     """Solve until the marginals are met to `tol` of the mass, or to rounding.
 
     Every atom needs a finite cost to some other; hard marginals on both sides need equal masses
     and finite costs. The values of the answer are those without eps times the mass of R.
     """
-    problem = _Dual(a, b, cost, eps, weights, log_reference)
+    first, second = (Marginal(*x) for x in zip((a, b), weights, hellinger, strict=True))
+    problem = _Dual(first, second, cost, eps, log_reference)
     f, h = np.zeros(a.size), np.zeros(b.size)
     top = float(cost[np.isfinite(cost)].max(initial=0.0)) / 8
     level, count = max(eps, top), 0
     while True:
         last = level <= eps
-        at = problem if last else _Dual(a, b, cost, level, weights, log_reference)
+        at = problem if last else _Dual(first, second, cost, level, log_reference)
         for _ in range(SWEEPS):
             f, h = at.sweep(h)
         f, h, steps = _newton(at, f, h, tol if last else NEAR, NEWTON)
@@ -96,26 +100,23 @@ class _Dual:
 
     def __init__(
         self,
-        a: Array,
-        b: Array,
+        first: Marginal,
+        second: Marginal,
         cost: Array,
         eps: float,
-        weights: tuple[float, float],
         log_reference: Array | float,
     ) -> None:
-        self.a, self.b, self.cost, self.eps, self.weights = a, b, cost, eps, weights
+        self.first, self.second, self.cost, self.eps = first, second, cost, eps
+        self.a, self.b = first.mass, second.mass
         self.log_reference = log_reference
         self.kernel = log_reference - cost / eps
-        self.size = float(a.sum() + b.sum()) * eps
+        self.size = float(self.a.sum() + self.b.sum()) * eps
 
     def sweep(self, h: Array) -> tuple[Array, Array]:
         """Maximise over f, then over h."""
-        f = self._best(self.a, self.weights[0], _log_sum(self.kernel + h / self.eps))
+        f = self.first.best(_log_sum(self.kernel + h / self.eps), self.eps)
         back = _log_sum((self.kernel + f[:, None] / self.eps).T)
-        return f, self._best(self.b, self.weights[1], back)
-
-    def _best(self, mass: Array, weight: float, log_sum: Array) -> Array:
-        return np.asarray(self.eps * (np.log(mass) - log_sum) / (1 + self.eps / weight))
+        return f, self.second.best(back, self.eps)
 
     def plan(self, f: Array, h: Array) -> Array:
         """R e^{(f + h - C)/eps}."""
@@ -124,24 +125,21 @@ class _Dual:
 
     def value(self, f: Array, h: Array) -> float:
         """The dual value; any f, h bound the optimum from below."""
-        gains = _gain(self.a, f, self.weights[0]) + _gain(self.b, h, self.weights[1])
+        gains = self.first.gain(f) + self.second.gain(h)
         return gains - self.eps * float(self.plan(f, h).sum())
 
     def slopes(self, plan: Array, f: Array, h: Array) -> tuple[Array, Array, Array, Array]:
         """Gradient in f and h, and the curvature that the relaxed marginals add."""
-        with np.errstate(over="ignore"):
-            left = self.a * np.exp(-f / self.weights[0])
-            right = self.b * np.exp(-h / self.weights[1])
         return (
-            left - plan.sum(axis=1),
-            right - plan.sum(axis=0),
-            left * (self.eps / self.weights[0]),
-            right * (self.eps / self.weights[1]),
+            self.first.kept(f) - plan.sum(axis=1),
+            self.second.kept(h) - plan.sum(axis=0),
+            self.eps * self.first.curvature(f),
+            self.eps * self.second.curvature(h),
         )
 
     def feasible(self, plan: Array) -> Array:
         """The plan with hard marginals restored (Altschuler, Weed and Rigollet 2017)."""
-        first, second = (np.isinf(weight) for weight in self.weights)
+        first, second = self.first.hard, self.second.hard
         if first:
             rows = self.a / plan.sum(axis=1)
             plan = plan * (np.minimum(rows, 1.0) if second else rows)[:, None]
@@ -161,13 +159,7 @@ class _Dual:
             paid = float(np.where(plan > 0, self.cost * plan, 0.0).sum())
         entropy = float((xlogy(plan, plan) - plan * (1 + self.log_reference)).sum())
         out = paid + self.eps * entropy
-        for mass, weight, axis in ((self.a, self.weights[0], 1), (self.b, self.weights[1], 0)):
-            if np.isfinite(weight):
-                marginal = plan.sum(axis=axis)
-                out += weight * float(
-                    (xlogy(marginal, marginal) - xlogy(marginal, mass) - marginal + mass).sum()
-                )
-        return out
+        return out + self.first.cost(plan.sum(axis=1)) + self.second.cost(plan.sum(axis=0))
 
 
 def _newton(dual: _Dual, f: Array, h: Array, tol: float, limit: int) -> tuple[Array, Array, int]:
@@ -180,7 +172,7 @@ def _newton(dual: _Dual, f: Array, h: Array, tol: float, limit: int) -> tuple[Ar
         plan = dual.plan(f, h)
         slopes = dual.slopes(plan, f, h)
         off = _size(slopes)
-        move = _direction(plan, *slopes, all(np.isinf(w) for w in dual.weights))
+        move = _direction(plan, *slopes, dual.first.hard and dual.second.hard)
         if move is None or off <= tol * mass:
             return f, h, step
         promise = float(slopes[0] @ move[0] + slopes[1] @ move[1])
@@ -234,14 +226,6 @@ def _direction(
     if not (np.isfinite(df).all() and np.isfinite(dh).all()):
         return None
     return df, dh
-
-
-def _gain(mass: Array, f: Array, weight: float) -> float:
-    """<a, f>, or weight <a, 1 - e^{-f/weight}>."""
-    if np.isinf(weight):
-        return float(mass @ f)
-    with np.errstate(over="ignore"):
-        return -weight * float(mass @ np.expm1(-f / weight))
 
 
 def _log_sum(work: Array) -> Array:

@@ -180,3 +180,56 @@ def test_ways_that_hard_marginals_need_are_not_forbidden():
         jko.transport(A, far, cost="wfr")
     with pytest.raises(InvalidType, match="discrete"):
         jko.transport(jko.Gaussian([0.0, 0.0], np.eye(2)), A)
+
+
+# -- Hellinger's divergence on relaxed marginals ---------------------------------------------------
+
+
+@pytest.mark.parametrize("reg", [0.0, 0.2])
+@pytest.mark.parametrize("relax", [1.0, (0.5, 2.0), (None, 0.7)])
+@pytest.mark.parametrize("kinds", ["hellinger", ("kl", "hellinger"), ("hellinger", "kl")])
+def test_no_other_plan_pays_less_with_hellinger_marginals(reg, relax, kinds):
+    """The value from the definition, against the bound of the potentials and against rivals."""
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(6, 2)), rng.normal(size=(5, 2)) + 0.5
+    a, b = jko.Histogram(x, rng.random(6)), jko.Histogram(y, rng.random(5))
+    found = jko.transport(a, b, relax=relax, reg=reg, divergence=kinds)
+    cost = ((x[:, None] - y) ** 2).sum(-1)
+    weights = relax if isinstance(relax, tuple) else (relax, relax)
+    names = (kinds, kinds) if isinstance(kinds, str) else kinds
+
+    def value(plan):
+        out = (plan * cost).sum() + reg * (plan * (np.log(np.maximum(plan, 1e-300)) - 1)).sum()
+        for axis, (mass, w, name) in enumerate(
+            zip((a.weights, b.weights), weights, names, strict=True)
+        ):
+            z = plan.sum(axis=1 - axis)
+            if w is not None and name == "hellinger":
+                out += 2 * w * ((np.sqrt(z) - np.sqrt(mass)) ** 2).sum()
+            elif w is not None:
+                out += w * (z * np.log(z / mass) - z + mass).sum()
+        return out
+
+    plan = found.plan.toarray()
+    assert found.value == pytest.approx(value(plan), rel=1e-10)
+    assert abs(found.gap) <= 1e-10
+    for size in (1e-4, 1e-2, 0.3):
+        rival = np.maximum(plan, 1e-9) * np.exp(size * rng.normal(size=plan.shape))
+        if weights[0] is None:
+            rival *= (a.weights / rival.sum(axis=1))[:, None]
+        assert value(rival) >= found.value - 1e-9
+    f, h = found.potentials
+    if reg == 0:
+        assert (f[:, None] + h <= cost + 1e-9).all()
+
+
+def test_hellinger_marginals_beyond_the_cut_and_bad_names():
+    a, b = jko.Histogram([[0.0]], [1.0]), jko.Histogram([[9.0], [0.1]], [2.0, 0.5])
+    found = jko.transport(a, b, cost="wfr", relax=1.0, divergence="hellinger")
+    near = jko.transport(
+        a, jko.Histogram([[0.1]], [0.5]), cost="wfr", relax=1.0, divergence="hellinger"
+    )
+    assert found.value == pytest.approx(near.value + 2 * 2.0, rel=1e-12)
+    for name in ("tv", ("kl",)):
+        with pytest.raises(jko.InvalidArgument, match="divergence"):
+            jko.transport(a, b, relax=1.0, divergence=name)
