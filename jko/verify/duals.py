@@ -89,7 +89,7 @@ def mass_law(path: Path, *, beta: float = BETA) -> Identity:
 def grid_path(kind: str) -> Path:
     """The geodesic between two bumps on the line, in its dynamic form."""
     if kind == "wfr":
-        return geodesic(*bumps((1.0, 1.7)), CONE, slices=8)
+        return geodesic(*bumps((1.0, 1.7)), CONE, slices=12)
     return geodesic(*bumps(), Wasserstein(p=1.5 if kind == "power" else 2.0), slices=16, tol=2e-4)
 
 

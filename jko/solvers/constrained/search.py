@@ -148,6 +148,8 @@ class MultiplierSearch:
     def _along(self, found: Solved, slope: Array, inverse: Array) -> Solved | None:
         """A trial with a larger dual value, or a smaller slope where that is rounding."""
         way, share = inverse @ slope, 1.0
+        # A multiplier at its kink stays there: the other slopes say nothing of leaving it.
+        way = np.where((found.multipliers == 0) & (slope == 0), 0.0, way)
         size = float(np.linalg.norm(self.scale * slope))
         while share > LEAST_SHARE and self.count < self.limit:
             y = self._allowed(found.multipliers + share * way)

@@ -276,6 +276,20 @@ def test_bad_lists_and_values_get_one_sentence():
                  constraints=[jko.Moment(first, 0.1)])  # fmt: skip
 
 
+@pytest.mark.parametrize("geometry", [jko.Hellinger(mass="fixed"), jko.Divergence(p=1)])
+def test_a_multiplier_that_does_not_bind_stays_at_zero(geometry):
+    """One bound binds, one nearly: the curvature between them moved the second one off 0."""
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(15, 2))
+    mu, pi = (jko.Histogram(points, rng.dirichlet(np.ones(15))) for _ in range(2))
+    x = points[:, 0]
+    sets = [jko.Moment(x, lower=0.1), jko.Moment(x**2, upper=0.9)]
+    res = jko.step(mu, jko.KL(pi), geometry, 0.3, constraints=sets)
+    alone = jko.step(mu, jko.KL(pi), geometry, 0.3, constraints=sets[:1])
+    assert res.info["multipliers"][1] == 0
+    assert res.objective == pytest.approx(alone.objective, rel=1e-5)
+
+
 def test_every_order_of_constraints_gives_the_same_step():
     mu, pi = pair()
     sets = [jko.Moment(first, 0.1), jko.Moment(square, upper=0.9 * mu.expect(square))]
