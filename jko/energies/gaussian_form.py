@@ -40,6 +40,9 @@ class GaussianForm:
         The coefficient c.
     convex : bool
         Whether V is known to be convex: steps in the Wasserstein geometry then have a gap.
+    curvature : float
+        Where it is not: the least curvature of V if that is known, -inf otherwise. Steps shorter
+        than -1/curvature have a gap too.
     """
 
     entropy: float = 0.0
@@ -48,6 +51,7 @@ class GaussianForm:
     quadratics: tuple[tuple[float, Gaussian], ...] = ()
     fields: tuple[Field, ...] = ()
     convex: bool = True
+    curvature: float = -np.inf
     _memo: list[tuple[Gaussian, Moments]] = field(default_factory=list, repr=False)
 
     def __add__(self, other: GaussianForm) -> GaussianForm:
@@ -58,7 +62,13 @@ class GaussianForm:
             self.quadratics + other.quadratics,
             self.fields + other.fields,
             self.convex and other.convex,
+            self.bend + other.bend,
         )
+
+    @property
+    def bend(self) -> float:
+        """The least curvature of V that is known, 0 where it is convex."""
+        return 0.0 if self.convex else self.curvature
 
     def scaled(self, c: float) -> GaussianForm:
         """The energy times a positive number."""
@@ -69,6 +79,7 @@ class GaussianForm:
             tuple((c * s, g) for s, g in self.quadratics),
             tuple(replace(f, scale=c * f.scale) for f in self.fields),
             self.convex,
+            c * self.curvature,
         )
 
     def moments(self, g: Gaussian, value: bool = True) -> Moments:
@@ -116,7 +127,7 @@ class GaussianForm:
         """V + c log mu as a potential: the first variation at a mixture, for each component."""
         log_mu = Field(mu.log_density_at, mu.score, self._shared_rule, self.entropy, mu.dim)
         fields = (*self.fields, log_mu) if self.entropy else self.fields
-        return replace(self, entropy=0.0, fields=fields, convex=False, _memo=[])
+        return replace(self, entropy=0.0, fields=fields, convex=False, curvature=-np.inf, _memo=[])
 
     @cached_property
     def _shared_rule(self) -> ExpectationRule | None:

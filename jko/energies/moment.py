@@ -44,6 +44,9 @@ class Moment(Energy):
         Either or both, where `value` is not given.
     gradient : callable (n, d) -> (n, d), optional
         Of f: on Gaussians, in place of central differences.
+    curvature : pair of floats, optional
+        Least and largest eigenvalue of the second derivative of f, (0, 0) of a linear f, (0, 2) of
+        x_1^2: on Gaussians, steps then have a gap while 1/tau exceeds what the multipliers bend.
     tol : float, default 1e-8
         What counts as satisfied, relative to int |f| dmu and to the bound.
 
@@ -80,6 +83,7 @@ class Moment(Energy):
         lower: float | None = None,
         upper: float | None = None,
         gradient: Callable[[Array], ArrayLike] | None = None,
+        curvature: Sequence[float] | None = None,
         tol: float = 1e-8,
     ) -> None:
         if callable(f) and callable(gradient):
@@ -89,6 +93,7 @@ class Moment(Energy):
         self._gradient = gradient
         self.tol = positive(tol, "tol")
         self.lower, self.upper = _bounds(value, lower, upper)
+        self.curvature = _curvature(curvature)
         self._memo: tuple[Array, Array] | None = None
 
     @property
@@ -162,6 +167,12 @@ class Moment(Energy):
         assert self._gradient is not None
         return np.asarray(self._gradient(x), dtype=float)
 
+    def least_curvature(self, y: float) -> float:
+        """A lower bound of the curvature of y f; -inf where none was given."""
+        if y == 0:
+            return 0.0
+        return -np.inf if self.curvature is None else min(y * c for c in self.curvature)
+
     @property
     def has_gradient(self) -> bool:
         """Whether a gradient of f was given."""
@@ -191,6 +202,23 @@ def _bounds(value: float | None, lower: float | None, upper: float | None) -> tu
     if low > high:
         raise InvalidArgument(
             f"lower = {low:.6g} is above upper = {high:.6g}: the set is empty; swap the bounds"
+        )
+    return low, high
+
+
+def _curvature(pair: Sequence[float] | None) -> tuple[float, float] | None:
+    """Bounds of the second derivative, checked."""
+    if pair is None:
+        return None
+    listed = entries(pair)
+    if listed is None or len(listed) != 2:
+        raise InvalidArgument(
+            f"curvature got {shown(pair)}; pass the least and the largest, such as (0.0, 2.0)"
+        )
+    low, high = (real(c, "curvature") for c in listed)
+    if low > high:
+        raise InvalidArgument(
+            f"curvature = ({low:.6g}, {high:.6g}) falls; pass the least one first"
         )
     return low, high
 
@@ -241,7 +269,9 @@ class Tilt(FormEnergy):
             raise Unsupported("a moment of an array has values on atoms only; pass a function f")
         known = all(m.has_gradient for m in self.moments)
         slope = self._gradient_at if known else None
-        return GaussianForm(fields=(Field(self._value_at, slope),), convex=False)
+        pairs = zip(self.multipliers, self.moments, strict=True)
+        least = sum((m.least_curvature(float(y)) for y, m in pairs), 0.0)
+        return GaussianForm(fields=(Field(self._value_at, slope),), convex=False, curvature=least)
 
     def _value_at(self, x: Array) -> Array:
         pairs = zip(self.multipliers, self.moments, strict=True)

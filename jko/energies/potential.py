@@ -37,7 +37,7 @@ class Potential(FormEnergy):
         once, at the first points it is asked for: `InvalidArgument` where they disagree.
     convexity : float, optional
         Least curvature of V, negative where V is not convex: `jko.step` warns when a Wasserstein
-        step is too long to have one minimiser.
+        step is too long to have one minimiser, and shorter steps of Gaussians have a gap.
 
     References
     ----------
@@ -101,7 +101,12 @@ class Potential(FormEnergy):
             raise Unsupported(
                 "Potential of an array has values on atoms only; pass a function V for a Gaussian"
             )
-        return GaussianForm(fields=(Field(self._function, self._gradient),), convex=False)
+        least = -np.inf if self._convexity is None else self._convexity
+        return GaussianForm(
+            fields=(Field(self._function, self._gradient),),
+            convex=False,
+            curvature=least,
+        )
 
     def gaussian_form(self) -> GaussianForm:
         return self._gaussian_form

@@ -100,3 +100,19 @@ def test_mass_that_hugs_a_wall_takes_few_steps() -> None:
     path = jko.geodesic(a, b, W, 16, max_iter=150)  # 1e-3 after 80; 1e-2 with one weight for all
     assert path.gap <= 1e-3
     assert path.dual <= path.action
+
+
+def test_high_powers_in_the_plane_reach_the_static_cost() -> None:
+    """Scales are read from the splitting: those of a path blow up with the power."""
+    grid = jko.Grid([0, 0], [1, 1], [16, 16])
+    a, b = (
+        jko.GridDensity.from_function(
+            lambda x, c=c: np.exp(-((x - c) ** 2).sum(1) / (2 * 0.12**2)), grid, mass=1.0
+        )
+        for c in ([0.35, 0.4], [0.6, 0.6])
+    )
+    geometry = jko.Wasserstein(p=3)
+    path = jko.geodesic(a, b, geometry, slices=8)
+    assert path.gap <= 1e-3
+    assert path.action == pytest.approx(geometry.distance(a, b) ** 3, rel=0.15)  # 16 cells
+    assert path.dual <= path.action

@@ -164,7 +164,8 @@ class ConstrainedRun:
             return gap is None or self._within(stated, nu, gap)
         if apart <= NEAR:  # what is left may be the inner steps' inaccuracy
             self.tight = max(self.tight * INNER, LEAST_INNER)
-        if found.result.claim is Claim.MINIMISES and self.search.count > EARLY:
+        mixes = found.result.claim is Claim.MINIMISES and isinstance(nu, Discrete)
+        if mixes and self.search.count > EARLY:
             return self._mixed()
         return False
 

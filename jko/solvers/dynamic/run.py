@@ -84,7 +84,8 @@ class Solution:
     @property
     def bias(self) -> float | None:
         """Estimate of upper - exact value from half the cells and slices, in physical units."""
-        if self.coarse is None or not np.isfinite(self.coarse.upper):
+        # A coarse path far from its least one says nothing.
+        if self.coarse is None or not self.coarse.gap <= 0.05:
             return None
         fine, other = self.problem, self.coarse.problem
         sizes = zip(fine.cells.shape, other.cells.shape, strict=True)
@@ -184,7 +185,15 @@ def scales(
     if not problem.cells.plain:
         own = (r * r).sum(axis=0) / np.maximum(r.sum(axis=0), 1e-300)
         density = density * np.clip(own / density, *within)
-    speed = problem.metric.p * best.action / (problem.duration * mass)
+    action, p = best.action, problem.metric.p
+    if p != 2:
+        # Powers blow up the fluxes of a path in nearly empty cells; those of the splitting agree
+        # with its densities.
+        v, tiny = splitting.v, 1e-12 * density
+        square = (v.y**2).sum(axis=0)
+        cost = square ** (p / 2) / (p * np.maximum(v.r, tiny) ** (p - 1))
+        action = min(action, problem.tau * float(cost[v.r > tiny].sum()))
+    speed = p * action / (problem.duration * mass)
     return Scales(density, max(speed, 1e-8 * splitting.scales.speed))
 
 

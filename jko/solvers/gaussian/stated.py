@@ -168,8 +168,9 @@ class BuresStep(Stated):
     Residual: |x - T(x) + step grad f| in L2(nu), projected on affine fields, relative to
     |x - T(x)| + step |grad f|, and 0 where it is rounding or promises a decrease below the rounding
     of F.
-    With V convex the objective is 1/step-convex along the generalised geodesics from `previous`,
-    which join Gaussians by Gaussians: gap <= step/2 int |v|^2, v = grad f + (x - T(x))/step.
+    With a V of least curvature c <= 0 the objective is (1/step + c)-convex along the generalised
+    geodesics from `previous`, which join Gaussians by Gaussians: if that is positive,
+    gap <= int |v|^2 / (2 (1/step + c)), v = grad f + (x - T(x))/step.
     """
 
     problem: ProxProblem
@@ -191,7 +192,8 @@ class BuresStep(Stated):
         residual = field.residual
         if self.promise(nu, field) <= VALUE_ROUNDINGS * EPS * self._magnitude(nu):
             residual = 0.0
-        gap = nu.mass * step / 2 * field.square if self.form.convex else None
+        convexity = 1 / step + min(self.form.bend, 0.0)
+        gap = nu.mass * field.square / (2 * convexity) if convexity > 0 else None
         return Certificate(gap, residual)
 
     def promise(self, nu: Gaussian, field: BuresField) -> float:
