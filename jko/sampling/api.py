@@ -86,7 +86,8 @@ def sample(
     method : {"auto", "tempered", "langevin", "wfr", "svgd"}
         "tempered" ("auto" too): chains settle near the start; a search looks for other modes, by
         the spherical-Hellinger path from a Gaussian `spread` times as wide to the target (formula
-        H5) and along lines; then chains start from all that was found, and cross between modes.
+        H5), along lines and at points all around; then chains start from all that was found, and
+        cross between modes.
         "langevin": the chains alone (formula L1). "wfr": Langevin moves with births and deaths by
         an estimated density, d <= 3. "svgd": a baseline.
 
@@ -132,7 +133,8 @@ def sample(
     moves, or Hamiltonian ones of four leapfrog steps where the warm-up measured those to be better.
     Scale, step, modes and kind of move are frozen before anything is kept, so that the kept moves
     leave the density invariant exactly. The search for modes takes at most about .4 of the
-    evaluations that warm-up and first round of the chains take. The particles are one of the last
+    evaluations that warm-up and first round of the chains take, and as much again where modes of
+    many widths were found. The particles are one of the last
     clouds of the chains, weighted by minimum chi-square to the mean and variance of the whole kept
     history: the one whose weights are the most even.
 

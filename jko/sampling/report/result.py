@@ -45,7 +45,8 @@ class SampleResult:
         these alone): "mixing", R-hat; "stein", Stein identity of the coordinates; "drift";
         "chain_ess", effective size of one chain; "precision", standard errors; "crossing", jumps
         between modes; "masses" of modes by visits and by bridges; "search", how often it met the
-        mode it met least; "agreement" with a search (langevin, wfr, svgd); "energy", height of the
+        mode it met least; "narrower", where it would have missed a narrower one;
+        "agreement" with a search (langevin, wfr, svgd); "energy", height of the
         top above the chains; "tails", tail index; "far_mass" and "far_variance", mass and variance
         far out; "matching", the weights; "defined", evaluations that failed.
         Figures: ess: effective sample size of the weights; ksd: kernel Stein discrepancy
