@@ -86,7 +86,8 @@ class NaturalGradient(ProxSolver):
         value = problem.value(nu)
         info = {"kind": EXPLICIT, "moment_error": found.error}
         baseline = problem.value(previous)
-        return Answer(nu, Followed(end, value), iterations=1, baseline=baseline, info=info)
+        stated = Followed(end, value, c or 1 / step)
+        return Answer(nu, stated, iterations=1, baseline=baseline, info=info)
 
 
 def _twin(g: Gaussian, slope: Array, precision: Array) -> Gaussian:

@@ -82,7 +82,7 @@ class ExactFlow(ProxSolver):
         unsplit = isinstance(problem.geometry, WassersteinFisherRao)
         return Answer(
             measure,
-            Followed(twin, value),
+            Followed(twin, value, stated[0]),
             iterations=1,
             sqdistance=_distance_bound(problem, measure, start - value) if unsplit else None,
             baseline=start,

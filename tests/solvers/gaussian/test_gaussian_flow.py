@@ -205,3 +205,16 @@ def test_a_long_flow_says_what_it_is_and_ends_at_the_equilibrium() -> None:
         assert np.allclose(result.measure.mean, 0, atol=1e-12)
         assert np.allclose(result.measure.cov, np.eye(2), atol=1e-12)
         assert 0 < result.sqdistance <= max(8.0, np.pi**2)
+
+
+@pytest.mark.parametrize("solver", [jko.solvers.ExactFlow(), jko.solvers.NaturalGradient()])
+@pytest.mark.parametrize("cost", [1e-9, 1e9])
+def test_figures_of_followed_flows_scale_with_the_energy(solver, cost):
+    """Objective and gap of c F at tau / c are c times those of F at tau, rounding included."""
+    start = jko.Gaussian([1.0, -2.0], [[2.0, 0.5], [0.5, 1.0]], mass=1e6)
+    energy, geometry = jko.KL(jko.Gaussian([0.0, 0.0], np.eye(2))), jko.Hellinger(mass="fixed")
+    one = jko.step(start, energy, geometry, 1e-4, solver=solver)
+    other = jko.step(start, cost * energy, geometry, 1e-4 / cost, solver=solver)
+    assert other.objective == pytest.approx(cost * one.objective, rel=1e-12)
+    assert other.allowed == pytest.approx(cost * one.allowed, rel=1e-6)
+    assert abs(other.gap - cost * one.gap) <= 1e-14 * cost * abs(one.objective)
