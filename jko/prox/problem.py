@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from jko.energies.base import Energy
+from jko.energies.moment import without_constraints
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
 from jko.forms.form import WeightForm
 from jko.forms.separable import Separable, Sizes, joint
@@ -197,7 +198,10 @@ class ProxProblem(Stated):
     def _sizes_at(self, nu: Measure) -> Sizes:
         fixed = self.geometry.conserves_mass
         if isinstance(nu, Gaussian) and isinstance(self.previous, Gaussian):
-            form, value = self.energy.gaussian_form(), abs(self.value(nu))
+            plain = without_constraints(self.energy)
+            if plain is None:
+                return Sizes(0.0, 0.0, 0.0)
+            form, value = plain.gaussian_form(), abs(plain.value(nu))
             unit = form.entropy * nu.mass * nu.dim
             return Sizes(0.0, unit, value + unit) if unit > 0 else Sizes(value, 0.0, value)
         if isinstance(nu, Discrete) and self.has_form and self.discrete.same_support(nu):

@@ -101,6 +101,8 @@ class ConstrainedRun:
         reached = [m.integral(nu) for m in self.moments]
         missed = [m for m in self.moments if not np.isfinite(m.value(nu))]
         remark = f"{missed[0]!r} is not met yet" if missed else ""
+        if missed and not isinstance(nu, Discrete):
+            remark += "; it may be that no Gaussian meets all constraints: drop or relax one"
         return Answer(
             nu,
             stated,

@@ -89,3 +89,10 @@ def test_potentials_of_known_curvature_give_steps_of_gaussians_a_gap():
     assert res.gap <= 1e-6
     with pytest.warns(jko.JkoWarning, match="too long for a unique step"):
         assert jko.step(START, bent, W, 1.5).claim is Claim.STATIONARY
+
+
+def test_sets_without_a_gaussian_fail_in_a_sentence():
+    """E x = 2 and E x^2 <= 1 contradict each other."""
+    sets = [mean(value=2.0), square(upper=1.0)]
+    with pytest.raises(jko.StepFailed, match="no Gaussian meets all constraints"):
+        jko.step(START, ENERGY, W, 0.3, constraints=sets, max_iter=20)
