@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jko.sampling.task import SampleProgress, Task
 
 #: The search may take this share of the gradients that warm-up and first round of chains take, and
-#: as much again where hills of many widths were found.
+#: up to three times that where hills of many widths were found.
 SHARE = 0.4
 #: The parts of that share for the path, for lines and for points all around; the rest is for
 #: climbing and weighing. In more than FEW_DIM dimensions a narrow mode in a direction of its own is
