@@ -97,6 +97,12 @@ class DynamicProblem:
         return float(self.start.sum())
 
     @cached_property
+    def width(self) -> float:
+        """Mean squared distance of the start from its mean."""
+        x, w = self.cells.grid.points, self.start.ravel() / self.mass
+        return float(w @ ((x - w @ x) ** 2).sum(axis=1))
+
+    @cached_property
     def last(self) -> Separable | None:
         """E + (tau/2) R, what a free end pays."""
         if self.end is not None:

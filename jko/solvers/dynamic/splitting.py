@@ -99,7 +99,10 @@ class Splitting:
 
 
 def _weights(problem: DynamicProblem, scales: Scales) -> Weights:
-    step, p = problem.end is None and problem.running is None, problem.metric.p
+    p, free = problem.metric.p, problem.end is None and problem.running is None
+    # A step moves mass by twice its width at most; longer paths to a free end are as others.
+    far = scales.speed * problem.metric.alpha * problem.duration**2
+    step = free and far <= 4 * problem.width
     # Half of both where every cell has a density of its own: 64^2 x 32 and 128^2 x 32 round an
     # obstacle; all of it takes twice the steps.
     local = 0.5 if isinstance(scales.density, np.ndarray) else 1.0
@@ -109,7 +112,9 @@ def _weights(problem: DynamicProblem, scales: Scales) -> Weights:
     y = local * (STEP_Y if step else WEIGHT_Y) * scales.speed ** ((p - 2) / p) / scales.density
     share = np.full(problem.unknown, WEIGHT_E)
     if problem.end is None:
-        share[-1] = (STEP_END if step else END) * problem.slices
+        # Potentials alone pull mass together without resistance: a tenth, 680 steps for thousands.
+        flat = problem.last is None or not problem.last.powers
+        share[-1] = (STEP_END if step else 0.1 * END if flat else END) * problem.slices
     return Weights(r, y, share)
 
 
