@@ -123,7 +123,8 @@ class _TensorFunction:
         return tidy(values, gradients, self.faults)
 
     def _tensor(self, x: Array) -> Any:
-        return self.torch.as_tensor(x).to(device=self.device, dtype=self.entry, copy=True)
+        # A copy of NumPy's: PyTorch warns of the read-only points of a measure.
+        return self.torch.as_tensor(np.array(x)).to(device=self.device, dtype=self.entry)
 
     def _numpy(self, tensor: Any) -> Values:
         return np.asarray(tensor.detach().cpu().numpy())

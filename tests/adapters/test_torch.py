@@ -38,6 +38,18 @@ def test_point_and_batch(f):
     assert pi.check_gradient(X[:3]) < 1e-6
 
 
+def test_points_of_a_measure_are_taken_without_a_word():
+    """They are read-only, of which PyTorch warns; warnings are errors here."""
+    mu = jko.Particles(X)
+    assert not mu.points.flags.writeable
+    torch.set_warn_always(True)
+    try:
+        values = jko.LogDensity.from_torch(of_points, 3).log_density(mu.points)
+    finally:
+        torch.set_warn_always(False)
+    np.testing.assert_allclose(values, WANTED, rtol=1e-12)
+
+
 def test_single_precision_is_said_with_its_remedy():
     """A module as PyTorch makes it takes single precision alone."""
     torch.manual_seed(0)
