@@ -56,12 +56,19 @@ def nearest(problem: ProxProblem, rules: Sequence[Rule]) -> str:
         return _kinds_taken(problem, rules)
     of_it = [rule for rule in rules if isinstance(problem.geometry, rule.solver.geometries)]
     own = [r for r in fitting if r.solver.geometries != ProxSolver.geometries and not r.last]
-    for tier in (own, fitting, of_it):
+    # Solvers that need a form are far from an energy without one.
+    missed = [] if problem.has_form else [r for r in fitting if _misses(r, problem)]
+    for tier in (missed, own, fitting, of_it):
         reasons = [(rule.solver.name, rule.reason(problem)) for rule in tier]
         near = [(name, why) for name, why in reasons if not isinstance(why, Elsewhere)]
         if near:
             return "nearest: " + "; ".join(_said_most(near))
     return "nearest: " + "; ".join(_said_most(reasons))
+
+
+def _misses(rule: Rule, problem: ProxProblem) -> bool:
+    """Whether the rule would take the step but for its size."""
+    return isinstance(rule.reason(problem), NearMiss)
 
 
 def _said_most(reasons: Sequence[tuple[str, str | None]]) -> list[str]:

@@ -118,3 +118,17 @@ def test_one_atom_at_its_target_stays(geometry, reg):
     found = jko.step(mu, energy_of(mu, reg), geometry, 0.5, throw=False)
     assert found.measure.weights[0] == pytest.approx(1.0)
     assert found.success, found.message
+
+
+def test_grids_too_fine_for_the_program_are_refused_with_a_way_out():
+    """The refusal takes no time, and both its remedies step."""
+    bell = lambda n, c: jko.GridDensity.from_function(
+        lambda x: np.exp(-30 * ((x - c) ** 2).sum(axis=1)), jko.Grid([0, 0], [1, 1], [n, n]), mass=1
+    )
+    start, energy = bell(16, 0.3), jko.WassersteinEnergy(bell(16, 0.7))
+    with pytest.raises(jko.Unsupported, match=r"256 cells .* coarser grids, or move jko.Particles"):
+        jko.step(start, energy, jko.Wasserstein(), 0.5)
+    moved = jko.Particles(start.points, start.weights)
+    assert jko.step(moved, energy, jko.Wasserstein(), 0.5).success
+    coarse = jko.WassersteinEnergy(bell(8, 0.7))
+    assert jko.step(bell(8, 0.3), coarse, jko.Wasserstein(), 0.5).success

@@ -15,6 +15,7 @@ from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
+from jko.solvers.refusals import Elsewhere
 from jko.solvers.rules import Rule
 from jko.validation import positive_int
 
@@ -64,7 +65,7 @@ class Constrained(ProxSolver):
     def accepts(self, problem: ProxProblem) -> str | None:
         moments = constraints_of(problem.energy)
         if not moments:
-            return "the step has no constraints"
+            return Elsewhere("the step has no constraints")
         if isinstance(problem.previous, Particles) and isinstance(problem.geometry, Wasserstein):
             return "constraints need a support that stays, or a Gaussian; these particles move"
         trial = replace(problem, energy=tilted(problem.energy, np.zeros(len(moments))))

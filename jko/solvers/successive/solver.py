@@ -17,7 +17,7 @@ from jko.prox.result import StepResult
 from jko.prox.stated import ROUNDING, Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.rules import Asked, Rule, walk
-from jko.solvers.successive.convex import TangentDescent, takes
+from jko.solvers.successive.convex import TangentDescent, takes, too_many
 from jko.solvers.successive.stated import ModelledStep
 from jko.status import Breakdown, Status
 from jko.validation import positive_int
@@ -82,6 +82,9 @@ class ProximalNewton(ProxSolver):
             return f"varies the weights of discrete measures, not of a {type(previous).__name__}"
         if problem.has_form:
             return "the energy has a normal form; solvers of its own take it"
+        many = too_many(problem)
+        if many is not None:
+            return many
         problem.energy.first_variation(previous)  # or Unsupported, which says why
         if not any(rule.reason(_stand_in(problem)) is None for rule in self.inner):
             return f"no solver takes separable energies in {problem.geometry!r} on this measure"
