@@ -89,9 +89,11 @@ def exact_plan(a: Array, b: Array, cost: Array) -> ExactPlan:
         _attempts(first, second, cost), lambda p: p.gap, lambda p: p.gap <= ENOUGH * p.value
     )
     assert best is not None
-    # Potentials are sums along paths of the solver's tree, of up to n + m costs.
+    # Potentials are sums along paths of the solver's tree, of up to n + m costs: where next to no
+    # mass moves they may cancel, and the longest way in use is what they were rounded by.
     spread = np.abs(best.u[best.left]) + np.abs(best.v[best.right])
-    rounding = 8 * EPS * max(8, a.size + b.size) * float(best.share @ spread)
+    longest = float(cost[best.left, best.right].max(initial=0.0))
+    rounding = 8 * EPS * max(8, a.size + b.size) * max(float(best.share @ spread), longest)
     if not best.gap <= ALLOWED * best.value + rounding:
         raise Unsupported(
             f"the exact transport problem is too badly scaled: its plan costs {best.value:.6g}, its"

@@ -192,3 +192,27 @@ def test_measures_that_are_nearly_one(share):
         found = exact_plan(w, other, square_costs(x, y))
         assert 0 <= found.gap <= 1e-12
         assert found.value <= 20 * share + 1e-13
+
+
+def test_next_to_no_mass_that_moves_is_no_contradiction():
+    """Moves of 1e-17 along ways of order one: potentials err by more than the plan costs."""
+    a = np.array([4.0364685236284661e-14, 1.0001354669189541e-07, 2.0147455888762744e00])
+    b = np.array(
+        [
+            2.5543222292210627e-18,
+            4.0331729281895748e-14,
+            4.4828693922174250e-18,
+            1.0001354668223274e-07,
+            2.0147455888762744e00,
+        ]
+    )
+    cost = np.array(
+        [
+            [9.203364869359273, 0.0, 5.003945373424502, 1.9689785133658269, 0.23148866401933949],
+            [6.534397251014286, 1.9689785133658269, 6.956125575831915, 0.0, 1.7664353080961888],
+            [6.990136529546687, 0.23148866401933949, 3.202180643609261, 1.7664353080961888, 0.0],
+        ]
+    )
+    found = exact_plan(a, b, cost)
+    assert 0 <= found.value <= 1e-12
+    assert found.gap <= 1e-12
