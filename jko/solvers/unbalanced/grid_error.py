@@ -97,6 +97,9 @@ def on_densities(problem: ProxProblem, answer: Answer, eps: float) -> Answer:
     reg = 0.0 if eps == 0 else np.inf if answer.bias is None else answer.bias
     rough = not np.isfinite(reg) or answer.info.get("bias_kind") == OF_A_PLAN
     total = grid + (min(reg, grid) if rough else reg)
+    tried = answer.info.get("bias_reg")
+    if isinstance(tried, float) and not np.isfinite(tried):
+        total = np.inf  # the bound was asked for, and proved nothing
     info = {**answer.info, "bias_reg": reg, "bias_grid": grid}
     return replace(answer, bias=total if np.isfinite(total) else None, info=info)
 
