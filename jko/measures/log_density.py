@@ -251,8 +251,10 @@ class LogDensity:
         What steps do before they first follow it; `InvalidArgument` where it disagrees.
         """
         if self.gradient is not None and not self._compared.checked:
-            self.log_density_at(points)  # says what is no number before it is compared
-            self._compared(np.asarray(points, dtype=float))
+            x = np.asarray(points, dtype=float)
+            some = x[np.unique(np.linspace(0, len(x) - 1, 9).astype(int))]
+            self.log_density_at(some)  # says what is no number before it is compared
+            self._compared(some)
 
     @cached_property
     def _compared(self) -> CheckedGradient:

@@ -103,7 +103,7 @@ def _program(i: Index, j: Index, length: Array, supply: Array) -> tuple[Array, A
     if m == 0:
         return np.zeros(0), np.zeros(n)
     e = np.arange(m)
-    ends = np.concatenate([np.stack([i, j, j, i], axis=1).ravel()])
+    ends = np.stack([i, j, j, i], axis=1).ravel()
     columns = np.stack([e, e, m + e, m + e], axis=1).ravel()
     signs = np.tile([1.0, -1.0, 1.0, -1.0], m)
     incidence = csr_array((signs, (ends, columns)), shape=(n, 2 * m))
@@ -186,8 +186,8 @@ def moves(found: EdgeFlow, a: Array, b: Array) -> tuple[Index, Index, Array]:
         pools[k].append((int(k), float(supply[k])))
     for v, targets in _downstream(found):
         pool = pools[v]
-        for mass in _taken(pool, float(demand[v])):
-            plan.append((mass[0], v, mass[1]))
+        for source, mass in _taken(pool, float(demand[v])):
+            plan.append((source, v, mass))
         for w, amount in targets[:-1]:
             pools[w].extend(_taken(pool, amount))
         if targets:

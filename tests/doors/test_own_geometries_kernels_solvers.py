@@ -18,8 +18,8 @@ TARGET = jko.Histogram(POINTS, np.full(7, 1 / 7))
 
 
 @dataclass(frozen=True)
-class Euclidean(jko.Geometry):
-    """D^2 = sum (w - w')^2."""
+class Bare(jko.Geometry):
+    """D^2 = sum (w - w')^2, and nothing else."""
 
     @property
     def conserves_mass(self):
@@ -27,6 +27,11 @@ class Euclidean(jko.Geometry):
 
     def _sqdistance(self, a, b):
         return float(((a.weights - b.weights) ** 2).sum())
+
+
+@dataclass(frozen=True)
+class Euclidean(Bare):
+    """The same with its penalty form."""
 
     def penalty_form(self, previous):
         w, one = previous.weights, np.ones(previous.n)
@@ -55,18 +60,6 @@ class Formless(Euclidean):
 
     def penalty_form(self, previous):
         return 3.0
-
-
-@dataclass(frozen=True)
-class Bare(jko.Geometry):
-    """A distance alone."""
-
-    @property
-    def conserves_mass(self):
-        return True
-
-    def _sqdistance(self, a, b):
-        return float(((a.weights - b.weights) ** 2).sum())
 
 
 @pytest.mark.parametrize(

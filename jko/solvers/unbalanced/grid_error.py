@@ -94,12 +94,14 @@ def on_densities(problem: ProxProblem, answer: Answer, eps: float) -> Answer:
         return answer
     assert isinstance(answer.measure, Discrete)
     grid = grid_error(problem, answer.measure.weights, eps)
-    reg = 0.0 if eps == 0 else np.inf if answer.bias is None else answer.bias
-    rough = not np.isfinite(reg) or answer.info.get("bias_kind") == OF_A_PLAN
-    total = grid + (min(reg, grid) if rough else reg)
-    tried = answer.info.get("bias_reg")
-    if isinstance(tried, float) and not np.isfinite(tried):
-        total = np.inf  # the bound was asked for, and proved nothing
+    reg = 0.0 if eps == 0 else answer.bias
+    if reg is None:  # the bound was not asked for: as much again
+        more = grid
+    elif np.isfinite(reg) and answer.info.get("bias_kind") == OF_A_PLAN:
+        more = min(reg, grid)
+    else:  # infinite where it was asked for and proved nothing
+        more = reg
+    total = grid + more
     info = {**answer.info, "bias_reg": reg, "bias_grid": grid}
     return replace(answer, bias=total if np.isfinite(total) else None, info=info)
 
