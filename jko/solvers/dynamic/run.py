@@ -150,7 +150,7 @@ def _bound(out: Solution, splitting: Splitting) -> None:
     settled = problem.cells.plain or out.bounds >= 2
     tried = [out.mixed] if settled else [MIXED, 100 * MIXED]
     paths = [feasible(problem, found.rho, found.flux, mixed) for mixed in tried]
-    k = int(np.argmin([path.value for path in paths]))
+    k = int(np.argmin(np.nan_to_num([path.value for path in paths], nan=np.inf)))
     out.mixed, out.bounds = tried[k], out.bounds + 1
     if out.best is None or paths[k].value < out.best.value:
         out.best = paths[k]
