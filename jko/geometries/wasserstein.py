@@ -22,7 +22,7 @@ from jko.geometries.base import (
 )
 from jko.geometries.bures import bures, bures_geodesic, bures_map
 from jko.geometries.costs import ground_of
-from jko.geometries.ground import MAX_PAIRS, Ground, MatrixCost, needs_metric
+from jko.geometries.ground import MAX_PAIRS, Ground, MatrixCost, PowerCost, needs_metric
 from jko.measures.atoms import Particles
 from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
@@ -92,7 +92,7 @@ class Wasserstein(Geometry):
                 f"p = {p:g} is below 1, where W_p is no distance; pass p >= 1, or the cost itself"
                 " as cost=lambda x, y: ..."
             )
-        ground = ground_of(p, self.cost)
+        ground = PowerCost(p) if self.cost is None else ground_of(p, self.cost)
         object.__setattr__(self, "p", p)
         object.__setattr__(self, "_ground", ground)
         if isinstance(ground, MatrixCost):

@@ -88,7 +88,8 @@ def step(
     ----------
     Jordan et al. (1998); Ambrosio et al. (2008).
     """
-    energy = within(energy, constraints)
+    if not (isinstance(constraints, tuple) and not constraints):
+        energy = within(energy, constraints)
     distinct, index = _each_atom_once(measure, energy, geometry, solver)
     problem = ProxProblem(energy, geometry, distinct, tau)
     _warn_if_not_unique(problem)

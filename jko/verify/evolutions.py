@@ -21,7 +21,7 @@ from jko.validation import Array
 from jko.verify import problems
 from jko.verify.actions import STEP, integrate
 from jko.verify.balance import Curves, evi, evi_fails
-from jko.verify.kernels import _regressed
+from jko.verify.kernels import ridge_regression
 from jko.verify.orders import order
 
 Stepper = Callable[..., Trajectory]
@@ -92,7 +92,7 @@ def _regression_flow(
     energy = InclusiveKL(target)
 
     def velocity(mu: Discrete) -> Array:
-        g = _regressed(kernel.integral_operator(mu), energy.first_variation(mu), ridge)
+        g = ridge_regression(kernel.integral_operator(mu), energy.first_variation(mu), ridge)
         return np.asarray(-mu.weights * g)
 
     return integrate(velocity, start, time) if time > 0 else start.weights

@@ -128,7 +128,7 @@ def mercer(
     return Identity("kernel-mercer", statement, float(found[-1]), float(exact[-1]), residual, 1e-10)
 
 
-def _regressed(operator: IntegralOperator, f: Array, ridge: float) -> Array:
+def ridge_regression(operator: IntegralOperator, f: Array, ridge: float) -> Array:
     """K_mu (K_mu + ridge)^{-1} f, through the symmetric matrix."""
     root = np.sqrt(operator.weights)
     matrix = root[:, None] * operator.operator.dense() * root
@@ -143,7 +143,7 @@ def small_ridge(
     f = InclusiveKL(target).first_variation(mu)
     operator = kernel.integral_operator(mu)
     size = float(np.abs(f).max())
-    far = [float(np.abs(_regressed(operator, f, r) - f).max()) / size for r in ridges]
+    far = [float(np.abs(ridge_regression(operator, f, r) - f).max()) / size for r in ridges]
     ratio = far[1] / far[0] / (ridges[1] / ridges[0])
     residual = max_of([far[-1], abs(ratio - 1)])
     statement = "ridge -> 0: the kernel regression of the force is the force, first order (Y3)"
@@ -160,7 +160,7 @@ def large_ridge(
 ) -> Identity:
     """ridge * regression of the inclusive-KL force tends to the MMD force (formula Y3)."""
     f = InclusiveKL(target).first_variation(mu)
-    lhs = ridge * _regressed(kernel.integral_operator(mu), f, ridge)
+    lhs = ridge * ridge_regression(kernel.integral_operator(mu), f, ridge)
     rhs = MMDEnergy(target, kernel if other is None else other).first_variation(mu)
     residual = float(np.abs(lhs - rhs).max() / np.abs(rhs).max())
     statement = "ridge -> infinity: ridge * regression is the MMD force K(mu - pi) (Y3)"
