@@ -1,14 +1,15 @@
-r"""One interval by Newton's method: the saddle point of a step, with a barrier where it has edges.
+r"""Few intervals by Newton's method: the saddle point of a step, with a barrier at its edges.
 
-With one interval the fluxes and sources of a step are those of a potential, m = alpha theta grad
-phi and zeta = beta r phi with the harmonic mobility theta of r = (rho + w)/2, and (w, phi) is the
-saddle point, convex in w and concave in phi, of
+The fluxes and sources of a step are those of potentials, m = alpha theta grad phi and zeta =
+beta r phi with the harmonic mobility theta of r^k = (w^k + w^{k+1})/2, and (w, phi) is the saddle
+point, convex in w and concave in phi, of
 
-    E(w) + <phi, w - rho> - tau (sum_f alpha theta_f (grad phi)_f^2 / 2 + sum beta r phi^2 / 2).
+    E(w^N) + sum_k <phi^k, w^{k+1} - w^k>
+           - tau sum_k (sum_f alpha theta_f (grad phi^k)_f^2 / 2 + sum beta r^k (phi^k)^2 / 2).
 
-Edges of E, w >= 0 and bounds on the density, get a logarithmic barrier that vanishes (primal-dual
-interior point, Mehrotra (1992) without his corrector); where every cell carries an entropy, w >= 0
-needs none. Each step is one sparse symmetric quasi-definite system in (w, phi).
+Edges, w >= 0 and bounds on the density, get a logarithmic barrier that vanishes (primal-dual
+interior point, Mehrotra (1992) without his corrector); where every cell carries an entropy, the
+last w needs none. Each step is one sparse symmetric quasi-definite system in (w, phi).
 """
 
 from __future__ import annotations
@@ -32,14 +33,15 @@ if TYPE_CHECKING:
 
 #: Cells up to which the factors are worth it: 64 x 64 take .15 s a step, 128 x 128 a second.
 MOST_CELLS = 17_000
+#: The same for cells times slices of several intervals, whose factors fill more.
+MOST_IN_TIME = 4_500
 #: Newton steps at most, and the share of the way to an edge that one may go.
 STEPS = 60
 TO_EDGE = 0.9
-#: Factor by which the barrier falls after a step of at least FULL of its length, and its first and
-#: last size over the energies. Measured at 32 x 32, porous media and bounds, W2 and WFR: 11 to 18
-#: steps; a barrier that falls sooner leaves the potentials of empty cells behind (up to 40).
-FALL = 0.2
-FULL = 0.8
+#: Factor by which the barrier falls, and its first and last size over the energies: one that falls
+#: before the potentials of empty cells follow takes 40 steps and more. Measured at 32 x 32, one and
+#: four slices, porous media, entropies and bounds, W2 and WFR.
+FALL = 0.01
 FIRST = 1e-1
 LAST = 1e-15
 #: Share of a uniform density that the first point has, so that no mobility vanishes.
@@ -61,8 +63,8 @@ class Saddle:
     best : Feasible
     lower : float
         Lower bound in the problem's units.
-    phi : array (1, *shape)
-    share : list of arrays (1, *shape)
+    phi : array (slices, *shape)
+    share : list of arrays (slices, *shape)
         Shares of the faces in the bound.
     iterations : int
     """
@@ -75,12 +77,14 @@ class Saddle:
 
 
 def applies(problem: DynamicProblem) -> bool:
-    """Whether the problem is one interval with a free end, no running cost, and few cells."""
-    few = problem.cells.grid.size <= MOST_CELLS
-    return few and problem.slices == 1 and problem.end is None and problem.metric.p == 2
+    """Whether the problem is a step with few cells and slices: a free end, no running cost."""
+    size, slices = problem.cells.grid.size, problem.slices
+    few = size <= MOST_CELLS if slices == 1 else size * slices <= MOST_IN_TIME
+    step = problem.end is None and problem.running is None
+    return few and step and problem.metric.p == 2
 
 
-def one_interval(
+def few_intervals(
     problem: DynamicProblem, tol: float, scale: float, most: int = STEPS
 ) -> Saddle | None:
     """The step to a gap of tol times `scale` (0: the objective's own size); None where it fails."""
@@ -102,38 +106,55 @@ def one_interval(
 
 
 class _SaddleNewton:
-    """The iterate (w, phi) with multipliers of the edges, and one step of it."""
+    """The iterate (w, phi), (slices, n) each flat, with multipliers of the edges; one step of it.
+
+    Faces join cells of one interval; the cells of later intervals count on.
+    """
 
     def __init__(self, problem: DynamicProblem) -> None:
+        from scipy.sparse import diags_array, eye_array, kron
+
         self.problem = problem
         opened = np.flatnonzero(problem.cells.opened.ravel())
         i, j, inverse = problem.cells.pairs
         local = np.full(problem.cells.grid.size, -1)
         local[opened] = np.arange(opened.size)
-        self.opened, self.a, self.b, self.inverse = opened, local[i], local[j], inverse
+        slices, n = problem.slices, opened.size
+        later = n * np.arange(slices)[:, None]
+        self.opened, self.n, self.total = opened, n, n * slices
+        self.a, self.b = (local[i] + later).ravel(), (local[j] + later).ravel()
+        self.inverse = np.tile(inverse, slices)
         h = problem.last or Separable(np.zeros(problem.cells.grid.size))
         self.energy = h.take(opened)
         self.rho = problem.start.ravel()[opened]
-        self.n = opened.size
-        entropic = np.zeros(self.n, dtype=bool)
+        ones, cells = np.ones(slices), eye_array(n)
+        average = diags_array([0.5 * ones, 0.5 * ones[1:]], offsets=[0, -1])
+        change = diags_array([ones, -ones[1:]], offsets=[0, -1])
+        self.average = kron(average, cells, format="csr")
+        self.change = kron(change, cells, format="csr")
+        self.first = np.concatenate([self.rho, np.zeros(self.total - n)])
+        entropic = np.zeros(n, dtype=bool)
         for p, c in self.energy.powers.items():
             entropic |= (c > 0) & (p <= 1)
-        self.wall = ~entropic
-        self.capped = np.isfinite(self.energy.ceiling)
+        self.wall = np.ones(self.total, dtype=bool)
+        self.wall[-n:] = ~entropic
+        self.top = np.full(self.total, np.inf)
+        self.top[-n:] = self.energy.ceiling
+        self.capped = np.isfinite(self.top)
 
     def start(self) -> bool:
         """An interior point; False where there is none."""
-        top, mass = self.energy.ceiling, self.problem.mass
+        top, mass, n = self.top, self.problem.mass, self.n
         if (top <= 0).any():
             return False
-        even = np.minimum(mass / self.n, 0.5 * top)
-        w = (1 - EVEN) * np.minimum(self.rho, 0.98 * top) + EVEN * even
+        rho, last = np.tile(self.rho, self.problem.slices), slice(-n, None)
+        even = np.minimum(mass / n, 0.5 * top)
+        w = (1 - EVEN) * np.minimum(rho, 0.98 * top) + EVEN * even
         w = np.minimum(w, 0.99 * top)
-        self.w, self.phi = w, np.zeros(self.n)
-        slope = self.energy.gradient(w)
-        level = float(w @ slope) / float(w.sum())
-        self.phi = np.full(self.n, -level if self.problem.balanced else 0.0)
-        unit = float(w @ np.abs(slope - level)) / float(w.sum())
+        slope, end = self.energy.gradient(w[last]), w[last]
+        level = float(end @ slope) / float(end.sum())
+        self.w, self.phi = w, np.full(self.total, -level if self.problem.balanced else 0.0)
+        unit = float(end @ np.abs(slope - level)) / float(end.sum())
         moved = float(np.square(self.problem.cells.grid.spacing).min()) / self.problem.duration
         self.unit = max(unit, 1e-3 * moved)
         self.changed = np.inf
@@ -147,12 +168,12 @@ class _SaddleNewton:
         edges = int(self.wall.sum() + self.capped.sum())
         if edges == 0:
             return self.changed <= CLOSE
-        size = scale or self.unit * float(self.w.sum())
+        size = scale or self.unit * float(self.w[-self.n :].sum())
         return bool(self.barrier * edges <= 0.1 * tol * size)
 
     def step(self) -> bool:
         """One Newton step; False where nothing moves any more."""
-        w, room = self.w, np.where(self.capped, self.energy.ceiling - self.w, 1.0)
+        w, room = self.w, np.where(self.capped, self.top - self.w, 1.0)
         change = self._change(room)
         if change is None:
             return False
@@ -166,10 +187,16 @@ class _SaddleNewton:
         edged = bool(self.wall.any() or self.capped.any())
         if not edged:
             self.barrier = 0.0
-        elif min(primal, dual) > FULL and self.barrier > LAST * self.unit * float(w.mean()):
+        elif self.barrier > LAST * self.unit * float(w.mean()) and self._caught_up():
             self.barrier *= FALL
         self.changed = primal * float(np.abs(dw).sum()) / float(w.sum())
         return primal * float(np.abs(dw / w).max()) > SHORT
+
+    def _caught_up(self) -> bool:
+        """Whether the potentials' error, times the mass, is within the gap of the last barrier."""
+        off = np.abs(self._residuals()[1] - self.low + self.high)[self.wall | self.capped]
+        edges = int(self.wall.sum() + self.capped.sum())
+        return FALL * float(off.max(initial=0.0)) * self.problem.mass <= self.barrier * edges
 
     def _change(self, room: Array) -> tuple[Array, Array] | None:
         """Newton's direction for (w, phi); None where the system is singular."""
@@ -192,21 +219,27 @@ class _SaddleNewton:
         except RuntimeError:  # exactly singular
             return None
         change = factor.solve(np.concatenate([push - second, -first]))
-        return (change[: self.n], change[self.n :]) if np.isfinite(change).all() else None
+        return (change[: self.total], change[self.total :]) if np.isfinite(change).all() else None
 
     def _residuals(self) -> tuple[Array, Array]:
         """Derivatives of the saddle function in phi and, without its barrier, in w."""
-        problem, a, b, n, phi = self.problem, self.a, self.b, self.n, self.phi
+        problem, a, b, total, phi = self.problem, self.a, self.b, self.total, self.phi
         tau, alpha, beta = problem.tau, problem.metric.alpha, problem.metric.beta
-        r = 0.5 * (self.rho + self.w)
+        r = self._between()
         theta, slope, da, db = self._faces(r)
         flux = alpha * theta * slope * self.inverse
-        out = np.bincount(a, flux, n) - np.bincount(b, flux, n)
-        first = self.w - self.rho + tau * (out - beta * r * phi)
-        square = 0.25 * alpha * tau * slope**2
-        second = self.energy.gradient(self.w) + phi - tau * beta * phi**2 / 4
-        second -= np.bincount(a, square * da, n) + np.bincount(b, square * db, n)
+        out = np.bincount(a, flux, total) - np.bincount(b, flux, total)
+        first = self.change @ self.w - self.first + tau * (out - beta * r * phi)
+        square = 0.5 * alpha * tau * slope**2
+        local = 0.5 * tau * beta * phi**2
+        local += np.bincount(a, square * da, total) + np.bincount(b, square * db, total)
+        second = self.change.T @ phi - self.average.T @ local
+        second[-self.n :] += self.energy.gradient(self.w[-self.n :])
         return first, second
+
+    def _between(self) -> Array:
+        """The means r of both ends of every interval."""
+        return np.asarray(self.average @ self.w + 0.5 * self.first)
 
     def _faces(self, r: Array) -> tuple[Array, Array, Array, Array]:
         """Mobility theta and slope of phi per face, and d theta / d r on its two sides."""
@@ -219,31 +252,35 @@ class _SaddleNewton:
         """Second derivatives: in w, minus those in phi over tau, and the mixed ones."""
         from scipy.sparse import coo_array, diags_array
 
-        problem, a, b, n = self.problem, self.a, self.b, self.n
+        problem, a, b, total = self.problem, self.a, self.b, self.total
         tau, alpha, beta = problem.tau, problem.metric.alpha, problem.metric.beta
-        r = 0.5 * (self.rho + self.w)
+        r = self._between()
         theta, slope, da, db = self._faces(r)
         # -theta is convex: theta^3 / (2 ra rb) times the square of (dra / ra - drb / rb) per face.
-        curvature = 0.125 * alpha * tau * slope**2 * theta**3 / (2 * r[a] * r[b])
+        curvature = 0.5 * alpha * tau * slope**2 * theta**3 / (2 * r[a] * r[b])
         xa, xb = 1 / r[a], -1 / r[b]
-        diagonal = np.bincount(a, curvature * xa * xa, n) + np.bincount(b, curvature * xb * xb, n)
+        diagonal = np.bincount(a, curvature * xa * xa, total)
+        diagonal += np.bincount(b, curvature * xb * xb, total)
         i, j = np.concatenate([a, b]), np.concatenate([b, a])
-        rows = coo_array((np.tile(curvature * xa * xb, 2), (i, j)), shape=(n, n))
-        rows = rows + diags_array(self.energy.hessian(self.w) + diagonal)
-        columns = graph_laplacian(a, b, alpha * theta * self.inverse**2, n)
+        mixed = np.tile(curvature * xa * xb, 2)
+        local = coo_array((mixed, (i, j)), shape=(total, total)) + diags_array(diagonal)
+        hessian = np.zeros(total)
+        hessian[-self.n :] = self.energy.hessian(self.w[-self.n :])
+        rows = self.average.T @ local @ self.average + diags_array(hessian)
+        columns = graph_laplacian(a, b, alpha * theta * self.inverse**2, total)
         columns = columns + diags_array(beta * r)
-        columns = columns + diags_array(np.full(n, SHIFT * float(columns.diagonal().max())))
-        half = 0.5 * tau * alpha * slope * self.inverse
+        columns = columns + diags_array(np.full(total, SHIFT * float(columns.diagonal().max())))
+        steep = tau * alpha * slope * self.inverse
         i, j = np.concatenate([a, a, b, b]), np.concatenate([a, b, a, b])
-        v = np.concatenate([half * da, half * db, -half * da, -half * db])
-        cross = coo_array((v, (i, j)), shape=(n, n)) + diags_array(1 - tau * beta * self.phi / 2)
-        return rows, columns, cross
+        v = np.concatenate([steep * da, steep * db, -steep * da, -steep * db])
+        moving = coo_array((v, (i, j)), shape=(total, total)) - diags_array(tau * beta * self.phi)
+        return rows, columns, self.change + moving @ self.average
 
     def bounds(self, count: int) -> Saddle:
         """Bounds from both sides of the present iterate."""
         problem = self.problem
         best = feasible(problem, self._field(self.w), mixed=0.0)
-        phi, r, share = self._field(self.phi), self._field(0.5 * (self.rho + self.w)), []
+        phi, r, share = self._field(self.phi), self._field(self._between()), []
         for axis in range(problem.cells.dim):
             behind = problem.cells.behind(r, axis)
             total = r + behind
@@ -251,7 +288,7 @@ class _SaddleNewton:
         return Saddle(best, lower_bound(problem, phi, share), phi, share, count)
 
     def _field(self, values: Array) -> Array:
-        """Values of the open cells as a field of one slice."""
-        out = np.zeros(self.problem.cells.grid.size)
-        out[self.opened] = values
-        return out.reshape(1, *self.problem.cells.shape)
+        """Values of the open cells as a field of every slice."""
+        out = np.zeros((self.problem.slices, self.problem.cells.grid.size))
+        out[:, self.opened] = values.reshape(len(out), self.n)
+        return out.reshape(len(out), *self.problem.cells.shape)

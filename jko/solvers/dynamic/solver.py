@@ -20,8 +20,9 @@ class Dynamic(ProxSolver):
     r"""Steps as dynamic transport: a path from the previous measure to the new one (formula Y1).
 
     Minimises F(w) plus the least action of `slices` intervals between w and the previous measure,
-    by the splitting of `jko.geodesic`, one interval by Newton's method, and bounds it from below by
-    potentials: an independent opinion on steps on grids. Obstacles and periodic axes are respected.
+    by Newton's method where cells and slices are few and by the splitting of `jko.geodesic`
+    otherwise, and bounds it from below by potentials: an independent opinion on steps on grids.
+    Obstacles and periodic axes are respected.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ class Dynamic(ProxSolver):
     -----
     `gap` bounds the excess over the stated discrete step. `bias` estimates how far its objective is
     from that of the step without discretisation: |step on half the cells - step| plus, on half the
-    cells, |step with twice the slices - step|. Papadakis et al. (2014) have the
+    cells, 4/3 |step with twice the slices - step|. Papadakis et al. (2014) have the
     splitting; the bounds are ours.
     """
 

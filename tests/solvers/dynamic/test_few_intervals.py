@@ -1,4 +1,4 @@
-"""One interval by Newton's method: its gap, its system, and the splitting's opinion."""
+"""Few intervals by Newton's method: the gap, the system, and the splitting's opinion."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 
 import jko
 from jko.prox import ProxProblem
-from jko.solvers.dynamic.newton import _SaddleNewton, applies, one_interval
+from jko.solvers.dynamic.newton import _SaddleNewton, applies, few_intervals
 from jko.solvers.dynamic.run import solve
 from jko.solvers.dynamic.stated import DynamicStep
 
@@ -22,28 +22,31 @@ ENERGIES = {
 GEOMETRIES = {"w2": jko.Wasserstein(), "wfr": jko.WassersteinFisherRao(0.8, 1.3)}
 
 
-def stated(energy, geometry, n=16, mask=None, periodic=False, tau=0.05):
+def stated(energy, geometry, n=16, mask=None, periodic=False, tau=0.05, slices=1):
     grid = jko.Grid([-3, -3], [3, 3], [n, n], mask=mask, periodic=periodic)
     free = np.ones(grid.size) if grid.mask is None else grid.mask
     x = grid.points - [0.8, 0.4]
     rho = jko.GridDensity.from_density(free * np.exp(-2 * (x**2).sum(axis=1)), grid, mass=1.3)
-    return DynamicStep(ProxProblem(energy, geometry, rho, tau), 1)
+    return DynamicStep(ProxProblem(energy, geometry, rho, tau), slices)
 
 
+@pytest.mark.parametrize("slices", [1, 4])
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 @pytest.mark.parametrize("name", ENERGIES)
-def test_the_gap_closes(name, geometry):
-    problem = stated(ENERGIES[name], GEOMETRIES[geometry]).discrete
-    found = one_interval(problem, 1e-7, 0.0)
+def test_the_gap_closes(name, geometry, slices):
+    n = 16 if slices == 1 else 10
+    problem = stated(ENERGIES[name], GEOMETRIES[geometry], n=n, slices=slices).discrete
+    found = few_intervals(problem, 1e-7, 0.0)
     assert found is not None
     size = max(abs(found.best.value), found.best.action)
     assert -1e-12 * size <= found.best.value - found.lower <= 1e-7 * size
 
 
+@pytest.mark.parametrize("slices", [1, 3])
 @pytest.mark.parametrize("name", ["porous", "crowd", "entropy"])
-def test_the_splitting_agrees_within_both_gaps(name):
-    problem = stated(ENERGIES[name], GEOMETRIES["w2"], n=12).discrete
-    one, two = one_interval(problem, 1e-7, 0.0), solve(problem, 1e-3, 2000)
+def test_the_splitting_agrees_within_both_gaps(name, slices):
+    problem = stated(ENERGIES[name], GEOMETRIES["w2"], n=12, slices=slices).discrete
+    one, two = few_intervals(problem, 1e-7, 0.0), solve(problem, 1e-3, 2000)
     assert one is not None
     slack = 1e-12 * abs(two.upper)
     assert two.lower <= one.best.value + slack
@@ -66,23 +69,25 @@ def test_obstacles_and_axes_that_lead_round():
             assert (out.measure.weights[~mask.ravel()] == 0).all()
 
 
+@pytest.mark.parametrize("slices", [1, 3])
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_the_system_is_the_derivative_of_the_residuals(geometry):
-    newton = _SaddleNewton(stated(ENERGIES["sum"], GEOMETRIES[geometry], n=6).discrete)
+def test_the_system_is_the_derivative_of_the_residuals(geometry, slices):
+    problem = stated(ENERGIES["sum"], GEOMETRIES[geometry], n=6, slices=slices).discrete
+    newton = _SaddleNewton(problem)
     assert newton.start()
     rng = np.random.default_rng(0)
-    newton.phi = newton.phi + rng.normal(size=newton.n)
+    newton.phi = newton.phi + rng.normal(size=newton.total)
     rows, columns, cross = newton._blocks()
     matrix = np.block(
         [[rows.toarray(), cross.T.toarray()],
          [cross.toarray(), -newton.problem.tau * columns.toarray()]]
     )  # fmt: skip
     point, h = np.concatenate([newton.w, newton.phi]), 1e-6
-    for way in rng.normal(size=(4, 2 * newton.n)) * np.tile(newton.w, 2):
+    for way in rng.normal(size=(4, 2 * newton.total)) * np.tile(newton.w, 2):
         sides = []
         for sign in (1, -1):
             moved = point + sign * h * way
-            newton.w, newton.phi = moved[: newton.n], moved[newton.n :]
+            newton.w, newton.phi = moved[: newton.total], moved[newton.total :]
             first, second = newton._residuals()
             sides.append(np.concatenate([second, first]))
         change = (sides[0] - sides[1]) / (2 * h)
@@ -92,7 +97,7 @@ def test_the_system_is_the_derivative_of_the_residuals(geometry):
 
 
 def test_where_it_does_not_apply_the_splitting_does():
-    assert not applies(replace(stated(ENERGIES["porous"], GEOMETRIES["w2"]).discrete, slices=2))
+    assert not applies(replace(stated(ENERGIES["porous"], GEOMETRIES["w2"]).discrete, slices=64))
     walled = WELL + jko.Potential(lambda x: np.where(x[:, 0] > 2, np.inf, 0.0))
     step = stated(jko.PorousMedium(2), GEOMETRIES["w2"])
     w = np.where(step.problem.previous.points[:, 0] > 1.9, 0.0, step.problem.previous.weights)
