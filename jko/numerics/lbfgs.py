@@ -141,11 +141,13 @@ def _line_search(
     down = float(run.slope @ direction)
     if not down < 0:
         return None
-    short, long, t = 0.0, np.inf, 1.0
+    short, long, t, leap = 0.0, np.inf, 1.0, 2.0
     for trial in range(MAX_HALVINGS):
-        if trial >= MAX_TRIALS and (run.pairs or by_slope or short > 0 or long == np.inf):
+        far = t > 2.0**MAX_TRIALS  # a slope next to 0 says nothing of how far it is to go
+        if trial >= MAX_TRIALS * (1 + far) and (run.pairs or by_slope or short > 0):
             break
-        point = run.point + t * direction
+        with np.errstate(over="ignore"):
+            point = run.point + t * direction
         run.evaluations += 1
         objective = safe_value(problem, point)
         slope = _safe_slope(problem, point) if np.isfinite(objective) else None
@@ -159,16 +161,38 @@ def _line_search(
             long = t
         elif rate < CURVATURE * down:
             short = t
+            _check_bottom(objective, by_slope)
         else:
             return point, objective, slope
         if np.isfinite(long) and long - short <= 1e-12 * long:
             return None
-        t = 0.5 * (short + long) if np.isfinite(long) else 2 * t
-    if long == np.inf:
-        raise Breakdown(
-            Status.UNBOUNDED, f"the objective still falls {t:.0e} times as far as the first step"
-        )
+        t, leap = _next_trial(short, long, leap)
     return None
+
+
+def _next_trial(short: float, long: float, leap: float) -> tuple[float, float]:
+    """The next length of a step, and by how much the one after it may be longer.
+
+    Doubling until the end is far out of all proportion, then by squares of the factor; halving of
+    the length, or of its logarithm where the bracket spans orders of magnitude.
+    """
+    if np.isfinite(long):
+        wide = short > 0 and long > 16 * short
+        return (float(np.sqrt(short) * np.sqrt(long)) if wide else 0.5 * (short + long)), leap
+    if short >= 2.0 ** (MAX_TRIALS - 1):
+        leap = min(leap * leap, 1e100)
+    return min(leap * short, 1e300), leap
+
+
+def _check_bottom(objective: float, by_slope: bool) -> None:
+    """The one evidence that there is no minimum: an objective whose square overflows.
+
+    How long it fell says nothing: far away a slope may be next to 0.
+    """
+    if objective < -np.sqrt(np.finfo(float).max) and not by_slope:
+        raise Breakdown(
+            Status.UNBOUNDED, f"the objective falls below every number, to {objective:.0e} and on"
+        )
 
 
 def _too_long(old: float, new: float, fall: float, ratio: float, by_slope: bool) -> bool:

@@ -138,6 +138,22 @@ class Conic(ProxSolver):
         return problem.step * float(np.sinc(half / np.pi))
 
 
+def falls_forever(problem: ProxProblem) -> bool:
+    """Whether 1e100 times the mass at one atom still lowers the objective.
+
+    What a solver finds within its tolerances is no evidence: it may be a long way to the minimum.
+    """
+    previous = problem.discrete
+    start, far = problem.value(previous), 1e100 * max(previous.mass, 1.0)
+    for i in np.flatnonzero(problem.form.separable.ceiling == np.inf):
+        weights = previous.weights.copy()
+        weights[i] += far
+        with np.errstate(all="ignore"):
+            if problem.objective(previous.with_weights(weights)) < start:
+                return True
+    return False
+
+
 class _Program:
     """The conic program of a step, scaled by a uniform weight or by an answer `near` it."""
 
@@ -146,7 +162,7 @@ class _Program:
     ) -> None:
         import cvxpy as cp
 
-        self.solver, self.max_iter = solver, max_iter
+        self.problem, self.solver, self.max_iter = problem, solver, max_iter
         self.iterations, self.status = 0, ""
         form, previous = problem.form, problem.discrete
         self.n = previous.n
@@ -206,7 +222,9 @@ class _Program:
         stats = self.program.solver_stats
         self.iterations += int(stats.num_iters or 0) if stats is not None else 0
         if self.status.startswith("unbounded"):
-            raise Breakdown(Status.UNBOUNDED, f"{self.solver} found no lower bound")
+            known = self.mass is None and falls_forever(self.problem)
+            status = Status.UNBOUNDED if known else Status.BROKEN
+            raise Breakdown(status, f"{self.solver} found no lower bound")
         if self.u.value is None or not np.isfinite(self.u.value).all():
             raise Breakdown(Status.BROKEN, f"{self.solver} gave no weights: {self.status}")
         return self._repaired(self.reference * self.u.value)

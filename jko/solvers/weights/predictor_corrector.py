@@ -74,12 +74,24 @@ class PredictorRun:
             stale, mark = (0, min(mark, gap)) if moved else (stale + 1, mark)
             self.circling = stale > 1 and merit < 10 * recent[-1]
             recent = [recent[-1], merit]
-            if self.p.mass is None and self.w.sum() > 1e13:
+            if self.escapes():
                 return self.give_up(QPStatus.UNBOUNDED)
             if len(self.ranks) == max_iter:
                 return self.give_up(QPStatus.MAX_ITER)
             if stale > _PATIENCE or not self.advance(stale):
                 return self.give_up(QPStatus.STALLED)
+
+    def escapes(self) -> bool:
+        """Whether the quadratic falls for ever on the ray through w: w'Hw = 0 and c'w > 0.
+
+        How far the mass has grown says nothing: it may be a long way to the minimum.
+        """
+        p, w = self.p, self.w
+        rounding, curved = p.n * np.finfo(float).eps, float(w @ self.hw)
+        if p.mass is not None or curved > 2 * rounding * float(w.sum()) ** 2:
+            return False
+        roots = np.sqrt(np.einsum("ij,ij->j", p.rows, p.rows) + p.d)
+        return bool(curved <= rounding * float(roots @ w) ** 2 and float(p.c @ w) > 0)
 
     def stay(self) -> bool:
         """Whether the centre is good enough: in a step short enough, or all on the best atom."""

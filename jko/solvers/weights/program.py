@@ -26,8 +26,9 @@ from jko.validation import Array, Index
 #: Atoms whose weight cannot be more than this share of the mass stay empty: at 1e-301 a weight of
 #: rounding would cost 1e269.
 LEAST = 1e-40
-#: Multiples of a first guess are looked for up to e^100 and down to e^-100.
-WIDE = 100.0
+#: Multiples of a first guess are looked for up to e^WIDE and down to e^-WIDE: 1e200, as far as
+#: doubles go with their squares over their unit.
+WIDE = 460.0
 
 
 @dataclass(eq=False)
@@ -152,7 +153,7 @@ class WeightProgram:
             )
         status = run.run(controls.max_iter or 200)
         if status is BarrierStatus.UNBOUNDED:
-            if self.value(run.w, self.product(run.w)) < self.value(start, self.product(start)):
+            if not self.rising(run.w, self.product(run.w), WIDE):
                 raise _unbounded()
             status = BarrierStatus.STALLED
         assert run.best.found is not None
@@ -234,15 +235,18 @@ class WeightProgram:
     def best_multiple(self, w: Array) -> float:
         """The multiple of w that minimises the form, to a factor 2: the scale of the answer."""
         qw = self.product(w)
-
-        def rising(log_t: float) -> bool:
-            with np.errstate(all="ignore"):
-                t = float(np.exp(log_t))
-                return float(np.nansum(w * (self.h.gradient(t * w) + t * qw))) > 0
-
-        if not rising(WIDE):
+        if not self.rising(w, qw, WIDE):
             raise _unbounded()
-        return float(np.exp(last_true(lambda log_t: not rising(log_t), -WIDE, WIDE, 9)))
+        below = last_true(lambda log_t: not self.rising(w, qw, log_t), -WIDE, WIDE, 11)
+        return float(np.exp(below))
+
+    def rising(self, w: Array, qw: Array, log_t: float) -> bool:
+        """Whether the form, which is convex, rises along the ray through w at exp(log_t) w."""
+        with np.errstate(all="ignore"):
+            t, pull = float(np.exp(log_t)), float(w @ qw)
+            if pull <= w.size * np.finfo(float).eps * float(w @ np.sqrt(self.diagonal)) ** 2:
+                pull = 0.0  # rounding, of either sign
+            return float(np.nansum(w * self.h.gradient(t * w))) + t * pull > 0
 
     def polish(self, w: Array, lam: float, gap: float) -> tuple[Array, float]:
         """Give atoms that do not matter to Qw their own exact minimiser; exact zeros appear."""
