@@ -26,6 +26,11 @@ from jko.validation import Array, positive_int
 
 #: The remedy for JAX's default.
 DOUBLE = 'call jax.config.update("jax_enable_x64", True) before any array is made'
+#: What a function must be that cannot be traced.
+TRACED = (
+    "it must be a pure JAX function that jax.jit and jax.grad can trace: jax.numpy instead of"
+    " numpy, jax.numpy.where instead of if"
+)
 
 
 def from_function(
@@ -36,7 +41,7 @@ def from_function(
     if not callable(f):
         raise InvalidType(f"f got {type(f).__name__}; pass a JAX function of a point or of points")
     dim = positive_int(dim, "dim")
-    batched, dtype = _kind(jax, f, dim)
+    batched, dtype = _kind(jax, f, dim, source)
     if dtype.itemsize < 8:
         warn_single(source, DOUBLE)
     many = f if batched else jax.vmap(f)
@@ -63,8 +68,14 @@ def from_position(f: Callable[..., Any], position: Any, source: str = "f") -> Ad
         return from_function(f, position, source=source)
     from jax.flatten_util import ravel_pytree
 
-    tree = jax.tree.map(lambda a: jax.numpy.asarray(a, dtype=float), position)
+    try:
+        tree = jax.tree.map(lambda a: jax.numpy.asarray(a, dtype=float), position)
+    except FAULTS as error:
+        remedy = "pass numbers and arrays of them, in dictionaries, tuples or lists"
+        raise fault("position", error, remedy) from error
     flat, back = ravel_pytree(tree)
+    if flat.size == 0:
+        raise InvalidArgument(f"position = {position!r} has no entry; pass one like those f takes")
     adapted = from_function(lambda x: f(back(x)), flat.size, tree_names(jax, tree), source)
     many = jax.jit(jax.vmap(back))
 
@@ -88,7 +99,9 @@ def _path(path: Any) -> str:
     return ".".join(map(str, parts)) or "x"
 
 
-def _kind(jax: Any, f: Callable[..., Any], dim: int) -> tuple[bool, np.dtype[Any]]:
+def _kind(
+    jax: Any, f: Callable[..., Any], dim: int, source: str = "f"
+) -> tuple[bool, np.dtype[Any]]:
     """Whether f takes points (n, d), and the type it returns: from shapes, nothing is evaluated.
 
     What takes one point is vectorised by JAX even if it would take several: x[0] of several
@@ -113,6 +126,8 @@ def _kind(jax: Any, f: Callable[..., Any], dim: int) -> tuple[bool, np.dtype[Any
     remedy = f"f must take a point ({dim},) and return a number, or points (n, {dim}) and n numbers"
     if not shapes:
         assert trouble is not None
+        if "model" in source:  # its shapes are no business of the user's
+            raise fault(source, trouble, TRACED) from trouble
         raise fault("f", trouble, remedy) from trouble
     said = ", ".join(f"{getattr(v, 'shape', type(v).__name__)} for {k}" for k, v in shapes.items())
     raise InvalidArgument(f"f returns shape {said}; {remedy}")
@@ -130,11 +145,15 @@ class _Compiled:
 
     def values(self, x: Array) -> Values:
         """Values (n,)."""
+        if not len(x):
+            return np.zeros(0)
         parts = [(np.asarray(self._said(part))[:n],) for part, n in self.batches(x)]
         return tidy(gathered(parts)[0], None, self.faults)[0]
 
     def pairs(self, x: Array) -> tuple[Values, Values]:
         """Values (n,) and gradients (n, d)."""
+        if not len(x):
+            return np.zeros(0), np.zeros_like(x)
         parts = []
         for part, n in self.batches(x):
             values, gradients = self._said(part)
@@ -146,5 +165,4 @@ class _Compiled:
         try:
             return self.run(x)
         except FAULTS as error:
-            remedy = "it must be a pure JAX function that jax.jit and jax.grad can trace"
-            raise fault("f", error, remedy) from error
+            raise fault("f", error, TRACED) from error

@@ -53,9 +53,12 @@ def _refuse(
     model: Callable[..., Any], key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     """Say which site has no density on the whole line, or another one at every call."""
-    from numpyro.handlers import seed, trace
+    from numpyro.handlers import seed, substitute, trace
+    from numpyro.infer import init_to_uniform
 
-    sites = trace(seed(model, key)).get_trace(*args, **kwargs)
+    # Flat priors cannot be drawn from: their sites are filled in as for a start of NUTS.
+    filled = substitute(seed(model, key), substitute_fn=init_to_uniform())
+    sites = trace(filled).get_trace(*args, **kwargs)
     for name, site in sites.items():
         if site["type"] == "plate" and (site["args"][1] or site["args"][0]) < site["args"][0]:
             raise Unsupported(

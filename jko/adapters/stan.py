@@ -36,12 +36,19 @@ def from_program(program: Any, data: Any = None) -> Adapted:
         return _bridge(model)
     if hasattr(model, "log_prob_grad"):  # stanli.Model: its coordinates have no names
         run = _Rows(model.log_prob_grad, model)
-        dim = int(model.n_unconstrained)
+        dim = _some(int(model.n_unconstrained))
         return Adapted(run.values, run.pairs, dim, default_names(dim), None, run.faults)
     raise InvalidType(
         f"program got {type(program).__name__}; pass the text or file of a Stan program,"
         " a bridgestan.StanModel or a stanli.Model"
     )
+
+
+def _some(dim: int) -> int:
+    """The number of parameters, where there are any."""
+    if dim == 0:
+        raise InvalidArgument("the Stan program has no parameter: there is nothing to infer")
+    return dim
 
 
 def _interpreted(program: str | os.PathLike[str], data: Any) -> Any:
@@ -52,6 +59,11 @@ def _interpreted(program: str | os.PathLike[str], data: Any) -> Any:
     is_file = "\n" not in text and text.endswith(".stan")
     if is_file and not os.path.exists(text):
         raise InvalidArgument(f"program = {text!r} does not exist; pass a .stan file or its text")
+    named = isinstance(data, str | os.PathLike) and not os.fspath(data).lstrip().startswith("{")
+    if named and not os.path.exists(data):
+        raise InvalidArgument(
+            f"data = {os.fspath(data)!r} does not exist; pass a .json file, its text or a dict"
+        )
     try:
         source = {"stan_file": text} if is_file else {"stan_code": text}
         return stanli.bridgestan_model(data=data if data is not None else {}, **source)
@@ -65,7 +77,7 @@ def _bridge(model: Any) -> Adapted:
     return Adapted(
         run.values,
         run.pairs,
-        int(model.param_unc_num()),
+        _some(int(model.param_unc_num())),
         tuple(_bracketed(name) for name in model.param_unc_names()),
         _Constrain(model),
         run.faults,

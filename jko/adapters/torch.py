@@ -100,12 +100,16 @@ class _TensorFunction:
 
     def values(self, x: Array) -> Values:
         """Values (n,)."""
+        if not len(x):
+            return np.zeros(0)
         with self.torch.no_grad():
             parts = [(self._numpy(self._said(self._tensor(part))),) for part in _parts(x)]
         return tidy(gathered(parts)[0], None, self.faults)[0]
 
     def pairs(self, x: Array) -> tuple[Values, Values]:
         """Values (n,) and gradients (n, d): of the sum, since rows are independent."""
+        if not len(x):
+            return np.zeros(0), np.zeros_like(x)
         parts = []
         for part in _parts(x):
             points = self._tensor(part).requires_grad_(True)

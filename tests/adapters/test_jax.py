@@ -112,6 +112,26 @@ def test_what_is_no_log_density(f, sentence):
         jko.LogDensity.from_jax(f, 3)
 
 
+def test_no_points_and_a_sample():
+    pi = jko.LogDensity.from_jax(of_point, 3)
+    assert pi.log_density_at(np.empty((0, 3))).shape == (0,)
+    assert [v.shape for v in pi.value_and_grad(np.empty((0, 3)))] == [(0,), (0, 3)]
+    assert jko.sample(jko.LogDensity.from_jax(lambda x: -0.5 * x @ x, 2), n=50, rng=0).converged
+
+
+@pytest.mark.parametrize(
+    ("position", "sentence"),
+    [
+        (None, "position = None has no entry"),
+        ({}, r"position = \{\} has no entry"),
+        ({"a": "b"}, "position raised .*; pass numbers and arrays of them"),
+    ],
+)
+def test_what_is_no_position(position, sentence):
+    with pytest.raises(jko.InvalidArgument, match=sentence):
+        jko.LogDensity.from_blackjax(lambda p: 0.0, position)
+
+
 def test_blackjax_positions():
     """A tree of arrays: names, shapes back, the same values."""
 

@@ -93,6 +93,30 @@ def test_numpyro(double):
     with pytest.raises(jko.InvalidType, match="model got float"):
         jko.LogDensity.from_numpyro(1.0)
 
+    def branching():
+        if numpyro.sample("m", dist.Normal(0, 1)) > 0:
+            numpyro.sample("b", dist.Normal(0, 1))
+
+    with pytest.raises(jko.InvalidArgument, match=r"the NumPyro model raised .* instead of if"):
+        jko.LogDensity.from_numpyro(branching)
+
+
+def test_flat_priors_of_numpyro(double):
+    """They have a density and no draws."""
+    numpyro = pytest.importorskip("numpyro", reason="the extra numpyro is not installed")
+    dist, real = numpyro.distributions, numpyro.distributions.constraints
+
+    def model(y):
+        m = numpyro.sample("m", dist.ImproperUniform(real.real, (), ()))
+        s = numpyro.sample("s", dist.ImproperUniform(real.positive, (), ()))
+        numpyro.sample("y", dist.Normal(m, s), obs=y)
+
+    pi = jko.LogDensity.from_numpyro(model, Y)
+    x = np.random.default_rng(0).normal(size=(5, 2))
+    m, log_s = x[:, [pi.names.index("m")]], x[:, [pi.names.index("s")]]
+    wanted = stats.norm.logpdf(Y, m, np.exp(log_s)).sum(axis=1) + log_s[:, 0]
+    np.testing.assert_allclose(pi.log_density_at(x), wanted, rtol=1e-12)
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "pytensor"])

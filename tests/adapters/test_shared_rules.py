@@ -123,3 +123,10 @@ def test_arguments_of_stan():
         from_program(3)
     with pytest.raises(jko.InvalidArgument, match="data is part of the model"):
         from_program(FakeStan(), {"n": 3})
+    nothing = FakeStan()
+    nothing.param_unc_num = lambda: 0
+    with pytest.raises(jko.InvalidArgument, match="no parameter: there is nothing to infer"):
+        from_program(nothing)
+    pytest.importorskip("stanli", reason="the extra stan is not installed")
+    with pytest.raises(jko.InvalidArgument, match=r"data = 'not\.json' does not exist"):
+        from_program("parameters { real x; }\nmodel { }", "not.json")

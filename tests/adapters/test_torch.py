@@ -63,6 +63,13 @@ def test_single_precision_is_said_with_its_remedy():
     assert all(p.grad is None for p in net.parameters())
 
 
+def test_no_points_and_a_sample():
+    pi = jko.LogDensity.from_torch(lambda x: -0.5 * (x**2).sum(-1), 2)
+    assert pi.log_density_at(np.empty((0, 2))).shape == (0,)
+    assert [v.shape for v in pi.value_and_grad(np.empty((0, 2)))] == [(0,), (0, 2)]
+    assert jko.sample(pi, n=50, rng=0).converged
+
+
 def test_rows_that_depend_on_each_other_are_taken_apart():
     """Scaled over the batch, or over the coordinates of one point: the latter is meant."""
     pi = jko.LogDensity.from_torch(lambda x: (x / x.abs().sum(dim=0)).sum(dim=-1), 3)

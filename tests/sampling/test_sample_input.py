@@ -182,6 +182,22 @@ def test_a_support_with_an_edge():
     np.testing.assert_allclose(out.mean, 1.0, atol=0.06)
 
 
+def test_a_function_is_never_asked_about_no_points():
+    """Functions that take the largest of their values, or compiled ones, break on no points."""
+    asked = []
+
+    def log_density(x):
+        asked.append(len(x))
+        return -0.5 * (x**2).sum(axis=1)
+
+    def gradient(x):
+        asked.append(len(x))
+        return -x
+
+    assert jko.sample(log_density, 2, n=50, gradient=gradient, rng=0).converged
+    assert min(asked) >= 1
+
+
 def test_results_repeat_and_seeds_differ():
     a, b, c = (jko.sample(gaussian(2), n=50, moves=10, rng=s).measure.points for s in (1, 1, 2))
     np.testing.assert_array_equal(a, b)
