@@ -13,10 +13,15 @@ from jko.geometries.wasserstein import Wasserstein
 from jko.measures.grid import GridDensity
 from jko.paths.curves import GridCurve
 from jko.paths.path import Path
+from jko.solvers.dynamic.newton import LAST_RESORT, applies, closed
 from jko.solvers.dynamic.problem import DynamicProblem, Metric
 from jko.solvers.dynamic.run import Solution, solve
 from jko.validation import Array, Mask
 from jko.warned import caution
+
+#: Steps of the splitting before Newton's method, where that applies.
+FEW = 1000
+SPLITTING = "Douglas-Rachford splitting on the grid"
 
 
 def metric_of(geometry: Geometry) -> Metric:
@@ -87,7 +92,9 @@ def path_of(
     problem: DynamicProblem, geometry: Geometry, tol: float, max_iter: int, *, planned: bool
 ) -> Path:
     """Solve and wrap."""
-    found = solve(problem, tol, max_iter)
+    few = applies(problem, LAST_RESORT)
+    found = solve(problem, tol, min(max_iter, FEW) if few else max_iter)
+    finished = closed(found, tol, max_iter)
     best = found.best
     if best is None or not np.isfinite(best.value):
         raise Unsupported("no path of finite cost was found; refine the grid or the slices")
@@ -103,7 +110,7 @@ def path_of(
         _curve(problem, found),
         {
             "geometry": repr(geometry),
-            "method": "Douglas-Rachford splitting on the grid",
+            "method": SPLITTING + (", then Newton's method" if finished else ""),
             "iterations": found.iterations,
             "tol": tol,
         },

@@ -130,3 +130,32 @@ def test_paths_to_a_free_end_far_away_are_no_steps() -> None:
     bowl = jko.Potential(lambda x: 4 * ((x - 0.7) ** 2).sum(1))
     for end, geometry in ((bowl, W), (jko.KL(b), W), (jko.KL(b), jko.WassersteinFisherRao(1, 4))):
         assert jko.planning(a, end, geometry, slices=8, max_iter=1000).gap <= 1e-3
+
+
+def test_births_between_regions_cut_off_are_closed_by_newton():
+    """The splitting left 1e-2 here; between regions far apart all mass dies and is born again."""
+    mask = np.ones((12, 12), dtype=bool)
+    mask[5:7] = False
+    grid = jko.Grid([0, 0], [1, 1], [12, 12], mask=mask)
+    geometry = jko.WassersteinFisherRao(1, 1)
+    one, two = (
+        jko.GridDensity.from_density(
+            mask.ravel() * np.exp(-80 * ((grid.points - [x, 0.5]) ** 2).sum(axis=1)), grid, mass=1
+        )
+        for x in (0.25, 0.75)
+    )
+    path = jko.geodesic(one, two, geometry, slices=8, tol=1e-4)
+    assert path.gap <= 1e-4
+    assert path.action <= jko.Hellinger().sqdistance(one, two)
+    assert path.action >= 0.8 * jko.Hellinger().sqdistance(one, two)
+
+
+@pytest.mark.parametrize("geometry", [jko.Wasserstein(), jko.WassersteinFisherRao(1, 2)])
+def test_ends_with_an_entropy_in_wide_boxes(geometry):
+    grid = jko.Grid([-8], [8], [64])
+    one, two = (
+        jko.GridDensity.from_density(np.exp(-((grid.points[:, 0] - m) ** 2) / 2), grid, mass=1)
+        for m in (2.0, 0.0)
+    )
+    path = jko.planning(one, jko.KL(two), geometry, slices=8, tol=1e-5)
+    assert path.gap <= 1e-5
