@@ -47,10 +47,11 @@ $(DOCS): $(DEV)
 
 setup: $(DEV) ## create the environment and install jko with its tools
 
-# Many tests start processes of their own, and each would compile the package again.
+# Many tests start processes of their own, and each would compile the package again. Tests of a
+# file stay in one process, which imports and prepares what they share, until one has nothing left.
 test: $(DEV) ## run the tests
 	@$(BIN)/python -m compileall -q jko
-	$(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m pytest -n 2 $(ARGS)
+	$(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 $(CORE_STAMP): pyproject.toml
 	"$(PYTHON)" -m venv "$(CORE)"

@@ -8,6 +8,7 @@ the chains run side by side and their positions are evaluated in one batch.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -67,31 +68,38 @@ class Nuts:
         log_p, slope = yield x
         return Point(x, v, log_p, slope @ self.root)
 
-    def leap(self, p, h):
+    def leaf(self, p, h, start):
+        """The tree of one step of length h from p."""
         v = p.v + 0.5 * h * p.slope
         new = yield from self.at(p.x + h * self.root @ v, v)
         new.v = v + 0.5 * h * new.slope
-        return new
+        error = float(start - new.energy)
+        fine = math.isfinite(error) and error > -DIVERGENT
+        weight = error if math.isfinite(error) else -math.inf
+        accepted = math.exp(min(0.0, weight))
+        return Tree(new, new, new, weight, new.v, fine, accepted, 1, not fine)
 
     def grown(self, p, sign, depth, start):
         """A tree of 2^depth steps from p to one side; it stops where it turns or diverges."""
-        if depth == 0:
-            new = yield from self.leap(p, sign * self.h)
-            error = start - new.energy
-            fine = bool(np.isfinite(error) and error > -DIVERGENT)
-            weight = error if np.isfinite(error) else -np.inf
-            accepted = float(np.exp(min(0.0, weight)))
-            return Tree(new, new, new, weight, new.v, fine, accepted, 1, not fine)
-        tree = yield from self.grown(p, sign, depth - 1, start)
-        if not tree.going:
-            return tree
-        end = tree.right if sign > 0 else tree.left
-        new = yield from self.grown(end, sign, depth - 1, start)
-        return self.joined(tree, new, sign)
+        waiting = []  # first halves, the larger ones first, each with its depth
+        for _ in range(2**depth):
+            tree, level = (yield from self.leaf(p, sign * self.h, start)), 0
+            while tree.going and waiting and waiting[-1][1] == level:
+                tree, level = self.joined(waiting.pop()[0], tree, sign), level + 1
+            if not tree.going:
+                break
+            p = tree.right if sign > 0 else tree.left
+            waiting.append((tree, level))
+        else:
+            return waiting[0][0]
+        while waiting:
+            tree = self.joined(waiting.pop()[0], tree, sign)
+        return tree
 
     def joined(self, old, new, sign, biased=False):
         """Two neighbouring trees as one; `biased` prefers the draw of the newer half."""
-        weight = np.logaddexp(old.log_weight, new.log_weight)
+        low, high = sorted((old.log_weight, new.log_weight))
+        weight = high + math.log1p(math.exp(low - high)) if low > -math.inf else high
         chance = new.log_weight - (old.log_weight if biased else weight)
         take = new.going and -self.rng.standard_exponential() < chance
         left, right = (old.left, new.right) if sign > 0 else (new.left, old.right)

@@ -9,7 +9,6 @@ integrates beside the flow.
 import numpy as np
 from _options import Options, animate, script
 from scipy.integrate import solve_ivp
-from scipy.sparse import diags_array
 
 import jko
 from jko import plot
@@ -33,10 +32,8 @@ def radial(times: np.ndarray, n: int = 400) -> tuple[np.ndarray, np.ndarray]:
         pressure = M / (M - 1) * np.maximum(rho, 0) ** (M - 1)
         return np.diff(inflow) / (r * h) + RATE * rho * (1 - pressure)
 
-    near = diags_array([np.ones(n - 1), np.ones(n), np.ones(n - 1)], offsets=[-1, 0, 1])
-    found = solve_ivp(
-        change, (0, times[-1]), seed(r), "BDF", times, rtol=1e-6, atol=1e-9, jac_sparsity=near
-    )
+    near = {"lband": 1, "uband": 1}  # the Jacobian has three diagonals
+    found = solve_ivp(change, (0, times[-1]), seed(r), "LSODA", times, rtol=1e-6, atol=1e-9, **near)
     return r, found.y.T
 
 

@@ -39,6 +39,8 @@ LONGEST = 60
 
 def float_array(value: ArrayLike, name: str) -> Array:
     """A float64 array, or an error that names the argument (no silent casts of objects)."""
+    if type(value) is np.ndarray and value.dtype == np.float64:  # what most of them are
+        return value.copy(order="K")
     unfit = _not_an_array(value, name)
     if unfit is not None:
         raise InvalidType(unfit)
@@ -288,9 +290,8 @@ def rng_of(value: Seed) -> np.random.Generator:
 def deprecated(given: bool, name: str, instead: str) -> None:
     """Warn of an argument that has no effect any more and goes with the next release."""
     if given:
-        warnings.warn(
-            f"{name} has no effect and will go: {instead}", DeprecationWarning, stacklevel=4
-        )
+        text = f"{name} has no effect and will go: {instead}"
+        warnings.warn(text, DeprecationWarning, stacklevel=4)
 
 
 def cut(text: str, most: int = MESSAGE) -> str:

@@ -1,10 +1,20 @@
 """Fixtures every room of the tests may use."""
 
+import gc
 import sys
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
+#: Thousands of tests are read in, none of which is garbage: nothing to look for, then or later.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was collected out of every later search for garbage: 0.2 s each."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

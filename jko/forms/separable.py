@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +23,7 @@ import numpy as np
 
 from jko.numerics.elementary import log_or_minus_inf
 from jko.numerics.roots import Term, exponential_sum_root
-from jko.validation import Array, Index, Mask
+from jko.validation import Array, Index, Mask, frozen
 
 if TYPE_CHECKING:
     from cvxpy import Constraint, Expression
@@ -122,10 +123,10 @@ class Separable:
         """Number of atoms."""
         return int(self.linear.shape[0])
 
-    @property
+    @cached_property
     def ceiling(self) -> Array:
         """The upper bounds (n,), +inf where there is none."""
-        return np.full(self.n, np.inf) if self.upper is None else self.upper
+        return frozen(np.full(self.n, np.inf)) if self.upper is None else self.upper
 
     def inner(self, w: Array) -> Mask:
         """Charged atoms (n,) below their ceiling: those whose slope belongs to a multiplier."""
@@ -153,8 +154,7 @@ class Separable:
             powers[p] = powers[p] + c if p in powers else c
         bounds = [b for b in (self.upper, other.upper) if b is not None]
         upper = None if not bounds else np.minimum.reduce(bounds)
-        constant = self.constant + other.constant
-        return Separable(self.linear + other.linear, powers, upper, constant)
+        return Separable(self.linear + other.linear, powers, upper, self.constant + other.constant)
 
     def scaled(self, factor: float) -> Separable:
         """The function times a positive number."""

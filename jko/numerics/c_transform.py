@@ -185,13 +185,16 @@ def c_transform(
 
 def along(values: Array, axis: int) -> tuple[Array, tuple[int, ...]]:
     """The lines along an axis (m, n), and the shape that puts them back."""
+    if axis == values.ndim - 1:
+        return np.ascontiguousarray(values).reshape(-1, values.shape[axis]), values.shape
     moved = np.moveaxis(values, axis, -1)
     return np.ascontiguousarray(moved).reshape(-1, values.shape[axis]), moved.shape
 
 
 def back(rows: Array, axis: int, shape: tuple[int, ...]) -> Array:
     """Lines along an axis put back."""
-    return np.moveaxis(rows.reshape(shape), -1, axis)
+    laid = rows.reshape(shape)
+    return laid if axis == laid.ndim - 1 else np.moveaxis(laid, -1, axis)
 
 
 def shared(left: Array, right: Array, lines: Lines) -> Array:

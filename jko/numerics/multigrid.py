@@ -31,6 +31,8 @@ STRONG = 0.25
 #: Levels end where what leaves a cell is below this share of what stays: sweeps do the rest.
 WEAK = 0.5
 
+NOT_FINITE = "the linear system has entries that are not finite"
+
 
 @dataclass(frozen=True, eq=False)
 class Balance:
@@ -52,6 +54,12 @@ class Balance:
     def shape(self) -> tuple[int, ...]:
         """Cells along the axes."""
         return self.diagonal.shape
+
+    @property
+    def circular(self) -> bool:
+        """Whether something passes from the last cells of an axis to its first."""
+        faces = (*enumerate(self.ahead), *enumerate(self.back))
+        return any(bool(np.take(face, -1, axis=k).any()) for k, face in faces)
 
     @cached_property
     def matrix(self) -> csr_array:
@@ -210,7 +218,10 @@ def solve(
 
     if not b.any():
         return np.zeros_like(b), 0
-    direct = b.size <= DIRECT or max(balance.shape) == b.size
+    line = max(balance.shape) == b.size
+    if line and extra is None and not balance.circular:
+        return _on_a_line(balance, b), 0
+    direct = b.size <= DIRECT or line
     inverse = factor(balance.matrix) if direct else Multigrid(balance)
     if direct and extra is None:
         return np.asarray(inverse(b)), 0
@@ -230,12 +241,27 @@ def solve(
     return np.asarray(x), count[0]
 
 
+def _on_a_line(balance: Balance, b: Array) -> Array:
+    """The solution on cells in a row: three diagonals, and no sparse matrix to set up."""
+    from scipy.linalg.lapack import dgtsv
+
+    k = balance.shape.index(b.size)
+    below, above = -balance.ahead[k].ravel()[:-1], balance.back[k].ravel()[:-1]
+    main = balance.main.ravel()
+    if not (np.isfinite(main).all() and np.isfinite(below).all() and np.isfinite(above).all()):
+        raise Breakdown(Status.BROKEN, NOT_FINITE)
+    *_, x, singular = dgtsv(below, main, above, b)
+    if singular:
+        raise Breakdown(Status.BROKEN, "the linear system is singular")
+    return np.asarray(x)
+
+
 def factor(matrix: csr_array) -> Callable[[Array], Array]:
     """The inverse of a sparse matrix as a function; a `Breakdown` where it has none."""
     import scipy.sparse.linalg as sl
 
     if not np.isfinite(matrix.data).all():
-        raise Breakdown(Status.BROKEN, "the linear system has entries that are not finite")
+        raise Breakdown(Status.BROKEN, NOT_FINITE)
     try:
         found = sl.splu(matrix.tocsc())
     except RuntimeError as failure:

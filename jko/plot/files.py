@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from jko.errors import InvalidArgument
@@ -43,12 +44,23 @@ def save(fig: Figure, path: str | os.PathLike[str], dpi: int = 120) -> Path:
     target = Path(path)
     with writing(target):
         if target.suffix == ".png":
-            buffer = io.BytesIO()
-            fig.savefig(buffer, format="png", dpi=dpi)
-            Image.open(buffer).convert("RGB").quantize(256).save(target, optimize=True)
+            pixels(fig, dpi).quantize(256).save(target, optimize=True)
         else:
             fig.savefig(target)
     return target
+
+
+def pixels(fig: Figure, dpi: int) -> Image.Image:
+    """The figure as an image of three channels, at `dpi` for this drawing alone."""
+    shown, before = fig.canvas, fig.dpi
+    try:
+        canvas = FigureCanvasAgg(fig)
+        fig.set_dpi(dpi)
+        canvas.draw()
+        return Image.fromarray(np.array(canvas.buffer_rgba())[..., :3])
+    finally:
+        fig.set_dpi(before)
+        fig.set_canvas(shown)
 
 
 @contextmanager

@@ -100,10 +100,12 @@ def step(
         warm,
         rng_of(rng),
     )
-    before = copy.deepcopy(asked.rng)
+    before = asked.rng.bit_generator.state
     result = walk(problem, rules_of(solver), asked)
     if throw and not result.success:
-        said = _explained(result, problem, solver, replace(asked, rng=before))
+        again = copy.deepcopy(asked.rng)
+        again.bit_generator.state = before
+        said = _explained(result, problem, solver, replace(asked, rng=again))
         result = replace(result, message=said)
     if index is not None:
         result = _listed_again(result, measure, distinct, index)
