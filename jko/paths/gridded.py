@@ -19,10 +19,6 @@ from jko.solvers.dynamic.run import Solution, solve
 from jko.validation import Array, Mask
 from jko.warned import caution
 
-#: Steps of the splitting before Newton's method, where that applies.
-FEW = 1000
-SPLITTING = "Douglas-Rachford splitting on the grid"
-
 
 def metric_of(geometry: Geometry) -> Metric:
     """Rates and power of a transport geometry, its own rate included."""
@@ -92,8 +88,9 @@ def path_of(
     problem: DynamicProblem, geometry: Geometry, tol: float, max_iter: int, *, planned: bool
 ) -> Path:
     """Solve and wrap."""
-    few = applies(problem, LAST_RESORT)
-    found = solve(problem, tol, min(max_iter, FEW) if few else max_iter)
+    # Where Newton's method applies, it is the better way after so many steps of the splitting.
+    steps = min(max_iter, 1000) if applies(problem, LAST_RESORT) else max_iter
+    found = solve(problem, tol, steps)
     finished = closed(found, tol, max_iter)
     best = found.best
     if best is None or not np.isfinite(best.value):
@@ -110,7 +107,8 @@ def path_of(
         _curve(problem, found),
         {
             "geometry": repr(geometry),
-            "method": SPLITTING + (", then Newton's method" if finished else ""),
+            "method": "Douglas-Rachford splitting on the grid"
+            + (", then Newton's method" if finished else ""),
             "iterations": found.iterations,
             "tol": tol,
         },

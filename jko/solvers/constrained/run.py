@@ -12,11 +12,13 @@ from jko.energies.moment import constraints_of, tilted, without_constraints
 from jko.energies.potential import Potential
 from jko.errors import InvalidArgument
 from jko.measures.base import Discrete, Measure
+from jko.measures.gaussian import Gaussian
 from jko.prox.judge import judge
 from jko.prox.problem import ProxProblem
 from jko.prox.result import StepResult
 from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import HandedBack
+from jko.solvers.constrained.everywhere import impossible
 from jko.solvers.constrained.feasible import infeasibility
 from jko.solvers.constrained.mixing import mixture
 from jko.solvers.constrained.search import MultiplierSearch
@@ -58,10 +60,13 @@ class ConstrainedRun:
 
     def answer(self) -> Answer:
         """Search, and hand back the best answer in the set; the last one where none is in it."""
-        if isinstance(self.plain.previous, Discrete):
+        said, previous = None, self.plain.previous
+        if isinstance(previous, Discrete):
             said = infeasibility(self.plain, self.moments)
-            if said is not None:
-                raise InvalidArgument(said)
+        elif isinstance(previous, Gaussian) and self.plain.geometry.conserves_mass:
+            said = impossible(previous, self.moments)
+        if said is not None:
+            raise InvalidArgument(said)
         trial = replace(
             self.problem, energy=tilted(self.problem.energy, np.zeros(len(self.moments)))
         )

@@ -1,10 +1,13 @@
 """Sets of Gaussians: where the curvature of the moments is known the step has a gap."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import jko
 from jko.prox.stated import Claim
+from jko.solvers.constrained.everywhere import impossible
 
 W = jko.Wasserstein()
 START = jko.Gaussian([0.0, 0.0], np.eye(2))
@@ -91,8 +94,45 @@ def test_potentials_of_known_curvature_give_steps_of_gaussians_a_gap():
         assert jko.step(START, bent, W, 1.5).claim is Claim.STATIONARY
 
 
-def test_sets_without_a_gaussian_fail_in_a_sentence():
-    """E x = 2 and E x^2 <= 1 contradict each other."""
-    sets = [mean(value=2.0), square(upper=1.0)]
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        ([mean(value=2.0), square(upper=1.0)], "at least"),  # Jensen's inequality
+        ([square(value=-1.0)], "allow at most -1"),
+        ([mean(value=2.0), mean(value=1.0)], "combined"),
+        ([jko.Moment(lambda x: np.tanh(x[:, 0]), 2.0)], "wherever f was evaluated"),
+        ([jko.Moment(lambda x: (x[:, 0] > 0) * 1.0, lower=1.1)], "drop or relax one"),
+    ],
+)
+def test_sets_without_a_measure_are_refused_with_the_combination_that_shows_it(sets, said):
+    with pytest.raises(jko.InvalidArgument, match=said):
+        jko.step(START, ENERGY, W, 0.3, constraints=sets)
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        [mean(value=1e5)],  # far away, and nearly at an edge: no contradiction
+        [mean(value=2.0), square(upper=4.0 + 1e-5)],
+        [jko.Moment(lambda x: np.tanh(x[:, 0]), lower=0.9999)],
+        [jko.Moment(lambda x: np.exp(np.minimum(x[:, 0], 50.0)), 30.0)],
+        [jko.Moment(lambda x: np.cos(20 * x[:, 0]), 0.98), square(upper=30.0)],
+    ],
+)
+def test_sets_with_a_measure_are_not_refused(sets):
+    assert impossible(START, sets) is None
+
+
+def test_masses_count_in_moments():
+    heavy, one = replace(START, mass=3.0), jko.Moment(lambda x: 1.0 + 0 * x[:, 0], 3.0)
+    assert impossible(heavy, [one]) is None
+    assert impossible(START, [one]) is not None
+
+
+def test_sets_of_measures_without_a_gaussian_fail_in_a_sentence():
+    """Two atoms have E x^2 = 1 and E cos(2 pi x) = 1, no Gaussian has nearly both."""
+    second = jko.Moment(lambda x: x[:, 0] ** 2, 1.0)
+    wave = jko.Moment(lambda x: np.cos(2 * np.pi * x[:, 0]), lower=0.5)
+    start, energy = jko.Gaussian([0.0], [[1.0]]), jko.KL(jko.Gaussian([0.0], [[2.0]]))
     with pytest.raises(jko.StepFailed, match="no Gaussian meets all constraints"):
-        jko.step(START, ENERGY, W, 0.3, constraints=sets, max_iter=20)
+        jko.step(start, energy, W, 0.3, constraints=[second, wave], max_iter=1)
