@@ -174,7 +174,11 @@ def ascend(climb: CellClimb) -> Found:
 
 @dataclass(frozen=True, eq=False)
 class Approached:
-    """Potentials that an ascent came to, its steps, and whether it promised no more than asked."""
+    """Potentials that an ascent came to, its steps, and whether it ended before its limit.
+
+    Where it ended because nothing more could be seen rounding has a say in how near it came: what
+    begins there is judged by its own bound.
+    """
 
     g: Array
     iterations: int
@@ -184,7 +188,7 @@ class Approached:
 def approach(climb: CellClimb) -> Approached:
     """Potentials to begin with elsewhere: the same ascent without bounds of what it found."""
     arrived = next(climb.arrivals(), None) is not None
-    return Approached(climb.now.g, climb.count, arrived)
+    return Approached(climb.now.g, climb.count, arrived or climb.count < climb.limit)
 
 
 def judged(climb: CellClimb, count: int) -> Iterator[Found]:

@@ -66,7 +66,7 @@ class Fixed:
 
 def level(response: Response, psi: Array, mass: float, start: float) -> tuple[Array, float]:
     """w(c - psi) of the right mass, and the level c: Newton's method inside a bracket."""
-    search = MassSearch(start, reach=1e-3 * (float(np.ptp(psi)) + abs(start)) + 1e-12)
+    search = MassSearch(start, reach=1e-3 * (float(np.ptp(psi)) + abs(start)) or 1e-12)
     for _ in range(200):
         c = search.x
         w = response.weights(c - psi)

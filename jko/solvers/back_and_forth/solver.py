@@ -195,7 +195,7 @@ class BackAndForth(ProxSolver):
         """The step on parts of the cells, from the potentials of the step on the whole cells.
 
         Those are one more coarse level, whose answer nobody judges. None where there are no parts,
-        or the ascent on the whole cells does not come near.
+        or the ascent on the whole cells has spent what it was given.
         """
         parts, side = self._parts(problem), self._sides(problem)[0]
         if parts == 1:
@@ -203,7 +203,8 @@ class BackAndForth(ProxSolver):
         stated, cells = CellStep(problem, side, parts), CellStep(problem, side)
         tol, begin = _margin(stated) * controls.tol, starts(cells, controls.warm)
         near = approach(CellClimb(cells, response(cells), begin, tol, self._limit(controls)))
-        if not near.arrived:
+        given = controls.budget is not None or controls.max_iter is not None
+        if given and not near.arrived:
             return None
         finer = [onto(stated, cells, near.g), *warmed(stated, controls.warm)]
         found = ascend(CellClimb(stated, response(stated), finer, tol, FEW, _ease(stated)))
