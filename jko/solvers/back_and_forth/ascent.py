@@ -80,7 +80,8 @@ class Ascent:
     def __init__(self, stated: CellStep, response: Response | Fixed, visible: float) -> None:
         self.stated, self.response, self.visible = stated, response, visible
         self.mass = float(stated.m.sum())
-        self.width, self.level, self.project = 0.0, 0.0, True
+        self.usual, self.level, self.project = 0.0, 0.0, True
+        self.width: Array = np.zeros_like(stated.m)
         self.stalled, self.expected = 0, np.inf
         self.slope = np.zeros_like(stated.m)
         self.linear = (stated.m, np.zeros_like(stated.m))
@@ -118,15 +119,23 @@ class Ascent:
                 break
             t /= 2
             new = self.state(now.g + t * change)
-        self._learn(t, float((np.abs(change) * (self.stated.m + now.p)).sum()) / (2 * self.mass))
+        self._learn(t, np.abs(change), 0.5 * (self.stated.m + now.p))
         least = max(least, self.visible * max(self.stated.unit, abs(now.value)))
         self.stalled = 0 if new.value > now.value + least else self.stalled + 1
         return new if new.value >= now.value else now
 
-    def _learn(self, t: float, change: float) -> None:
-        """The width over which responses are averaged: what the potentials still change by."""
-        wider = min(max(2 * self.width, 0.5 * t * change), 10 * change)
-        self.width = 0.5 * change if t == 1 else wider
+    def _learn(self, t: float, change: Array, mass: Array) -> None:
+        """The width over which responses are averaged: what the potentials still change by.
+
+        Where a step was too long, of each cell by itself: cells of next to no mass change by more,
+        and a steep response of theirs that the metric does not see stops all others. A proximal
+        term leaves no response that steep.
+        """
+        usual = float((change * mass).sum()) / self.mass
+        wider = min(max(2 * self.usual, 0.5 * t * usual), 10 * usual)
+        self.usual = 0.5 * usual if t == 1 else wider
+        steep = t < 1 and isinstance(self.response, Response) and self.response.kappa == 0
+        self.width = self.usual + (change if steep else np.zeros_like(change))
 
     def metric(self, now: DualState) -> Balance:
         """diag(response) - div(step p grad), p divided by the dilation 1 - step D^2 g."""
@@ -144,7 +153,7 @@ class Ascent:
         diagonal = np.full(m.shape, 1 / STIFF * unit)
         if isinstance(self.response, Response):
             y = now.level - now.psi.ravel()
-            slope = self.response.slope(y, now.w.ravel(), self.width)
+            slope = self.response.slope(y, now.w.ravel(), self.width.ravel())
             self.slope = np.minimum(slope, STIFF * unit).reshape(m.shape)
             shared = self.slope
             if self.stated.side == "previous":

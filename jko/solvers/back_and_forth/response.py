@@ -47,9 +47,9 @@ class Response:
                 w = np.where(s > 0, power(s, 1 / (p - 1)), 0.0 if p > 1 else np.inf)
         return np.where(ceiling > 0, np.minimum(w, ceiling), 0.0)
 
-    def slope(self, y: Array, w: Array, width: float) -> Array:
+    def slope(self, y: Array, w: Array, width: float | Array) -> Array:
         """dw/dy (n,), as a difference over 2 width: derivatives explode at fronts."""
-        if width > 0:
+        if np.all(width > 0):
             change = self.weights(y + width) - self.weights(y - width)
             return np.where(np.isfinite(change), change, np.inf) / (2 * width)
         with np.errstate(all="ignore"):

@@ -15,6 +15,7 @@ import numpy as np
 
 from jko.numerics.c_lines import Lines
 from jko.numerics.c_transform import Carried, CellPlan, along
+from jko.numerics.elementary import EPS
 from jko.numerics.multigrid import Balance, solve
 from jko.validation import Array, Index, Mask
 
@@ -34,7 +35,8 @@ CLOSE = 1e-11
 FAINT = 1e-3
 #: Residual of a potential, relative: what it leaves is looked at again, and paid for.
 CLOSELY = 1e-2
-#: Diagonal added to a matrix that is only regular up to constants, relative to its entries.
+#: Diagonal added to a matrix that is only regular up to constants, relative to its largest entries
+#: along the axis where they are least: lines of cells that hardly exchange mass keep their balance.
 REGULAR = 1e-10
 
 
@@ -121,18 +123,24 @@ def _shifted(carried: Carried, excess: Array) -> CellPlan:
         ahead[axis] = plan.push(move.back(on), k + 1) + faint
         if not lines.circular:
             ahead[axis][(slice(None),) * axis + (slice(-1, None),)] = 0.0
-    eta = _potential(ahead, excess)
+    ease = _ease(plan.scales)
+    eta = _potential([e * k for e, k in zip(ease, ahead, strict=True)], excess)
     moves = []
     for k, (axis, lines) in enumerate(plan.moves):
-        drop = plan.pull(eta - np.roll(eta, -1, axis), k + 1)
+        drop = plan.pull(ease[axis] * (eta - np.roll(eta, -1, axis)), k + 1)
         moves.append((axis, _moved(lines, along(drop, axis)[0])))
     return CellPlan(plan.scales, tuple(moves))
 
 
 def _sits(lines: Lines) -> Mask:
     """Which places are cells that have a segment on the left."""
-    sits: Mask = lines.share == 0
-    return sits if lines.circular else sits & (lines.segment > 0)
+    sits: Mask = (lines.share == 0) & _preceded(lines)
+    return sits
+
+
+def _preceded(lines: Lines) -> Mask:
+    """Which segments have one on the left."""
+    return np.full(lines.segment.shape, True) if lines.circular else lines.segment > 0
 
 
 def _before(lines: Lines) -> Index:
@@ -142,18 +150,37 @@ def _before(lines: Lines) -> Index:
 
 
 def _moved(lines: Lines, drop: Array) -> Lines:
-    """Places moved by `drop` (m, n) of their segment, to its ends at most."""
-    right = np.take_along_axis(drop, lines.left, axis=1)
-    left = np.take_along_axis(drop, _before(lines), axis=1)
-    turns = _sits(lines) & (left < 0) & (right < -left)
-    segment = lines.segment - turns
-    share = np.clip(np.where(turns, 1 + left, lines.share + right), 0.0, 1.0)
-    return Lines(lines.values, segment, share, lines.circular)
+    """Places moved by `drop` (m, n) of their segment; what is left at its end, by the next one's.
+
+    Only where that leads on the same way: else they stop at the cell between the two.
+    """
+    n = drop.shape[1]
+    behind, here = (np.take_along_axis(drop, at, axis=1) for at in (_before(lines), lines.left))
+    after = np.take_along_axis(drop, lines.right % n, axis=1)
+    place = lines.share + here
+    with np.errstate(divide="ignore", invalid="ignore"):
+        unused = np.where(place < 0, place / here, np.where(place > 1, (place - 1) / here, 1.0))
+    sits = _sits(lines)
+    back = np.where(sits, (behind < 0) & (here < -behind), (place < 0) & (behind < 0))
+    back &= _preceded(lines)
+    ahead = ~back & (place > 1) & (after > 0)
+    if not lines.circular:
+        ahead &= lines.segment < n - 2
+    share = np.where(back, 1 + np.where(sits, 1.0, unused) * behind, place)
+    share = np.clip(np.where(ahead, unused * after, share), 0.0, 1.0)
+    return Lines(lines.values, lines.segment - back + ahead, share, lines.circular)
+
+
+def _ease(scales: tuple[float, ...]) -> list[float]:
+    """How readily mass is shifted along every axis: a shift costs its square times the scale."""
+    least = min((s for s in scales if s > 0), default=1.0)
+    return [least / s if s > 0 else 1.0 for s in scales]
 
 
 def _potential(ahead: list[Array], excess: Array) -> Array:
     """eta with div(ahead grad eta) = excess, up to a shift that makes the matrix regular."""
-    shift = REGULAR * max(float(k.max()) for k in ahead)
+    most = [float(k.max()) for k in ahead if k.any()] or [1.0]
+    shift = max(REGULAR * min(most), EPS * max(most))
     balance = Balance(np.full(excess.shape, shift), tuple(ahead), tuple(-k for k in ahead))
     eta, _ = solve(balance, excess.ravel(), symmetric=True, tol=CLOSELY)
     return eta.reshape(excess.shape)
@@ -190,8 +217,8 @@ class Sent:
         """One round of the flux -k grad eta with div(k grad eta) = q - p, no cell overdrawn."""
         ahead = []
         base = self.p + FAINT * float(q.mean())
-        for axis in range(q.ndim):
-            k = 0.5 * (base + np.roll(base, -1, axis))
+        for axis, ease in enumerate(_ease(self.scales)):
+            k = 0.5 * ease * (base + np.roll(base, -1, axis))
             if not self.circular.get(axis):
                 k[(slice(None),) * axis + (slice(-1, None),)] = 0.0
             ahead.append(k)
@@ -227,7 +254,7 @@ class Sent:
 
     def along_curve(self, q: Array) -> float:
         """The price of coupling what is left in the order of a curve through the cells."""
-        curve = _curve(q.shape)
+        curve = _curve(q.shape, self.scales)
         d = (self.p - q).ravel()[curve]
         give, take = np.cumsum(np.maximum(d, 0)), np.cumsum(np.maximum(-d, 0))
         if give[-1] <= 0 or take[-1] <= 0:
@@ -250,11 +277,14 @@ class Sent:
         return self._price(f, hops, b, self.e.ravel()[source])
 
 
-def _curve(shape: tuple[int, ...]) -> Index:
-    """The cells in an order whose successors are neighbours: back and forth, line by line."""
-    order = np.arange(shape[-1])
-    for n in reversed(shape[:-1]):
-        size = order.size
-        rows = [order + k * size if k % 2 == 0 else order[::-1] + k * size for k in range(n)]
+def _curve(shape: tuple[int, ...], scales: tuple[float, ...]) -> Index:
+    """The cells in an order whose successors are neighbours: back and forth, line by line.
+
+    The lines follow the axis along which a hop is cheapest, and so on.
+    """
+    strides = np.cumprod((1, *shape[:0:-1]))[::-1]
+    order = np.zeros(1, dtype=np.intp)
+    for axis in sorted(range(len(shape)), key=lambda k: (scales[k], -k)):
+        rows = [order[:: 1 if k % 2 == 0 else -1] + k * strides[axis] for k in range(shape[axis])]
         order = np.concatenate(rows)
     return order

@@ -364,3 +364,17 @@ def test_refuses_atoms_and_bad_settings():
         BackAndForth(subcells=0)
     with pytest.raises(jko.errors.InvalidType, match="'all'; pass a whole number or 'auto'"):
         BackAndForth(subcells="all")
+
+
+@pytest.mark.filterwarnings("ignore:cells .* too coarse:jko.JkoWarning")
+@pytest.mark.parametrize("ratio", [100.0, 0.01])
+def test_axes_in_different_units(ratio):
+    """Lines of next to no mass stopped the ascent: a gap of 3.6 where 5e-6 is allowed."""
+    unit = np.array([1.0, ratio])
+    grid = jko.Grid(lower=-4 * unit, upper=4 * unit, shape=[48, 48])
+    mu = jko.GridDensity.from_function(
+        lambda x: np.exp(-((x / unit - [1, 0.5]) ** 2).sum(axis=1)) / (np.pi * ratio), grid
+    )
+    tau = 0.5 * unit.min() ** 2
+    r = jko.step(mu, ratio**2 * jko.PorousMedium(m=3), W, tau, solver=BackAndForth())
+    assert r.success
