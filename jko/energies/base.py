@@ -209,6 +209,9 @@ class EnergySum(Energy):
     def value(self, mu: Measure) -> float:
         return float(sum(c * term.value(mu) for c, term in self._terms))
 
+    def log_slope(self, mu: Discrete) -> Array:
+        return np.asarray(sum(c * term.log_slope(mu) for c, term in self._terms))
+
     def restrict(self, mu: Discrete) -> WeightForm:
         forms = [term.restrict(mu).scaled(c) for c, term in self._terms]
         out = forms[0]

@@ -51,6 +51,8 @@ def exponential_sum_root(
     """
     n = constant.shape[0]
     slope = np.broadcast_to(np.asarray(slope, dtype=float), (n,))
+    if not terms:
+        return _straight(constant, slope)
     if len(terms) == 1:
         root = _one_exponential(constant, slope, *terms[0])
         rest = np.flatnonzero(np.isnan(root))
@@ -63,6 +65,16 @@ def exponential_sum_root(
         return root
     begin = np.broadcast_to(np.asarray(start, dtype=float), (n,))
     return _in_blocks(constant, slope, terms, begin, max_iter)
+
+
+def _straight(constant: Array, slope: Array) -> Array:
+    """The roots of constant + slope z; where nothing depends on z the sign of the constant."""
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        z = -constant / slope
+    z = np.where(slope > 0, z, np.where(constant < 0, np.inf, -np.inf))
+    z[z < -LOG_RANGE] = -np.inf
+    z[z > LOG_RANGE] = np.inf
+    return z
 
 
 def _one_exponential(constant: Array, slope: Array, c: Array, k: float) -> Array:

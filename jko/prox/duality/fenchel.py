@@ -52,10 +52,11 @@ def entropic_everywhere(h: Separable) -> bool:
     return bool(((entropy > 0) | (h.ceiling == 0)).all())
 
 
-def fenchel_gap(rest: Separable, w: Array, y: Array) -> tuple[float, float]:
+def fenchel_gap(rest: Separable, w: Array, y: Array, enough: float = 0.0) -> tuple[float, float]:
     """h(w) + h*(y) - <y, w> with h* on measures of the mass of w, and the residual.
 
-    The residual is the w-weighted mean of |y - h'(w) - lambda|.
+    The residual is the w-weighted mean of |y - h'(w) - lambda|. A gap is no sharper than to tell
+    whether it is at most `enough`.
     """
     allowed = (rest.ceiling > 0) | (w > 0)
     if not allowed.all():
@@ -72,7 +73,7 @@ def fenchel_gap(rest: Separable, w: Array, y: Array) -> tuple[float, float]:
     if scale > 0:
         return _entropic_gap(rest, w, y, scale), residual
     start = median_multiplier(rest, -defect, w)
-    return fixed_gap(rest, -y, w, mass, start)[0], residual
+    return fixed_gap(rest, -y, w, mass, start, enough=enough)[0], residual
 
 
 def _one_entropy(h: Separable) -> float:
@@ -103,6 +104,7 @@ def divergence_gap(
     ends: tuple[Array, Array],
     log_d: Array,
     smooth: Array,
+    enough: float = 0.0,
 ) -> tuple[float, float]:
     """The gap of a step in the Sinkhorn divergence (formula W2), and its residual.
 
@@ -116,10 +118,14 @@ def divergence_gap(
         log K'a of the plan, and log w.
     log_d, smooth : (n,) arrays
         Any self-potential, and log K d.
+    enough : float
+        As in `fenchel_gap`.
     """
     log_s, log_w = ends
-    gap, residual = fenchel_gap(rest, w, factor * (log_s - smooth))
-    return gap + factor * kl(w, log_w, log_d + smooth), residual
+    owed = factor * kl(w, log_w, log_d + smooth)
+    left = enough - owed if owed < enough else enough
+    gap, residual = fenchel_gap(rest, w, factor * (log_s - smooth), left)
+    return gap + owed, residual
 
 
 def lifted_potential(

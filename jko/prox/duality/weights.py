@@ -56,8 +56,12 @@ def fixed_gap(
     mass: float,
     lam: float,
     noise: Array | float = 0.0,
+    enough: float = 0.0,
 ) -> tuple[float, float]:
     """Gap at u = w and the multiplier that gives it, from a first guess of the multiplier.
+
+    For those who ask whether it is at most `enough` the search ends where that is known: the gap
+    is, or at no multiplier can be.
 
     The dual is concave in lam with derivative mass - sum v: Newton steps inside a bracket, which
     bisects where atoms without a power jump from 0 to their ceiling. `noise` bounds what `pull` may
@@ -80,8 +84,10 @@ def fixed_gap(
         near = abs(missing) <= max(0.5 * last, NEAR * mass)
         far = search.hi - lam if missing > 0 else lam - search.lo
         far, last = float(np.fmin(far, abs(newton))) if near else far, abs(missing)
-        enough = abs(missing) <= max(SHARP * best.figure, EPS * size) / max(far, EPS * EPS)
-        if enough or not going or (lam == limit and missing > 0):
+        gain = abs(missing) * max(far, EPS * EPS)
+        settled = gain <= max(SHARP * best.figure, EPS * size)
+        known = best.figure <= enough or gap - gain > enough > 0
+        if settled or known or not going or (lam == limit and missing > 0):
             break
         search.x, start = min(search.x, limit), np.where(np.isfinite(v), v, w)
     assert best.found is not None

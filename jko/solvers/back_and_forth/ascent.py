@@ -71,6 +71,8 @@ class Ascent:
     ----------
     expected : float
         Rise that the last step's gradient promised.
+    crawled : int
+        Steps in turn that rose by next to nothing of what they promised.
     linear : (w, g)
         The measure that answers to the last step to first order, with the potentials before it.
         Where the response is steep (fronts, tails) its plan fits better than that of the response
@@ -82,7 +84,7 @@ class Ascent:
         self.mass = float(stated.m.sum())
         self.usual, self.level, self.project = 0.0, 0.0, True
         self.width: Array = np.zeros_like(stated.m)
-        self.stalled, self.expected = 0, np.inf
+        self.stalled, self.crawled, self.expected = 0, 0, np.inf
         self.slope = np.zeros_like(stated.m)
         self.linear = (stated.m, np.zeros_like(stated.m))
 
@@ -118,8 +120,10 @@ class Ascent:
             if new.value >= now.value + ARMIJO * t * rise - least:
                 break
             t /= 2
+            self.level = 0.5 * (now.level + self.level)
             new = self.state(now.g + t * change)
         self._learn(t, np.abs(change), 0.5 * (self.stated.m + now.p))
+        self.crawled = self.crawled + 1 if new.value - now.value < ARMIJO * rise else 0
         least = max(least, self.visible * max(self.stated.unit, abs(now.value)))
         self.stalled = 0 if new.value > now.value + least else self.stalled + 1
         return new if new.value >= now.value else now

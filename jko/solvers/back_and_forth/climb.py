@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from jko.energies.local import LEAST
 from jko.forms.separable import Separable
 from jko.solvers.back_and_forth.ascent import STALLED, Ascent
 from jko.solvers.back_and_forth.response import Response
@@ -20,8 +21,6 @@ from jko.validation import Array
 
 #: A proximal term lets a full cell empty over this many times the cost of moving by a cell.
 SOFT = 4.0
-#: Empty cells count as this share of the fullest one in the slope that the ascent begins with.
-FLOOR = 1e-12
 #: Promised rise and steps of an ascent on fewer cells.
 ROUGH = 3e-6
 FEW = 20
@@ -56,7 +55,7 @@ def starts(stated: CellStep, warm: object = None) -> list[Array]:
     The metric of the ascent sees a few cells far, so long moves are found where cells are few.
     """
     m, h = stated.m, stated.h
-    floor = np.maximum(m.ravel(), FLOOR * float(m.max()))
+    floor = np.maximum(m.ravel(), LEAST * float(m.max()))
     slope = np.where(h.ceiling > 0, h.gradient(floor), np.nan)
     psi = -np.where(np.isfinite(slope), slope, np.nanmax(slope)).reshape(m.shape)
     out = [np.zeros(m.shape), psi if stated.side == "new" else stated.transform(psi).values]
@@ -136,7 +135,9 @@ class CellClimb:
         self.gate = self.target = self.bearable = np.inf
 
     def done(self, gap: float) -> bool:
-        """Whether a gap is what was asked for; or the price of a plan, not of the potentials."""
+        """Whether a gap is what was asked for; or the price of a plan or a kink, and bearable."""
+        if gap <= self.bearable and self.ascent.crawled >= STALLED:
+            return True
         return (
             gap <= self.target or self.ascent.expected <= PROMISED * gap <= PROMISED * self.bearable
         )
@@ -155,7 +156,8 @@ class CellClimb:
                 ready = ascent.slack(now) <= self.target and ready
                 now = ascent.recentred(now)
             self.now = now
-            if ready:
+            crawling = ascent.crawled == STALLED and ascent.expected <= self.bearable
+            if ready or crawling:
                 self.gate = 0.3 * ascent.expected
                 yield self.count
 

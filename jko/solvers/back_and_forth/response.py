@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from math import expm1, isfinite, log
 
 import numpy as np
 
@@ -22,7 +24,7 @@ class Response:
     kappa: float = 0.0
     centre: Array | None = None
 
-    @property
+    @cached_property
     def whole(self) -> Separable:
         """h with the proximal term (up to a constant)."""
         if self.centre is None:
@@ -30,14 +32,23 @@ class Response:
         curved = {2.0: np.full(self.h.n, self.kappa)}
         return self.h + Separable(-self.kappa * self.centre, curved)
 
+    @cached_property
+    def ceiling(self) -> Array:
+        """The upper bounds (n,)."""
+        return self.whole.ceiling
+
+    @cached_property
+    def one_power(self) -> tuple[float, Array] | None:
+        """p and its coefficients where h has no other power."""
+        charged = [(p, c) for p, c in self.whole.powers.items() if (c > 0).any()]
+        return charged[0] if len(charged) == 1 else None
+
     def weights(self, y: Array) -> Array:
         """w(y) (n,)."""
-        h = self.whole
-        ceiling = h.ceiling
-        powers = {p: c for p, c in h.powers.items() if (c > 0).any()}
-        if len(powers) != 1:
+        h, ceiling = self.whole, self.ceiling
+        if self.one_power is None:
             return np.minimum(h.best_response(y), ceiling)
-        p, c = next(iter(powers.items()))
+        p, c = self.one_power
         with np.errstate(all="ignore"):
             z = (y - h.linear) / c
             if p == 1:
@@ -45,6 +56,8 @@ class Response:
             else:
                 s = (p - 1) * z
                 w = np.where(s > 0, power(s, 1 / (p - 1)), 0.0 if p > 1 else np.inf)
+        if h.upper is None:
+            return w
         return np.where(ceiling > 0, np.minimum(w, ceiling), 0.0)
 
     def slope(self, y: Array, w: Array, width: float | Array) -> Array:
@@ -54,7 +67,33 @@ class Response:
             return np.where(np.isfinite(change), change, np.inf) / (2 * width)
         with np.errstate(all="ignore"):
             out = 1 / self.whole.hessian(w)
-        return np.where((w > 0) & (w < self.h.ceiling), out, 0.0)
+        return np.where((w > 0) & (w < self.ceiling), out, 0.0)
+
+    def steepness(self, y: Array, w: Array) -> float:
+        """The derivative of the mass in a common change of y, from w = w(y)."""
+        if self.one_power is None or self.one_power[0] < 1:
+            return float(self.slope(y, w, 0.0).sum())
+        p, c = self.one_power
+        with np.errstate(all="ignore"):  # h'' w = c for p = 1, else (p - 1) (y - linear)
+            out = w / (c if p == 1 else (p - 1) * (y - self.whole.linear))
+        return float(out.sum(where=(w > 0) & (w < self.ceiling)))
+
+    def newton(self, y: Array, w: Array, total: float, mass: float) -> float:
+        """The change of all y that brings the total of w to the mass; NaN where Newton's fails.
+
+        It is sought for the power p - 1 of the total, the logarithm for p = 1: those of one atom
+        are straight.
+        """
+        rate = self.steepness(y, w)
+        if not (0 < total < np.inf and 0 < rate < np.inf):
+            return np.nan
+        if self.one_power is None:
+            # From far away exponentials need the logarithm.
+            q = 1.0 if 0.5 < total / mass < 2.0 else 0.0
+        else:
+            q = self.one_power[0] - 1
+        log_ratio = log(mass / total)
+        return (log_ratio if q == 0 else expm1(q * log_ratio) / q) * total / rate
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,14 +108,13 @@ def level(response: Response, psi: Array, mass: float, start: float) -> tuple[Ar
     search = MassSearch(start, reach=1e-3 * (float(np.ptp(psi)) + abs(start)) or 1e-12)
     for _ in range(200):
         c = search.x
-        w = response.weights(c - psi)
+        y = c - psi
+        w = response.weights(y)
         total = float(w.sum())
         if abs(total - mass) <= 1e-13 * mass:
             break
-        rate, newton = float(response.slope(c - psi, w, 0.0).sum()), np.nan
-        if 0 < total < np.inf and 0 < rate < np.inf:
-            far = not 0.5 < total / mass < 2.0  # from far away exponentials need the log
-            newton = (float(np.log(mass / total)) * total if far else mass - total) / rate
+        newton = response.newton(y, w, total, mass)
+        if isfinite(newton):
             search.reach = max(search.reach, 1e-3 * abs(newton))
         if not search.advance(total < mass, newton):
             break

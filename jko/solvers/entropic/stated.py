@@ -41,6 +41,9 @@ from jko.solvers.entropic.work import Work
 from jko.solvers.grids.levels import CONSISTENT, Problem
 from jko.validation import Array, Mask
 
+#: log d and, where it is known, log K d.
+_Own = tuple[Array, Array | None]
+
 #: Accuracy of the potential of the previous measure; the objective errs by its square.
 OWN = 1e-8
 
@@ -255,6 +258,7 @@ class EntropicStep(Neighbour):
         log_d: Array | None,
         tangent: Array | None = None,
         smooth: Array | None = None,
+        enough: float = 0.0,
     ) -> Certificate:
         r"""Upper bound of J(w) - min J at the marginal w of a plan (formulas W1, W2).
 
@@ -265,33 +269,31 @@ class EntropicStep(Neighbour):
             gap = F(w) + F*(-g/(2 tau)) + <g, w>/(2 tau) + eps/(2 tau) KL(w | d K d),
 
         F* on measures of mass M. The last term pays for a d that does not solve d K d = w; when
-        it does, g = eps log(b/d). `smooth` is log K d where it is known.
+        it does, g = eps log(b/d). `smooth` is log K d where it is known; the
+        bound is no sharper than to tell whether it is at most `enough`.
         """
         w = self.measure(plan).weights
         rest, curvature = tilted(self.form, w, tangent)
         if log_d is None:
             factor = self.eps / (2 * self.problem.step)
-            gap, residual = fenchel_gap(rest, w, -factor * self.slope(plan))
+            gap, residual = fenchel_gap(rest, w, -factor * self.slope(plan), enough)
             return Certificate(gap + curvature, residual)
-        gap, residual = self._divergence_gap(rest, plan, w, log_d, smooth)
+        gap, residual = self._divergence_gap(rest, plan, w, (log_d, smooth), enough)
         return Certificate(gap + curvature, residual)
 
     def _divergence_gap(
-        self,
-        rest: Separable,
-        plan: EntropicPlan,
-        w: Array,
-        log_d: Array,
-        smooth: Array | None = None,
+        self, rest: Separable, plan: EntropicPlan, w: Array, own: _Own, enough: float
     ) -> tuple[float, float]:
         """Gap and residual of the debiased step, the gap that of a better d where it is less."""
-        factor = self.eps / (2 * self.problem.step)
+        factor, (log_d, smooth) = self.eps / (2 * self.problem.step), own
         if smooth is None:
             smooth = self.kernel.remembered(log_d, "d")
         ends = (plan.log_s, plan.log_w)
-        gap, residual = divergence_gap(rest, w, factor, ends, log_d, smooth)
+        gap, residual = divergence_gap(rest, w, factor, ends, log_d, smooth, enough)
+        if 0 < gap <= enough:
+            return gap, residual
         lifted = lifted_potential(rest, w, factor, plan.log_s, log_d, smooth)
         if lifted is not None:
             again = self.kernel.log_apply(lifted, "d")
-            gap = min(gap, divergence_gap(rest, w, factor, ends, lifted, again)[0])
+            gap = min(gap, divergence_gap(rest, w, factor, ends, lifted, again, enough)[0])
         return gap, residual

@@ -55,7 +55,7 @@ LAST = 60
 SOFT = 1 / 30
 #: Gap at which a regularisation is left, in units of it times the mass.
 NEAR = 0.3
-#: Share of the tolerance at which the steps end.
+#: Share of the tolerance at which steps and models end.
 MARGIN = 0.5
 
 

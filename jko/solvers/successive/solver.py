@@ -17,7 +17,7 @@ from jko.prox.result import StepResult
 from jko.prox.stated import ROUNDING, Answer, Claim, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.rules import Asked, Rule, walk
-from jko.solvers.successive.convex import TangentDescent, takes, too_many
+from jko.solvers.successive.convex import MARGIN, TangentDescent, takes, too_many
 from jko.solvers.successive.stated import ModelledStep
 from jko.status import Breakdown, Status
 from jko.validation import positive_int
@@ -26,8 +26,6 @@ from jko.validation import positive_int
 STIFFER = 4.0
 #: Curvature beyond which the model no longer moves: the energy falls nowhere.
 STIFFEST = 4.0**12
-#: Share of the tolerance at which the models end.
-MARGIN = 0.5
 #: A model is slow where the disagreement falls by less than this; patience with nonlocal ones.
 FASTER = 0.3
 PATIENCE = 3
@@ -41,13 +39,14 @@ class ProximalNewton(ProxSolver):
 
     At the latest measure w0 the energy is replaced by the separable one with the first variation
     f(w0) + c (log w - log w0), c = df/d log w (`Energy.log_slope`): for a local energy this is
-    Newton's method in log w, for a kernel of one sign a majorant. Where that is slow the model gets
-    a positive quadratic form besides, what the first variation at an atom owes to the weights of
-    others, seen by differences (`jko.energies.nonlocal_part`: Newton's method again). The step of
-    the model, with the same previous measure, is taken by the solvers of such energies; where the
-    objective rose the curvatures are increased. The fixed point is a stationary point of the step.
-    Energies made of transport to a target, which are convex in the weights, are taken apart
-    (`jko.solvers.successive.convex`): there the step has a gap.
+    Newton's method in log w, for a kernel of one sign a majorant. Where a local energy grows like a
+    power of the density that power stands for the logarithm, and one model is exact. Where that is
+    slow the model gets a positive quadratic form besides, what the first variation at an atom owes
+    to the weights of others, seen by differences (`jko.energies.nonlocal_part`: Newton's method
+    again). The step of the model, with the same previous measure, is taken by the solvers of such
+    energies; where the objective rose the curvatures are increased. The fixed point is a stationary
+    point of the step. Energies made of transport to a target, which are convex in the weights, are
+    taken apart (`jko.solvers.successive.convex`): there the step has a gap.
 
     Parameters
     ----------
