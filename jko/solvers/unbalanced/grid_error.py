@@ -19,6 +19,7 @@ from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
+from jko.solvers.entropic.excess import NONE
 from jko.solvers.grids.levels import (
     Level,
     coarsened,
@@ -32,7 +33,6 @@ from jko.solvers.grids.levels import (
 from jko.solvers.grids.resolution import EDGES, blocks, diffusivity, squared_drift, squared_widths
 from jko.solvers.unbalanced.bias import ROUGH as OF_A_PLAN
 from jko.solvers.unbalanced.regularisation import choose_reg, unlocking
-from jko.solvers.unbalanced.run import NONE as UNBOUND
 from jko.solvers.unbalanced.run import ScalingRun
 from jko.solvers.unbalanced.stated import UnbalancedStep
 from jko.validation import Array
@@ -97,7 +97,7 @@ def on_densities(problem: ProxProblem, answer: Answer, eps: float) -> Answer:
     grid = grid_error(problem, answer.measure.weights, eps)
     reg = 0.0 if eps == 0 else answer.bias
     if reg is None:  # as much again where the bound was not asked for; else it proved nothing
-        more = grid if answer.info.get("bias_kind") == UNBOUND else np.inf
+        more = grid if answer.info.get("bias_kind") == NONE else np.inf
     elif np.isfinite(reg) and answer.info.get("bias_kind") == OF_A_PLAN:
         more = min(reg, grid)
     else:  # infinite where it was asked for and proved nothing

@@ -22,6 +22,7 @@ from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
 from jko.solvers.base import ProxSolver
 from jko.solvers.refusals import ALL_CLOSED
+from jko.solvers.weights.active_set import sharpened
 from jko.solvers.weights.lowrank_step import SHARE, Factored, factored, is_large
 from jko.solvers.weights.mixture import Mixture, union_support
 from jko.solvers.weights.recombined import recombined
@@ -187,6 +188,8 @@ def _by_program(stated: QuadraticStep, factor: Factored | None, controls: Contro
     weights[stated.open] = result.weights
     if not weights.sum() > 0:
         raise Breakdown(Status.EMPTY, "no atom lowers the objective when it gets some mass")
+    if rows is None and controls.tol * stated.problem.unit <= stated.blur(weights):
+        weights = sharpened(stated, weights)
     exhausted = result.status is QPStatus.MAX_ITER
     return Answer(
         previous.with_weights(weights),
