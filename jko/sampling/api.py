@@ -133,8 +133,9 @@ def sample(
     moves, or Hamiltonian ones of four leapfrog steps where the warm-up measured those to be better.
     Scale, step, modes and kind of move are frozen before anything is kept, so that the kept moves
     leave the density invariant exactly. The search for modes takes at most about .4 of the
-    evaluations that warm-up and first round of the chains take, and up to three times that where
-    many widths were found. The particles are one of the last
+    evaluations that warm-up and first round of the chains take; where modes of many widths were
+    found up to three times that, and up to twelve times where so many points would tell whether a
+    narrower one was missed. The particles are one of the last
     clouds of the chains, weighted by minimum chi-square to the mean and variance of the whole kept
     history: the one whose weights are the most even.
 

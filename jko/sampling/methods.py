@@ -9,7 +9,8 @@ from jko.sampling.moves.ensemble import settle
 from jko.sampling.moves.history import History
 from jko.sampling.moves.modes import Modes
 from jko.sampling.search.basins import MEETINGS
-from jko.sampling.search.explore import HIDDEN, budget, explore, scouts, tempered_path
+from jko.sampling.search.explore import budget, explore, scouts, tempered_path
+from jko.sampling.search.scatter import HIDDEN
 from jko.sampling.task import SampleProgress, Task
 from jko.sampling.verdict.diagnostics import unseen
 from jko.sampling.verdict.evidence import PRECISION, RHAT, Evidence

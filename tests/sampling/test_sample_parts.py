@@ -4,14 +4,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from generators.exact_targets import student, target_of
 from generators.targets import gaussian, two_modes
 
 import jko
+from jko.markov.independent import independent_move
 from jko.markov.mala import Cloud
 from jko.markov.resampling import effective_size
 from jko.markov.scale import Preconditioner, Tuner
 from jko.sampling import api
-from jko.sampling.moves.chains import forgetting
+from jko.sampling.moves.chains import Chains, forgetting
 from jko.sampling.moves.history import History
 from jko.sampling.moves.modes import find_modes
 from jko.sampling.moves.path import TemperedPath, longest_power, wide
@@ -106,6 +108,49 @@ def test_jumps_keep_the_target(rng):
     right = cloud.x[cloud.x[:, 0] > 5]
     np.testing.assert_allclose(right.mean(axis=0), [10, 1], atol=0.1)
     np.testing.assert_allclose(np.cov(right.T), covs[1], atol=0.2)
+
+
+def test_independent_moves_keep_the_target(rng):
+    """From draws of a mixture its shares and spreads stay, though the proposals are far from it."""
+    covs = np.stack([np.eye(2), np.diag([0.25, 4.0])])
+    mixture = jko.GaussianMixture([[0.0, 0.0], [5.0, 1.0]], covs, [0.3, 0.7])
+    start = cloud = Cloud.at(mixture, mixture.sample(20_000, rng))
+    for _ in range(8):
+        cloud = independent_move(mixture, cloud, rng)
+    assert (cloud.x != start.x).any(axis=1).mean() > 0.9
+    np.testing.assert_allclose(cloud.log_p, mixture.log_density_at(cloud.x))
+    np.testing.assert_allclose(cloud.score, mixture.score(cloud.x))
+    np.testing.assert_allclose(cloud.x.mean(axis=0), [3.5, 0.7], atol=0.06)
+    wanted = 0.3 * covs[0] + 0.7 * covs[1] + 0.21 * np.outer([5, 1], [5, 1])
+    np.testing.assert_allclose(np.cov(cloud.x.T), wanted, rtol=0.03, atol=0.05)
+
+
+def test_chains_come_back_out_of_heavy_tails(rng):
+    """A tenth of them begin 20 to 200 standard deviations out, where the density is flat."""
+    t = student(8, 6)
+    x = t.std * rng.standard_normal((400, 8))
+    x[:40] *= rng.uniform(20, 200, (40, 1)) / np.linalg.norm(x[:40], axis=1)[:, None]
+    target = target_of(t)
+    chains = Chains(target, Cloud.at(target, x), lambda x: x, rng)
+    chains.warm_up()
+    assert chains.modes.count == 1
+    # Of 400 points the furthest are about 12 standard deviations out.
+    assert np.sort(np.linalg.norm(chains.cloud.x, axis=1))[-4] < 20
+
+
+def test_slow_chains_run_on_where_that_will_do():
+    """Twice as long where half of what is asked for was reached, no longer where a tenth was."""
+    target = target_of(student(1, 30))
+    for reached, rounds in ((2.6, 16), (0.5, 8), (9.0, 1)):
+        chains = Chains(target, Cloud.at(target, np.zeros((8, 1))), lambda x: x, None)
+        done = []
+        chains._move = lambda i, done=done: done.append(i)
+        chains.tuner, size = SimpleNamespace(h=1.0), property(lambda self, r=reached: r)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(History, "slowest", size)
+            patch.setattr(History, "precise", property(lambda self: True))
+            chains.keep(6)
+        assert len(done) == 6 * rounds
 
 
 def test_stein_discrepancy_formula(rng):

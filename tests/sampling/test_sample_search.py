@@ -1,12 +1,23 @@
 """The search of `jko.sample`: hills, what met them, and where others could hide."""
 
 import numpy as np
+import pytest
+from generators.exact_targets import mixture, target_of
 
 import jko
 from jko.markov.mala import Cloud
 from jko.sampling.search.basins import Chart, Hill, hills
 from jko.sampling.search.laplace import LaplaceFit, ascend, fit_at
-from jko.sampling.search.scatter import Looks, among, hidden, outstanding, outwards
+from jko.sampling.search.scatter import (
+    HIDDEN,
+    ROUNDS,
+    Looks,
+    among,
+    further,
+    hidden,
+    outstanding,
+    outwards,
+)
 
 
 def hill(place, width):
@@ -35,6 +46,29 @@ def test_hills_of_many_widths_ask_for_a_narrower_one(rng):
     assert (
         hidden(corners, np.ones(2), 0.02 * np.eye(2), float(np.log(2 * np.pi)), looks, rng) == 1.0
     )
+
+
+def test_a_search_goes_on_where_that_would_settle_it():
+    """h^m places are left by m times the points; no further where m is too large, or no end."""
+    assert further(100, 1, 1, 100.0, None) == 50
+    assert further(100, 2, 2, 100.0, None) == 50
+    assert further(100, 2, ROUNDS, 100.0, None) == 0
+    blind = further(100, 3, ROUNDS, 400.0, 0.2)
+    assert blind == pytest.approx(400 * (np.log(HIDDEN) / np.log(0.2) - 1))
+    assert 0.2 ** ((400 + blind) / 400) == pytest.approx(HIDDEN)
+    for beyond in (0.9, 1.0):
+        assert further(100, 3, ROUNDS, 400.0, beyond) == 0
+        assert further(100, 3, 2, 400.0, beyond) == 75
+    assert further(100, 3, ROUNDS, 400.0, HIDDEN / 2) == 0
+
+
+def test_a_narrow_mode_off_the_axes_is_found_in_eight_dimensions():
+    """Four fifths of the mass in a thousandth of the volume, in a direction of its own."""
+    way = np.random.default_rng(19).standard_normal(8)
+    exact = mixture("", [np.zeros(8), 12 * way / np.linalg.norm(way)], [1, 0.4], [0.2, 0.8])
+    out = jko.sample(target_of(exact), rng=11)
+    assert np.abs(out.mean - exact.mean).max() < 0.1 * exact.std.min()
+    assert out.converged
 
 
 def test_meetings_are_climbers_and_points_on_slopes(rng):

@@ -27,9 +27,6 @@ HILLS = 20
 #: A hill must have been met by so many climbers: one that was met by few says that others like it
 #: were not met at all (Good 1953).
 MEETINGS = 8
-#: Where so many hills are known, of widths that differ twofold, a narrower one must be expected to
-#: have been met as well.
-SEVERAL = 3
 #: Stands for a number of meetings that is no concern.
 MANY = 1000
 #: Two tops are one hill where they are nearer than this, in standard deviations of the first, and

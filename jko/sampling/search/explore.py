@@ -18,30 +18,35 @@ from jko.markov.resampling import systematic
 from jko.markov.scale import Preconditioner, Tuner
 from jko.sampling.moves.modes import Modes, find_modes
 from jko.sampling.moves.path import KEPT, MOVES, TemperedPath, wide
-from jko.sampling.search.basins import CLIMB, MEETINGS, SEVERAL, WORTH, Chart, climb, hills
+from jko.sampling.search.basins import CLIMB, MEETINGS, WORTH, Chart, climb, hills
 from jko.sampling.search.scan import ON_SIDE, Shells, rises
-from jko.sampling.search.scatter import Looks, among, outstanding, outwards
+from jko.sampling.search.scatter import (
+    HIDDEN,
+    SEVERAL,
+    Looks,
+    among,
+    further,
+    outstanding,
+    outwards,
+)
 from jko.validation import Array
 
 if TYPE_CHECKING:
     from jko.sampling.task import SampleProgress, Task
 
-#: The search may take this share of the gradients that warm-up and first round of chains take, and
-#: up to three times that where hills of many widths were found.
+#: The search may take this share of the gradients that warm-up and first round of chains take;
+#: where hills of many widths were found up to three times that, or, where that
+#: would settle it, twelve times.
 SHARE = 0.4
 #: The parts of that share for the path, for lines and for points all around; the rest is for
 #: climbing and weighing. In more than FEW_DIM dimensions a narrow mode in a direction of its own is
 #: met by no number of points that could be paid: a tenth of them must do; lines meet it on an axis.
 FOR_PATH = 0.4
 FOR_LINES = 0.2
-FOR_POINTS = 0.5
-FEW_DIM = 6
-#: Rounds of lines, points and climbing at most, as long as they find mass.
-ROUNDS = 4
+FOR_POINTS = 0.6
+FEW_DIM = 10
 #: Climbers of one round that come from lines; as many as stand out come from points.
 FROM_LINES = 160
-#: Share of the places for a narrower mode at which the search may be blind.
-HIDDEN = 0.02
 #: Particles of the path at least and at most.
 FEWEST = 100
 MOST = 500
@@ -100,15 +105,15 @@ def explore(task: Task, sample: Array, progress: SampleProgress) -> SearchOutcom
             known = np.concatenate([sample, *[path.points] * times])
         chart, looks = Chart(), Looks()
         new = _climbed(task, known, chart, looks, _some(known, 60, task.rng))
-        values, narrower = float(budget(task)), None
-        for k in range(ROUNDS):
+        values, spent, narrower, rounds = float(budget(task)), 0.0, None, 0
+        while values > 0:
             new = _round(task, known, chart, looks, values)
+            spent, rounds = spent + values, rounds + 1
             narrower = chart.narrower(looks, task.rng)
             blind = narrower is not None and narrower > HIDDEN
             if not new and not blind and chart.fewest_meetings >= MEETINGS:
                 break
-            share = 1.5 if blind else 1.0 if len(chart.hills) > 1 else 0.5
-            values = share * budget(task) / 2**k
+            values = further(budget(task), len(chart.hills), rounds, spent, narrower)
         progress.figures["hills"] = len(chart.hills)
         points = np.concatenate([known, *(h.points for h in chart.hills)])
         modes = chart.modes() if len(chart.hills) > 1 else None

@@ -6,11 +6,20 @@ lie: each of so many points has its own direction, where the points of a line sh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from jko.validation import Array, Index
+
+#: Where so many hills are known, of widths that differ twofold, a narrower one must be expected to
+#: have been met as well.
+SEVERAL = 3
+#: Rounds of lines, points and climbing at most, as long as they find mass.
+ROUNDS = 4
+#: Share of the places for a narrower mode at which the search may be blind.
+HIDDEN = 0.04
 
 
 @dataclass
@@ -84,12 +93,47 @@ def hidden(
     It is met where one of the points looked at lies on its slope: where its Gaussian bump exceeds
     the density that was found there.
     """
-    x, heights = np.concatenate(looks.points), np.concatenate(looks.heights)
     middle, d = tops.mean(axis=0), tops.shape[1]
     top = log_mass - 0.5 * d * np.log(2 * np.pi) - np.log(np.abs(np.diag(root))).sum()
-    white = np.linalg.solve(root, (x - middle).T).T
     places = np.linalg.solve(root, (among(tops, widths, count, 1.0, rng) - middle).T).T
-    # Squared distance at which the bump is as high as the density, less the point's own square.
-    room = 2 * (top - heights) - (white**2).sum(axis=1)
-    met = [bool((room + 2 * white @ z > z @ z).any()) for z in places]
-    return 1.0 - float(np.mean(met))
+    for x, heights in _blocks(looks):
+        white = np.linalg.solve(root, (x - middle).T).T
+        # Squared distance at which the bump is as high as the density, less the point's own square.
+        room = 2 * (top - heights) - (white**2).sum(axis=1)
+        near = room[:, None] + 2 * white @ places.T > (places**2).sum(axis=1)
+        places = places[~near.any(axis=0)]
+    return len(places) / count
+
+
+def _blocks(looks: Looks, size: int = 10_000) -> Iterator[tuple[Array, Array]]:
+    """Points and their log densities, so many at once: a table of them and 200 places has 16 MB."""
+    for points, heights in zip(looks.points, looks.heights, strict=True):
+        for first in range(0, len(points), size):
+            yield points[first : first + size], heights[first : first + size]
+
+
+def further(
+    least: int,
+    hills: int,
+    rounds: int,
+    spent: float,
+    narrower: float | None,
+    *,
+    longest: float = 12.0,
+) -> float:
+    """Values that the next round may take, of a budget `least`; 0: it would settle nothing.
+
+    Points that left the share h of the places unseen leave h^m of them, m times as many. The whole
+    search may take `longest` budgets where that would settle whether a narrower mode was missed:
+    slow chains take as much. Of 40 mixtures of three to five modes of random widths in two to six
+    dimensions 29 were right and settled within three.
+    """
+    blind = narrower is not None and narrower > HIDDEN
+    share = 1.5 if blind else 1.0 if hills > 1 else 0.5
+    values = share * least / 2.0 ** (rounds - 1) if rounds < ROUNDS else 0.0
+    if narrower is None or not HIDDEN < narrower < 1 or hills < SEVERAL:
+        return values
+    wanted = spent * (np.log(HIDDEN) / np.log(narrower) - 1)
+    if spent + wanted > longest * least:
+        return values
+    return float(max(values, wanted, least / 2))

@@ -25,8 +25,9 @@ STEIN = 4.0
 DRIFT = 4.5
 #: Least effective size of one chain. Mildly bad bananas pass all else but this.
 CHAIN_ESS = 4.0
-#: Largest standard error of a mean, in standard deviations, and of these, relative.
-PRECISION = 0.04
+#: Largest standard error of a mean, in standard deviations, and of these, relative: a third of
+#: the errors from which on a result is wrong.
+PRECISION = 0.033
 #: Share of proposals outside the support above which the density has an edge: the boundary term
 #: of the Stein identity is not known there, so that it is no evidence.
 EDGE = 1e-3
