@@ -53,7 +53,7 @@ def tempered(task: Task, progress: SampleProgress) -> None:
             "modes of many widths were found, and there may be more: raise n, or pass start= where"
             " they are",
         )
-    run_chains(task, progress, found.start, found.modes)
+    run_chains(task, progress, found.start, found.modes, searched=True)
     assert progress.chains is not None
     modes = progress.chains.modes
     if modes is not None and modes.count > 1:
@@ -84,12 +84,18 @@ def settled(task: Task) -> Array:
 
 
 def run_chains(
-    task: Task, progress: SampleProgress, start: Array, modes: Modes | None = None
+    task: Task,
+    progress: SampleProgress,
+    start: Array,
+    modes: Modes | None = None,
+    *,
+    searched: bool = False,
 ) -> None:
     """Chains from a start; a longer run where they have not mixed."""
     task.target.watch.enter("running chains")
     for moves in (task.moves, 2 * task.moves):
         chains = Chains(task.target, task.cloud(start), task.features, task.rng, modes=modes)
+        chains.searched = searched
         modes = chains.modes
         progress.chains = chains
         chains.run(moves)

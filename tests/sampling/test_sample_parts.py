@@ -131,7 +131,7 @@ def test_chains_come_back_out_of_heavy_tails(rng):
     x = t.std * rng.standard_normal((400, 8))
     x[:40] *= rng.uniform(20, 200, (40, 1)) / np.linalg.norm(x[:40], axis=1)[:, None]
     target = target_of(t)
-    chains = Chains(target, Cloud.at(target, x), lambda x: x, rng)
+    chains = Chains(target, Cloud.at(target, x), lambda x: x, rng, searched=True)
     chains.warm_up()
     assert chains.modes.count == 1
     # Of 400 points the furthest are about 12 standard deviations out.

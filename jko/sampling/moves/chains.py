@@ -47,7 +47,9 @@ LEAST = 1e-6
 class Chains:
     """An ensemble at the target: warm-up, then the kept history; it can be stopped anywhere.
 
-    `features` gives (n, k) from points; the log density is kept as one more feature.
+    `features` gives (n, k) from points; the log density is kept as one more feature. `searched`
+    says that some points come from a search: in heavy tails what it found far out has no way back
+    by local moves, and gets others in the warm-up.
     """
 
     target: Density
@@ -55,6 +57,7 @@ class Chains:
     features: Callable[[Array], Array]
     rng: np.random.Generator
     jumps: bool = True
+    searched: bool = False
     modes: Modes | None = None
     frames: Frames | None = None
     pooled: Frames | None = None
@@ -73,8 +76,8 @@ class Chains:
         self.tuner = Tuner.fresh(self.target.dim)
         for i in range(WARM_UP):
             if i % LEARN_EVERY == 0:
-                # What was found far out has no way back by local moves where tails are heavy.
-                self.cloud = independent_move(self.target, self.cloud, self.rng)
+                if self.searched:
+                    self.cloud = independent_move(self.target, self.cloud, self.rng)
                 self._learn()
             self._move(i)
         self._learn()
