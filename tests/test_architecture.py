@@ -162,6 +162,7 @@ THIRD_PARTY = {
     "jko/cli.py": "what the user's file defines",
     "jko/dro/__init__.py": "module attributes found by name",
     "jko/dro/programs.py": "expressions of CVXPY",
+    "jko/dro/spread.py": "expressions of CVXPY",
     "jko/dro/learners.py": "scikit-learn's estimators, data frames as X and y",
     "jko/errors.py": "results of rooms above",
     "jko/flows/archive.py": "nodes of JSON",

@@ -154,7 +154,8 @@ class RobustRegressor(RegressorMixin, _RobustLinear):
     loss : {"squared", "huber", "absolute"} or jko.dro.PredictionLoss
         "squared" is (z - y)^2, "huber" the same up to |z - y| = 1 and linear beyond, "absolute"
         |z - y|. Piecewise linear losses are trained against `jko.Wasserstein(p=1)`,
-        `jko.Divergence(p=1)`, `jko.dro.TotalVariation()` and `jko.dro.CVaR(level)`.
+        `jko.Divergence(p=1)`, `jko.dro.TotalVariation()`, `jko.dro.CVaR(level)` and
+        `jko.dro.Sinkhorn(reg)`.
     geometry : jko geometry, optional
         `jko.Divergence(p)` (default p = 1) and `jko.Hellinger()` reweight the samples;
         `jko.MMD(kernel)` reweights them smoothly in the features; `jko.Wasserstein()` moves their

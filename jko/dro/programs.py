@@ -17,7 +17,8 @@ import numpy as np
 
 from jko.dro.ambiguity import Set
 from jko.dro.predictions import PredictionLoss
-from jko.dro.sets import CVaR, TotalVariation
+from jko.dro.sets import CVaR, Sinkhorn, TotalVariation
+from jko.dro.spread import SpreadNewton, run_program
 from jko.dro.training import Adversary, RobustFit
 from jko.errors import Unsupported
 from jko.geometries.divergence import Divergence, phi_divergence
@@ -43,7 +44,7 @@ class PieceProgram:
     weights : (n,) array, of mass 1
     loss : PredictionLoss
         With pieces.
-    geometry : Wasserstein(p=1), TotalVariation, CVaR or Divergence(p=1)
+    geometry : Wasserstein(p=1), TotalVariation, CVaR, Sinkhorn or Divergence(p=1)
     radius : float or None
     alpha : float
     intercept : bool
@@ -68,11 +69,11 @@ class PieceProgram:
         geometry = self.geometry
         first = isinstance(geometry, Wasserstein) and geometry.p == 1 and geometry.cost is None
         kl = isinstance(geometry, Divergence) and geometry.p == 1
-        if not (first or kl or isinstance(geometry, (TotalVariation, CVaR))):
+        if not (first or kl or isinstance(geometry, (TotalVariation, CVaR, Sinkhorn))):
             raise Unsupported(
                 f"piecewise linear losses are trained against jko.Wasserstein(p=1),"
-                f" jko.Divergence(p=1), jko.dro.TotalVariation() or jko.dro.CVaR, not {geometry!r};"
-                " use a smooth loss such as 'logistic' or 'huber'"
+                f" jko.Divergence(p=1), jko.dro.TotalVariation(), jko.dro.CVaR or jko.dro.Sinkhorn,"
+                f" not {geometry!r}; use a smooth loss such as 'logistic' or 'huber'"
             )
         if self.radius is None and not isinstance(geometry, CVaR):
             raise Unsupported(
@@ -82,11 +83,15 @@ class PieceProgram:
     def fit(self, adversary: Adversary, tol: float) -> RobustFit:
         """Solve, evaluate the worst case afresh, and bound the minimum from below."""
         started = time.perf_counter()
-        theta, multipliers, count = self._solved()
+        if isinstance(self.geometry, Sinkhorn):
+            theta, multipliers, measure, count = SpreadNewton(self, adversary).run(tol)
+        else:
+            theta, multipliers, count = self._solved()
+            measure = self._inside(np.sum(multipliers, axis=0))
         attack = adversary(theta)
         ridge = 0.5 * self.alpha * float(theta[: self.x.shape[1]] @ theta[: self.x.shape[1]])
         value = attack.value + ridge
-        lower, residual = self._lower(theta, multipliers)
+        lower, residual = self._lower(theta, multipliers, measure)
         gap, scale = value - lower + attack.gap, max(abs(value), attack.scenario.size(theta))
         good = bool(abs(gap) <= tol * scale)
         text = (
@@ -105,20 +110,20 @@ class PieceProgram:
         import cvxpy as cp
 
         n, d = self.x.shape
-        unit = self._unit
+        unit = self.unit
         coef, shift, xi = cp.Variable(d), cp.Variable(), cp.Variable(n)
         z = (self.x - self.middle) / self.length @ coef + (shift if self.intercept else 0.0)
-        pieces = [xi >= cp.multiply(a, z) + b / unit for a, b in self._pieces()]
+        pieces = [xi >= cp.multiply(a, z) + b / unit for a, b in self.pieces]
         total, rest = self._supremum(cp, xi, coef)
         bend = self.alpha * unit / self.length**2
         objective = total + 0.5 * bend * cp.sum_squares(coef)
         rest = rest if self.intercept else [*rest, shift == 0]
         program = cp.Problem(cp.Minimize(objective), [*pieces, *rest])
-        program.solve(solver="CLARABEL", tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
+        state = run_program(cp, program)
         if coef.value is None:
             raise Unsupported(
-                f"the program of the fit ended as {program.status}: the losses leave coefficients"
-                " free to grow; pass alpha > 0"
+                f"the program of the fit ended as {state}: the losses leave coefficients free to"
+                " grow, or the ball is nearly all measures; pass alpha > 0 or a smaller radius"
             )
         theta = np.array(coef.value) * (unit / self.length)
         if self.intercept:
@@ -127,11 +132,13 @@ class PieceProgram:
         return theta, found, int(program.solver_stats.num_iters or 0)
 
     @property
-    def _unit(self) -> float:
+    def unit(self) -> float:
         """The size of the losses."""
-        return max(float(np.abs(b).max()) for _, b in self._pieces()) or 1.0
+        return max(float(np.abs(b).max()) for _, b in self.pieces) or 1.0
 
-    def _pieces(self) -> list[tuple[Array, Array]]:
+    @property
+    def pieces(self) -> list[tuple[Array, Array]]:
+        """The pairs (a, b) of (n,) arrays."""
         assert self.loss.pieces is not None
         shape = self.y.shape
         return [
@@ -161,13 +168,12 @@ class PieceProgram:
         assert self.loss.lipschitz is not None
         return self.radius * self.loss.lipschitz
 
-    def _lower(self, theta: Array, multipliers: list[Array]) -> tuple[float, float]:
+    def _lower(self, theta: Array, multipliers: list[Array], measure: Array) -> tuple[float, float]:
         """The least value over theta of the lines of the multipliers under a measure of the set."""
         found = np.sum(multipliers, axis=0)
-        measure = self._inside(found)
         total = np.where(found > 0, found, 1.0)
         shares = [np.where(found > 0, q / total, 1 / len(multipliers)) for q in multipliers]
-        pieces = self._pieces()
+        pieces = self.pieces
         value = sum(float((measure * s) @ b) for s, (_, b) in zip(shares, pieces, strict=True))
         steep = np.sum([s * a for s, (a, _) in zip(shares, pieces, strict=True)], axis=0) * measure
         # In the coordinates of the program, where samples and losses have size 1.
@@ -176,7 +182,7 @@ class PieceProgram:
         over = max(force - free, 0.0)
         coef, bend = theta[: self.x.shape[1]], self.alpha / self.length**2
         shift = float(theta[-1] + coef @ self.middle) if self.intercept else 0.0
-        reach = FAR * (self._unit + max(self.length * float(np.abs(coef).max()), abs(shift)))
+        reach = FAR * (self.unit + max(self.length * float(np.abs(coef).max()), abs(shift)))
         value -= min(over**2 / (2 * bend), over * reach) if bend else over * reach
         tilt = abs(float(steep.sum())) if self.intercept else 0.0
         return value - tilt * reach, max(over, tilt)

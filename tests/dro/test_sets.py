@@ -253,6 +253,33 @@ def test_divergence_balls_train_piecewise_losses_too():
             assert value >= fit.robust_loss_ - 1e-6
 
 
+@pytest.mark.parametrize(("loss", "p", "radius"), [("hinge", 1.0, 1.1), ("absolute", 2.0, 1.2)])
+def test_entropic_balls_train_piecewise_losses_too(loss, p, radius):
+    """As above, and no line does better against one measure of the ball: the gap."""
+    x, y, z = data(40, 2)
+    ball, alpha, target = Sinkhorn(0.3, p=p), 0.01, y if loss == "hinge" else z
+    learner = RobustClassifier if loss == "hinge" else RobustRegressor
+    fit = learner(loss=loss, geometry=ball, radius=radius, alpha=alpha).fit(x, target)
+    assert abs(fit.gap_) <= 1e-6 * max(1.0, fit.robust_loss_)
+    mu, rng = jko.Particles(x), np.random.default_rng(0)
+    for size in (0.0, 1e-2, 1e-1):
+        for _ in range(4):
+            coef = fit.coef_ + size * rng.normal(size=2)
+            line = x @ coef + fit.intercept_ + size * rng.normal()
+            losses = np.maximum(0, 1 - y * line) if loss == "hinge" else np.abs(line - z)
+            value = worst_case(losses, mu, ball, radius=radius).value + alpha / 2 * coef @ coef
+            assert value >= fit.robust_loss_ - 1e-6
+            if size == 0:
+                assert value == pytest.approx(fit.robust_loss_, rel=1e-6)
+
+
+def test_entropic_balls_that_hold_nearly_every_measure_leave_the_least_largest_loss():
+    x, y, _ = data(30, 2)
+    fit = RobustClassifier(loss="hinge", geometry=Sinkhorn(0.3), radius=50.0).fit(x, y)
+    assert abs(fit.gap_) <= 1e-6
+    assert fit.robust_loss_ == pytest.approx(1.0, abs=1e-6)  # not separable: no line beats 0
+
+
 def test_losses_without_what_a_set_needs_are_refused():
     x, y, z = data(40)
     with pytest.raises(jko.Unsupported, match="lipschitz"):
