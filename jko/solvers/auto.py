@@ -120,10 +120,10 @@ def short_step(problem: ProxProblem) -> str | None:
             "under an entropy densities are smooth, and the entropic step is the closer one;"
             " ask for it with FiniteVolume()"
         )
-    scheme = CellScheme(problem.form, previous.grid)
-    if scheme.bounded is not None:
-        return "edges of crowds smear in it; ask for it with FiniteVolume()"
-    w = previous.weights
+    why = without_edges(problem)
+    if why is not None:
+        return why
+    scheme, w = CellScheme(problem.form, previous.grid), previous.weights
     q = float(model_error(scheme, w, problem.step))
     cells = float(displacement(scheme, w, problem.step))
     if (LEAST + SLOPE * q) * cells <= BLUR:
@@ -132,6 +132,13 @@ def short_step(problem: ProxProblem) -> str | None:
         f"mass moves by {cells:.2g} cells with a model error q = {q:.2g}, which others do better:"
         " take a shorter tau, or ask for it with FiniteVolume()"
     )
+
+
+def without_edges(problem: ProxProblem) -> str | None:
+    """None where no bound on the density makes edges."""
+    if CellScheme(problem.form, grid_of(problem)).bounded is not None:
+        return "edges of crowds smear in it; ask for it with FiniteVolume()"
+    return None
 
 
 def front(problem: ProxProblem) -> str | None:
@@ -187,6 +194,7 @@ _KNOWN: tuple[Rule, ...] = (
     Rule(TransportProgram(), when=atoms_of_their_own),
     Rule(BackAndForth(), when=moving_front, budget=FRONT_BUDGET, resolves=FRONT_RESOLUTION),
     Rule(Entropic(), budget=SWEEPS),
+    Rule(FiniteVolume(), when=without_edges),
     Rule(Entropic(debias=False)),
     Rule(UnbalancedProgram(), when=atoms_of_their_own),
     Rule(UnbalancedScaling()),
