@@ -122,7 +122,7 @@ FAMILIES = [
     ),
     (
         "Decay by convexity, inequality with transport",
-        ("decay-wasserstein", "decay-kernel-transport", "decay-fails-two", "inequality-transport"),
+        ("decay-wasserstein", "decay-kernel-transport", "decay-fails-two", "inequality-"),
         "KL to a Gaussian, convex with the inverse of the largest variance, its log-Sobolev"
         " constant; equal masses. `decay-fails-two-wells` shows a target without that constant",
         "formulas G1 and M4; Ambrosio et al. (2008); Bakry and Émery (1985)",

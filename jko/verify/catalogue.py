@@ -17,6 +17,7 @@ from jko.verify import equivalence, errata, hellinger, inequality, mmd, orders, 
 from jko.verify.duals import dual_checks
 from jko.verify.evolutions import evolution_checks
 from jko.verify.law_checks import flow_checks, unit_checks
+from jko.verify.limits import limit_checks
 from jko.verify.path_checks import kernel_checks, path_checks
 from jko.verify.problems import ROUGH, SMOOTH
 
@@ -189,6 +190,7 @@ CHECKS: dict[str, Check] = {
     **kernel_checks(),
     **flow_checks(),
     **evolution_checks(),
+    **limit_checks(),
     **unit_checks(),
     **ERRATA,
 }
