@@ -19,7 +19,7 @@ from jko.adapters.base import (
     tidy,
     warn_single,
 )
-from jko.errors import InvalidType, Unsupported
+from jko.errors import InvalidArgument, InvalidType, Unsupported
 from jko.validation import Array
 
 #: The remedy for a model made in single precision.
@@ -36,6 +36,8 @@ def from_model(model: Any) -> Adapted:
             f"the variable {model.discrete_value_vars[0].name!r} is discrete and has no gradient;"
             " sum it out, for instance with pymc.Mixture, before bringing the model"
         )
+    if not model.value_vars:
+        raise InvalidArgument("the model has no free variable: there is nothing to infer")
     try:
         return _adapt(model)
     except FAULTS as error:

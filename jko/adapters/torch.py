@@ -25,6 +25,11 @@ from jko.validation import Array, positive_int
 
 #: The remedy for PyTorch's default.
 DOUBLE = "make its tensors and modules double: tensor.double(), module.double()"
+#: The remedy for distributions that refuse points outside of their support.
+INSIDE = (
+    "write it in a coordinate of the whole line, such as the logarithm, with its Jacobian, or pass"
+    " validate_args=False and return -inf outside the support by torch.where"
+)
 #: Points at which a function is tried, and how far they are spread.
 TRIALS = 7
 WIDTH = 0.1
@@ -73,7 +78,7 @@ def _kind(torch: Any, f: Callable[..., Any], dim: int, device: Any) -> tuple[Any
         return entry, found.dtype, many is not None and _same(torch, many, alone)
     remedy = f"f must take points (n, {dim}) and return n numbers, or a point ({dim},) and one"
     assert trouble is not None
-    raise fault("f", trouble, remedy) from trouble
+    raise fault("f", trouble, INSIDE if "support" in str(trouble) else remedy) from trouble
 
 
 def _shaped(torch: Any, out: Any, shape: tuple[int, ...]) -> Any:
@@ -137,7 +142,8 @@ class _TensorFunction:
         try:
             return self.f(x)
         except FAULTS as error:
-            raise fault("f", error, "it must take any number of points") from error
+            remedy = "it must take any number of points"
+            raise fault("f", error, INSIDE if "support" in str(error) else remedy) from error
 
 
 def _parts(x: Array) -> list[Array]:

@@ -126,7 +126,10 @@ def checked_values(found: ArrayLike, x: Array) -> Array:
     bad = np.isnan(values) | (values == np.inf)
     if bad.any():
         i = int(np.argmax(bad))
-        raise InvalidMeasure(f"log_density is {values[i]} at point {x[i].tolist()}")
+        raise InvalidMeasure(
+            f"log_density is {values[i]} at point {x[i].tolist()}; return a finite number, or -inf"
+            " where the density vanishes"
+        )
     return values
 
 
@@ -137,7 +140,9 @@ def checked_gradients(found: ArrayLike, x: Array, name: str = "gradient") -> Arr
         raise InvalidMeasure(f"{name} returned shape {values.shape} for points of shape {x.shape}")
     if not np.isfinite(values).all():
         i = int(np.argmax(~np.isfinite(values).all(axis=1)))
-        raise InvalidMeasure(f"{name} is not finite at point {x[i].tolist()}")
+        raise InvalidMeasure(
+            f"{name} is not finite at point {x[i].tolist()}; it must be wherever the log density is"
+        )
     return values
 
 

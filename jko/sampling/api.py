@@ -32,9 +32,9 @@ from jko.sampling.task import (
     brought_with,
     by_differences,
     check_target,
-    chosen_for,
     start_points,
     stated_density,
+    to_climb_from,
 )
 from jko.sampling.verdict import evidence
 from jko.sampling.verdict.diagnostics import MOST, stein_discrepancy
@@ -98,7 +98,8 @@ def sample(
         `log_density` for each gradient, with a `JkoWarning`; chains stay exact all the same.
     start : "auto", Particles, Gaussian, GaussianMixture or (m, d) array
         Where the chains begin. "auto", the default: at the Gaussian fit of the top that is climbed
-        to from the best of standard normal points, where it has mass, or at these points.
+        to from the best of standard normal points, where it has mass, or at these points. One point
+        is climbed from in the same way.
     observables : callable (m, d) -> (m,) or (m, k), optional
         Functions whose mean and variance the particles shall have too, besides the coordinates.
     moves : int
@@ -183,7 +184,7 @@ def sample(
 
 def _opening(start: object, target: Counted, x: Array, rng: np.random.Generator) -> Opening | None:
     """The Gaussian fit from the first points (m, d), where the start is left to the library."""
-    if not chosen_for(start):
+    if not to_climb_from(start):
         return None
     with target.search():
         return open_at_fit(target, x, target.log_density_at(x), len(x), rng)

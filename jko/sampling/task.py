@@ -147,6 +147,16 @@ def chosen_for(start: object) -> bool:
     return start is None or isinstance(start, str)
 
 
+def to_climb_from(start: object) -> bool:
+    """Whether a start says where to begin and nothing of the scale: no start, or one point."""
+    if chosen_for(start):
+        return True
+    if isinstance(start, (Gaussian, GaussianMixture)):
+        return False
+    x = start.points if isinstance(start, Particles) else _rows(cast("ArrayLike", start))
+    return bool(np.ptp(x, axis=0).max() == 0)
+
+
 def start_points(start: object, target: Density, size: int, rng: np.random.Generator) -> Array:
     """The first ensemble (size, d), inside the support of the target."""
     d = target.dim
@@ -184,7 +194,9 @@ def _spread_out(x: Array, rng: np.random.Generator) -> Array:
     if not flat.any():
         return x
     width = np.where(flat, 1e-2 * (1 + np.abs(x).max(axis=0)), 0.0)
-    return np.asarray(x + width * rng.standard_normal(x.shape))
+    out = np.asarray(x + width * rng.standard_normal(x.shape))
+    out[0] = x[0]  # a climb may begin where the user said
+    return out
 
 
 def check_target(target: Counted, x: Array, check: bool, rng: np.random.Generator) -> str | None:
@@ -193,7 +205,7 @@ def check_target(target: Counted, x: Array, check: bool, rng: np.random.Generato
     Returns what there is to say of a gradient that is inexact at some points.
     """
     instance(check, bool, "check", "pass True or False")
-    cloud = Cloud.at(target, x)
+    cloud = _first_look(target, x)
     said = None
     if check and not isinstance(target.inner, Differences):
         inside = np.flatnonzero(cloud.log_p > -np.inf)
@@ -205,6 +217,23 @@ def check_target(target: Counted, x: Array, check: bool, rng: np.random.Generato
             said = _inexact(target, x[best], cloud.log_p[best], error, rng)
     target.strict = False
     return said
+
+
+def _first_look(target: Counted, x: Array) -> Cloud:
+    """The target where the run starts (m, d); an error where it is no number.
+
+    The gradient alone may overflow at fewer than half of the points, which begin with none there:
+    densities much narrower than the points do at those furthest out.
+    """
+    try:
+        return Cloud.at(target, x)
+    except InvalidMeasure:
+        target.strict = False
+        cloud = Cloud.at(target, x)
+        if target.lost_values or 2 * target.lost_gradients > len(x):
+            raise
+        target.strict, target.lost_gradients = True, 0
+        return cloud
 
 
 def _inexact(

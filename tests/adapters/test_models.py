@@ -147,6 +147,10 @@ def test_pymc(backend, monkeypatch):
         pm.Normal("y", z, 1.0, observed=0.3)
     with pytest.raises(jko.Unsupported, match="the variable 'z' is discrete"):
         jko.LogDensity.from_pymc(mixed)
+    with pm.Model() as fixed:
+        pm.Normal("y", 0.0, 1.0, observed=0.3)
+    with pytest.raises(jko.InvalidArgument, match="no free variable: there is nothing to infer"):
+        jko.LogDensity.from_pymc(fixed)
     with pytest.raises(jko.InvalidType, match=r"pass a pymc\.Model"):
         jko.LogDensity.from_pymc(3)
 

@@ -70,6 +70,13 @@ def test_no_points_and_a_sample():
     assert jko.sample(pi, n=50, rng=0).converged
 
 
+def test_distributions_that_refuse_points_get_a_remedy():
+    one = torch.tensor(1.0, dtype=torch.float64)
+    exponential = lambda x: torch.distributions.Exponential(one).log_prob(x)[..., 0]
+    with pytest.raises(jko.InvalidArgument, match="in a coordinate of the whole line"):
+        jko.LogDensity.from_torch(exponential, 1)
+
+
 def test_rows_that_depend_on_each_other_are_taken_apart():
     """Scaled over the batch, or over the coordinates of one point: the latter is meant."""
     pi = jko.LogDensity.from_torch(lambda x: (x / x.abs().sum(dim=0)).sum(dim=-1), 3)

@@ -5,6 +5,7 @@ import types
 
 import numpy as np
 import pytest
+from generators.exact_targets import funnel
 from generators.targets import gaussian
 
 import jko
@@ -168,6 +169,36 @@ def test_poor_starts_are_overcome(name):
     out = jko.sample(gaussian(2), start=STARTS[name], moves=30, rng=0)
     np.testing.assert_allclose(out.mean, 0.0, atol=0.1)
     np.testing.assert_allclose(out.std, 1.0, rtol=0.1)
+
+
+def test_one_point_in_other_units_is_climbed_from():
+    """A thousandth wide at 1e6: a cloud around the point would be 1e7 standard deviations wide."""
+    where, width = 1e6, 1e-3
+    log_density = lambda x: -0.5 * (((x - where) / width) ** 2).sum(axis=1)
+    gradient = lambda x: -(x - where) / width**2
+    start = np.full((1, 2), where)
+    out = jko.sample(log_density, 2, n=400, gradient=gradient, start=start, rng=0)
+    assert out.converged
+    np.testing.assert_allclose(out.mean, where, rtol=0, atol=0.1 * width)
+    np.testing.assert_allclose(out.std, width, rtol=0.1)
+
+
+def test_gradients_may_overflow_at_some_of_the_first_points():
+    """A funnel in units of a thousandth: exp(700) at the outermost of standard normal points."""
+    f = funnel(4, 1.0)
+    scaled = jko.LogDensity(
+        lambda x: f.log_density(1e3 * x), lambda x: 1e3 * f.gradient(1e3 * x), 4
+    )
+    x = np.random.default_rng(0).standard_normal((1000, 4))
+    with np.errstate(all="ignore"):
+        inside = scaled.log_density_at(x) > -np.inf
+        bad = ~np.isfinite(scaled.gradient(x[inside])).all(axis=1)
+    assert 0 < bad.mean() < 0.5
+    out = jko.sample(scaled, n=400, rng=0)
+    np.testing.assert_allclose(out.std, 1e-3 * f.std, rtol=0.1)
+    nowhere = jko.LogDensity(lambda x: -0.5 * (x**2).sum(axis=1), lambda x: np.nan * x, 4)
+    with pytest.raises(jko.InvalidMeasure, match=r"gradient is not finite at point .* it must be"):
+        jko.sample(nowhere, n=400, rng=0)
 
 
 def test_a_support_with_an_edge():

@@ -138,6 +138,23 @@ def test_chains_come_back_out_of_heavy_tails(rng):
     assert np.sort(np.linalg.norm(chains.cloud.x, axis=1))[-4] < 20
 
 
+def test_small_modes_keep_their_chains(rng):
+    """Forty chains in a mode of 1 %, 25 standard deviations away, told by the search."""
+    mixture = jko.GaussianMixture([np.zeros(3), [25.0, 0, 0]], [np.eye(3)] * 2, [0.99, 0.01])
+    x = rng.standard_normal((1000, 3))
+    x[:40, 0] += 25
+    cloud = Cloud.at(mixture, x)
+    modes = find_modes(cloud, rng)
+    assert modes.count == 2
+    asked = []
+    chains = Chains(mixture, cloud, lambda x: x, rng, modes=modes, searched=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jko.sampling.moves.chains.independent_move", lambda *a: asked.append(a))
+        chains.warm_up()
+    assert not asked
+    assert chains.modes.count >= 2
+
+
 def test_slow_chains_run_on_where_that_will_do():
     """Twice as long where half of what is asked for was reached, no longer where a tenth was."""
     target = target_of(student(1, 30))

@@ -74,9 +74,11 @@ class Chains:
     def warm_up(self) -> None:
         """Let step, scale, modes and kind of move learn; afterwards they are frozen."""
         self.tuner = Tuner.fresh(self.target.dim)
+        # Where there are several modes these moves would empty a small one.
+        lost = self.searched and (self.modes is None or self.modes.count < 2)
         for i in range(WARM_UP):
             if i % LEARN_EVERY == 0:
-                if self.searched:
+                if lost:
                     self.cloud = independent_move(self.target, self.cloud, self.rng)
                 self._learn()
             self._move(i)
