@@ -1,13 +1,17 @@
 """What the first variation at an atom owes to the weights of other atoms, as a kernel on the atoms.
 
-Differences of the first variation give columns of the Hessian of F in the weights. Off the diagonal
-they are the nonlocal part; on it no more is taken than what the neighbours have, so that local
-curvature is left to the logarithm (`jko.energies.model`). The part is made positive semidefinite.
+The Hessian of F in the weights is known, or differences of the first variation give columns of it.
+Off the diagonal they are the nonlocal part; on it no more is taken than what the neighbours have,
+so that local curvature is left to the logarithm (`jko.energies.model`). The part is made positive
+semidefinite.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -34,6 +38,14 @@ NEGATIVE = 1e-6
 AFFINE = 1e-4
 #: Share of the curvature of all weights growing alike below which there is no nonlocal part.
 NOTHING = 1e-6
+
+
+@runtime_checkable
+class TwiceDifferentiable(Protocol):
+    """An energy that knows its Hessian in the weights."""
+
+    def second_variation(self, mu: Discrete) -> Array:
+        """The Hessian (n, n), on changes that keep the mass."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +199,18 @@ def _representatives(mu: Discrete) -> Index:
 
 
 def _columns(energy: Energy, mu: Discrete, chosen: Index) -> Array:
-    """Columns (n, k) of the Hessian of F in the weights, by differences."""
+    """Columns (n, k) of the Hessian of F in the weights: where it is known, else by differences."""
+    out, unknown = np.zeros((mu.n, chosen.size)), []
+    for c, term in energy.terms:
+        if isinstance(term, TwiceDifferentiable):
+            out += c * term.second_variation(mu)[:, chosen]
+        else:
+            unknown.append(c * term)
+    return out + _differences(reduce(add, unknown), mu, chosen) if unknown else out
+
+
+def _differences(energy: Energy, mu: Discrete, chosen: Index) -> Array:
+    """Columns (n, k) of the Hessian by differences of first variations."""
     here = energy.first_variation(mu)
     share = SINGLE_STEP if is_single(here) else STEP
     here = np.asarray(here, dtype=float)

@@ -25,6 +25,7 @@ from jko.errors import Unsupported
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
+from jko.numerics.best import Halving
 from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import (
@@ -38,7 +39,7 @@ from jko.solvers.refusals import NearMiss
 from jko.solvers.rules import Asked, Rule, walk
 from jko.solvers.successive.program import JointProgram, fits
 from jko.solvers.successive.tangents import TangentStep, parts, reach, summed
-from jko.status import Breakdown
+from jko.status import Breakdown, Status
 from jko.validation import Array
 
 #: Regularisation of the first energy, as a share of the squared diameter.
@@ -174,6 +175,7 @@ class TangentDescent:
         problem = replace(self.problem, energy=energy)
         stated, value = TangentStep(problem), problem.objective(self.current)
         share = NEAR * level * self.current.mass * sum(c for c, _ in soft)
+        halving = Halving()
         for _ in range(LAST if last else ON_THE_WAY):
             near = [term.target_potential(self.current) for _, term in soft]
             gap = stated.gap(self.current, near).gap
@@ -185,8 +187,8 @@ class TangentDescent:
                 return True
             if self.count >= self.limit:
                 return False
-            found = self._advance(problem, soft, value)
-            if found is None:
+            found = self._advance(problem, soft, value, gap)
+            if found is None or (last and halving.seen(gap) > ON_THE_WAY):
                 self._keep(near)
                 return not last
             value = found
@@ -204,8 +206,13 @@ class TangentDescent:
         problem: ProxProblem,
         soft: list[tuple[float, SmoothTransport]],
         value: float,
+        gap: float,
     ) -> float | None:
-        """The model's step and a search towards it; the new objective, None where it fell not."""
+        """The model's step and a search towards it; the new objective, None where it fell not.
+
+        Nearly empty atoms of much curvature leave a large gap where nothing is to be gained: there
+        the model's step counts where its gap is half of `gap`.
+        """
         self.count += 1
         here = self.current
         slope, curvature = np.zeros(here.n), np.zeros((here.n, here.n))
@@ -217,17 +224,32 @@ class TangentDescent:
         model = TangentModel(slope, here.weights, root_rows(curvature))
         stated = replace(problem, energy=summed(self.rest, model))
         asked = Asked(None, None, None, None, self.controls.rng)
-        result = walk(stated, self.inner, asked)
-        self.inner_solver = result.solver
-        if not result.success or result.claim is not Claim.MINIMISES:
-            return None
-        assert isinstance(result.measure, Discrete)
-        ahead = result.measure.weights - here.weights
-        return self._search(problem, ahead, value)
+        while True:
+            result = walk(stated, self.inner, asked)
+            self.inner_solver = result.solver
+            usable = result.status in (Status.CERTIFIED, Status.INACCURATE)
+            if not usable or result.claim is not Claim.MINIMISES or result.gap is None:
+                return None
+            assert isinstance(result.measure, Discrete)
+            ahead, found = result.measure.weights - here.weights, None
+            if result.objective < stated.objective(here):
+                found = self._search(problem, ahead, value)
+            if found is not None:
+                return found
+            near = [term.target_potential(result.measure) for _, term in soft]
+            there = TangentStep(problem).gap(result.measure, near).gap
+            if there is not None and abs(there) <= 0.5 * gap:
+                self.current = result.measure
+                return problem.objective(result.measure)
+            share = 0.1 * self.aim / max(abs(result.gap), EPS * self.aim)
+            if not result.success or share >= 1:
+                return None
+            # The model's terms may be far larger than those of the step, and so what it may miss.
+            asked = replace(asked, tol=share * result.tol)
 
     def _search(self, problem: ProxProblem, ahead: Array, value: float) -> float | None:
         here, share = self.current, 1.0
-        for _ in range(ON_THE_WAY + LAST):
+        for _ in range(3 * ON_THE_WAY):
             trial = here.with_weights(np.maximum(here.weights + share * ahead, 0.0))
             found = problem.objective(trial)
             if found < value - ROUNDING * EPS * abs(value):
