@@ -150,7 +150,8 @@ def blocks(problem: Problem, w: Array) -> float:
     """Internal energy between cells and a density that is linear across them: dh'(w) dw / 24.
 
     To first order h''(w) dw^2 / 24; the change of h' from cell to cell instead of h'' counts tails
-    that the grid hardly resolves in full.
+    that the grid hardly resolves in full. Where a target rises and the density does not keep up, h'
+    falls as the density rises: that is an error like any other, never a gain.
     """
     grid, h = grid_of(problem), problem.form.separable
     if not h.powers:
@@ -168,7 +169,7 @@ def blocks(problem: Problem, w: Array) -> float:
         charged = mean > LIGHT * float(mean.max())
         curvature = h.hessian(np.where(charged, mean, 1.0).ravel()).reshape(grid.shape)
         with np.errstate(invalid="ignore"):
-            step = (np.roll(force, -1, axis) - force) * rise
+            step = np.abs((np.roll(force, -1, axis) - force) * rise)
         # Beside an empty cell h' may be infinite.
         part = np.where(np.isfinite(step), step, curvature * rise**2)
         total += float(np.where(charged & (rise != 0), part, 0.0).sum()) / 24
