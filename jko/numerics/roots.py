@@ -71,10 +71,7 @@ def _straight(constant: Array, slope: Array) -> Array:
     """The roots of constant + slope z; where nothing depends on z the sign of the constant."""
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         z = -constant / slope
-    z = np.where(slope > 0, z, np.where(constant < 0, np.inf, -np.inf))
-    z[z < -LOG_RANGE] = -np.inf
-    z[z > LOG_RANGE] = np.inf
-    return z
+    return _in_range(np.where(slope > 0, z, np.where(constant < 0, np.inf, -np.inf)))
 
 
 def _one_exponential(constant: Array, slope: Array, c: Array, k: float) -> Array:
@@ -90,6 +87,8 @@ def _one_exponential(constant: Array, slope: Array, c: Array, k: float) -> Array
         opposed = np.sign(constant) * np.sign(c) < 0
         ratio = np.log(np.abs(constant)) - np.log(np.abs(c))
         without_logarithm = np.where(opposed, ratio / k, -np.inf * np.sign(c))
+        if not slope.any():  # powers without an entropy
+            return _in_range(np.where(c == 0, np.nan, without_logarithm))
         shift = np.log(c * k) - np.log(slope)
         x = shift - k * constant / slope
         omega = wrightomega(x)
@@ -102,6 +101,11 @@ def _one_exponential(constant: Array, slope: Array, c: Array, k: float) -> Array
         step = (constant + slope * z + power) / (slope + k * power)
         sure = (np.abs(step) <= NEAR * np.maximum(1.0, np.abs(z))) | np.isinf(z)
         z = np.where(sure, np.where(np.isinf(z), z, z - step), np.nan)
+    return _in_range(z)
+
+
+def _in_range(z: Array) -> Array:
+    """z with the infinities that exp knows nothing beyond."""
     z[z < -LOG_RANGE] = -np.inf
     z[z > LOG_RANGE] = np.inf
     return z

@@ -74,7 +74,9 @@ class Ascent:
     crawled : int
         Steps in turn that rose by next to nothing of what they promised.
     linear : (w, g)
-        The measure that answers to the last step to first order, with the potentials before it.
+        The measure that answers to the last step to first order, with the potentials before it;
+        after a full step with those behind it, whose plan shares out its mass to second order: the
+        gap is then a tenth of that with those before. Flat energies keep the ones before.
         Where the response is steep (fronts, tails) its plan fits better than that of the response
         itself; any pair gives a bound.
     """
@@ -123,10 +125,17 @@ class Ascent:
             self.level = 0.5 * (now.level + self.level)
             new = self.state(now.g + t * change)
         self._learn(t, np.abs(change), 0.5 * (self.stated.m + now.p))
+        if t == 1 and self.curved:
+            self.linear = (self.linear[0], new.g)
         self.crawled = self.crawled + 1 if new.value - now.value < ARMIJO * rise else 0
         least = max(least, self.visible * max(self.stated.unit, abs(now.value)))
         self.stalled = 0 if new.value > now.value + least else self.stalled + 1
         return new if new.value >= now.value else now
+
+    @property
+    def curved(self) -> bool:
+        """Whether the measure responds, and without a proximal term."""
+        return isinstance(self.response, Response) and self.response.kappa == 0
 
     def _learn(self, t: float, change: Array, mass: Array) -> None:
         """The width over which responses are averaged: what the potentials still change by.
@@ -138,7 +147,7 @@ class Ascent:
         usual = float((change * mass).sum()) / self.mass
         wider = min(max(2 * self.usual, 0.5 * t * usual), 10 * usual)
         self.usual = 0.5 * usual if t == 1 else wider
-        steep = t < 1 and isinstance(self.response, Response) and self.response.kappa == 0
+        steep = t < 1 and self.curved
         self.width = self.usual + (change if steep else np.zeros_like(change))
 
     def metric(self, now: DualState) -> Balance:

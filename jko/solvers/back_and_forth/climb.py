@@ -199,7 +199,8 @@ def judged(climb: CellClimb, count: int) -> Iterator[Found]:
     One after the other, because a bound costs as much as several steps.
     """
     ascent, now = climb.ascent, climb.now
-    # Nor need a plan be better than its potentials.
-    room = min(PLAN_SHARE * climb.target, ascent.expected)
+    # Nor need a plan be better than its potentials, which promise less after the step.
+    owed = ascent.expected / PROMISED if ascent.linear[1] is now.g else ascent.expected
+    room = min(PLAN_SHARE * climb.target, owed)
     for w, g in (ascent.linear, (now.w, now.g)):
         yield Found(w, g, now.g, ascent.stated.bound(w, g, room), count, False)

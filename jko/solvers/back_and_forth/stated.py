@@ -35,7 +35,7 @@ from jko.numerics.c_transform import CTransform, c_transform
 from jko.prox.duality.weights import fixed_gap, median_multiplier
 from jko.prox.stated import Answer, Certificate, Claim, Neighbour, of_kind
 from jko.solvers.back_and_forth.ascent import transport_cost
-from jko.solvers.grids.coupling import couple
+from jko.solvers.grids.coupling import PLAN_SHARE, couple
 from jko.solvers.grids.levels import (
     CONSISTENT,
     Problem,
@@ -195,7 +195,7 @@ class CellStep(Neighbour):
         phi, psi = self.potentials(g, found)
         pull, flat, mass = psi.ravel(), w.ravel(), self.previous.mass
         lam = median_multiplier(self.h, self.h.gradient(flat) + pull, flat)
-        energy, _ = fixed_gap(self.h, pull, flat, mass, lam)
+        energy, _ = fixed_gap(self.h, pull, flat, mass, lam, enough=PLAN_SHARE**2 * room)
         coupled = couple(found.plan, *self.ends(w), g, room)
         slack = coupled.cost - float((phi * self.m).sum()) - float(pull @ flat)
         moved = 2 * self.problem.step * coupled.cost
