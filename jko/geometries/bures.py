@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from jko.errors import InvalidArgument
 from jko.measures.gaussian import Gaussian
-from jko.validation import Array
+from jko.validation import Array, finite_array
 
 
 def symmetric_sqrt(matrix: Array) -> Array:
@@ -45,3 +46,18 @@ def bures_geodesic(a: Gaussian, b: Gaussian, t: float) -> Gaussian:
     blend = (1 - t) * np.eye(a.dim) + t * bures_map(a, b)
     half = blend @ symmetric_sqrt(a.cov)
     return Gaussian((1 - t) * a.mean + t * b.mean, half @ half.T, a.mass)
+
+
+def bures_images(a: Gaussian, b: Gaussian, x: Array | None) -> Array:
+    """Where the optimal map m_b + A (x - m_a) sends points (k, d)."""
+    if x is None:
+        raise InvalidArgument(
+            "the map between Gaussians is affine and has no atoms; pass points x (k, d) to map"
+        )
+    points = np.atleast_2d(finite_array(x, "x", InvalidArgument))
+    if points.shape[1] != a.dim:
+        raise InvalidArgument(
+            f"x has points in dimension {points.shape[1]}, the Gaussians live in {a.dim};"
+            f" pass x of shape (k, {a.dim})"
+        )
+    return np.asarray(b.mean + (points - a.mean) @ bures_map(a, b))

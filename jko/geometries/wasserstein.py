@@ -20,7 +20,7 @@ from jko.geometries.base import (
     show,
     too_large,
 )
-from jko.geometries.bures import bures, bures_geodesic, bures_map
+from jko.geometries.bures import bures, bures_geodesic, bures_images, bures_map
 from jko.geometries.costs import ground_of
 from jko.geometries.ground import MAX_PAIRS, Ground, MatrixCost, PowerCost, needs_metric
 from jko.measures.atoms import Particles
@@ -241,12 +241,15 @@ class Wasserstein(Geometry):
         assert isinstance(b, Discrete)
         return csr_array((share, (left, right)), shape=(a.n, b.n))
 
-    def barycentric_map(self, a: Measure, b: Measure) -> Array:
+    def barycentric_map(self, a: Measure, b: Measure, x: Array | None = None) -> Array:
         """Where the optimal plan sends every atom of `a` on average (n, d).
 
         T(x_i) = sum_j P_ij y_j / a_i, the optimal map itself where the plan does not split an atom;
-        atoms without mass stay. Arguments and errors are those of `plan`.
+        atoms without mass stay. Arguments and errors are those of `plan`; between Gaussians it is
+        the affine map of the points `x` (k, d), which atoms do without.
         """
+        if isinstance(a, Gaussian) and isinstance(b, Gaussian) and self.is_quadratic:
+            return bures_images(a, b, x)
         check_straight(a, b)
         plan = self.plan(a, b).tocoo()
         assert isinstance(a, Discrete)

@@ -214,3 +214,21 @@ def test_barycentre_with_sources_on_other_atoms_and_bad_input():
     assert found.gap <= 1e-2 * found.value
     with pytest.raises(jko.Unsupported, match="discrete"):
         jko.barycentre([jko.Gaussian([0.0], [[1.0]])] * 2, geometry=geometry)
+
+
+def test_the_map_between_gaussians_carries_one_to_the_other():
+    """Means and covariances of mapped points, and the cost: the exact distance."""
+    rng = np.random.default_rng(0)
+    covs = [r @ r.T + 0.2 * np.eye(3) for r in rng.normal(size=(2, 3, 3))]
+    a, b = (jko.Gaussian(m, c) for m, c in zip(rng.normal(size=(2, 3)), covs, strict=True))
+    corners = np.concatenate([s * np.sqrt(3) * np.linalg.cholesky(a.cov).T for s in (1, -1)])
+    x = a.mean + corners  # six points with a's mean and covariance
+    moved = jko.Wasserstein().barycentric_map(a, b, x)
+    np.testing.assert_allclose(moved.mean(axis=0), b.mean, atol=1e-12)
+    np.testing.assert_allclose(np.cov(moved.T, bias=True), b.cov, atol=1e-12)
+    cost = ((moved - x) ** 2).sum(axis=1).mean()
+    assert cost == pytest.approx(jko.Wasserstein().sqdistance(a, b), rel=1e-12)
+    with pytest.raises(jko.InvalidArgument, match="pass points x"):
+        jko.Wasserstein().barycentric_map(a, b)
+    with pytest.raises(jko.InvalidArgument, match=r"shape \(k, 3\)"):
+        jko.Wasserstein().barycentric_map(a, b, [[0.0, 1.0]])
