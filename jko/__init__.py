@@ -140,7 +140,11 @@ def __getattr__(name: str) -> Any:
         return import_module(f"jko.{name}")
     if name in _LATER_FUNCTIONS:
         return getattr(import_module(f"jko.{_LATER_FUNCTIONS[name]}"), name)
-    raise AttributeError(f"module 'jko' has no attribute {name!r}")
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, __dir__(), 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise AttributeError(f"module 'jko' has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

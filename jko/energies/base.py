@@ -11,7 +11,7 @@ import numpy as np
 
 from jko.energies.gaussian_form import GaussianForm
 from jko.energies.returned import guard
-from jko.errors import Unsupported
+from jko.errors import InvalidType, Unsupported
 from jko.forms.form import WeightForm
 from jko.geometries.base import Geometry
 from jko.geometries.wasserstein import Wasserstein
@@ -19,7 +19,7 @@ from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian, GaussianMixture
 from jko.measures.support import merged
 from jko.numerics.gradients import is_single
-from jko.validation import Array, instance, positive
+from jko.validation import Array, instance, positive, shown
 
 if TYPE_CHECKING:
     from cvxpy import Constraint, Expression
@@ -269,3 +269,15 @@ class FormEnergy(Energy):
             )
         distinct = mu if self.listed else merged(mu)[0]
         return self.restrict(distinct).value(distinct.weights)
+
+
+def check_energy(value: object, name: str) -> None:
+    """An energy, or a sentence with the one that suits the value."""
+    if isinstance(value, Energy):
+        return
+    remedy = "pass an energy such as jko.KL(target) or jko.Entropy()"
+    if callable(value) and not isinstance(value, type):
+        remedy = "wrap a function of points in jko.Potential(f)"
+    elif isinstance(value, Measure):
+        remedy = "pass an energy towards it such as jko.KL(target) or jko.WassersteinEnergy(target)"
+    raise InvalidType(f"{name} got {shown(value)}; {remedy}")

@@ -20,9 +20,9 @@ from jko.flows.plan import Functional, Plan, Scheme
 from jko.flows.state import Options, Run, Saving
 from jko.flows.trajectory import Trajectory
 from jko.geometries.base import Geometry, GeometrySum
-from jko.measures.base import Measure
+from jko.measures.base import Measure, check_measure
 from jko.solvers.rules import Solver
-from jko.validation import Seed, cut, instance, rng_of
+from jko.validation import Seed, cut, rng_of
 from jko.warned import Gathered, gathering
 
 
@@ -111,7 +111,7 @@ def flow(
         before, first, start = measure, measure.taken, float(measure.times[-1])
         energy, geometry, tau = _again(before, energy, geometry, tau)
         measure = before.final
-    instance(measure, Measure, "measure", "pass a measure such as GridDensity or Particles")
+    check_measure(measure, "measure")
     plan = Plan.of(energy, geometry, solver, Scheme(splitting, scheme), constraints)
     clock = pace_of(tau, steps, t1, first, start)
     keep, options = Saving.of(save, clock.steps), Options(tol, max_iter)

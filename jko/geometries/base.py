@@ -11,11 +11,11 @@ import numpy as np
 
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
 from jko.forms.form import WeightForm
-from jko.measures.base import Discrete, Measure
+from jko.measures.base import Discrete, Measure, check_measure
 from jko.measures.grid import not_straight
 from jko.measures.masses import balanced, same_mass
 from jko.measures.support import merged, on_one_list
-from jko.validation import Array, instance, positive, real
+from jko.validation import Array, positive, real
 
 if TYPE_CHECKING:
     from cvxpy import Constraint, Expression
@@ -186,7 +186,7 @@ def show(geometry: Geometry, text: str) -> str:
 def check_pair(a: Measure, b: Measure) -> None:
     """Two measures of one dimension, or a sentence."""
     for name, value in (("a", a), ("b", b)):
-        instance(value, Measure, name, "pass a measure such as jko.Histogram or jko.GridDensity")
+        check_measure(value, name)
     if a.dim != b.dim:
         raise InvalidMeasure(f"a has dimension {a.dim}, b has dimension {b.dim}; they must agree")
 

@@ -159,3 +159,16 @@ class Discrete(Measure):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(n={self.n}, dim={self.dim}, mass={self.mass:.6g})"
+
+
+def check_measure(value: object, name: str) -> None:
+    """A measure, or a sentence with the one that suits the value."""
+    if isinstance(value, Measure):
+        return
+    remedy = "pass a measure: jko.GridDensity, jko.Histogram, jko.Particles or jko.Gaussian"
+    if hasattr(value, "__array__") or isinstance(value, (list, tuple)):
+        remedy = (
+            "wrap points (n, d) in jko.Particles(points), with weights (n,) in"
+            " jko.Histogram(points, weights)"
+        )
+    raise InvalidType(f"{name} got {shown(value)}; {remedy}")

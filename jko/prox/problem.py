@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from jko.energies.base import Energy
+from jko.energies.base import Energy, check_energy
 from jko.energies.moment import without_constraints
 from jko.errors import InvalidArgument, InvalidMeasure, InvalidType, Unsupported
 from jko.forms.form import WeightForm
@@ -17,7 +17,7 @@ from jko.geometries.mmd import MMD
 from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.geometries.wasserstein import Wasserstein
 from jko.kernels import Kernel
-from jko.measures.base import Discrete, Measure
+from jko.measures.base import Discrete, Measure, check_measure
 from jko.measures.gaussian import Gaussian
 from jko.measures.grid import GridDensity
 from jko.numerics.elementary import EPS
@@ -43,15 +43,8 @@ class ProxProblem(Stated):
     tau: float
 
     def __post_init__(self) -> None:
-        instance(
-            self.previous,
-            Measure,
-            "measure",
-            "pass a measure: GridDensity, Histogram, Particles or Gaussian",
-        )
-        instance(
-            self.energy, Energy, "energy", "pass an energy such as jko.KL(target) or jko.Entropy()"
-        )
+        check_measure(self.previous, "measure")
+        check_energy(self.energy, "energy")
         if self.energy.varies:
             raise InvalidArgument(
                 f"energy = {self.energy!r} depends on time, and a single step has none;"

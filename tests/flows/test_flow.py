@@ -88,7 +88,7 @@ def test_bad_arguments_are_one_sentence(name):
 
 
 def test_the_measure_must_be_one():
-    with pytest.raises(jko.InvalidType, match="measure got ndarray; pass a measure"):
+    with pytest.raises(jko.InvalidType, match="measure got ndarray; wrap points"):
         jko.flow(np.ones(3), IFT.energy, W, tau=0.1, steps=2)
 
 

@@ -245,7 +245,7 @@ GEOMETRIES = [
     ("mmd-masses", lambda: jko.MMD(K).potential(HIST, TWO), InvalidMeasure,
      ("masses 1 and 2 differ", "conserves mass")),
     ("not-a-measure", lambda: jko.Hellinger().distance(HIST, [0.5, 0.5]), InvalidType,
-     ("b got list", "pass a measure")),
+     ("b got list", "jko.Histogram")),
     ("dimension", lambda: jko.MMD(K).distance(measures.histogram(3, 2), HIST), InvalidMeasure,
      ("a has dimension 2", "b has dimension 1")),
     ("hellinger-support", lambda: jko.Hellinger().potential(HIST, ELSEWHERE), Unsupported,

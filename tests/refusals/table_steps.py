@@ -32,7 +32,7 @@ def closed(x):
 # fmt: off
 #: id, callable, exception, fragments of the message (regular expressions, all must be found)
 ARGUMENTS = [
-    ("measure-array", step(np.ones(8)), InvalidType, ("measure got ndarray", "pass a measure")),
+    ("measure-array", step(np.ones(8)), InvalidType, ("measure got ndarray", "jko.Particles")),
     ("measure-text", step("mu"), InvalidType, ("measure got 'mu'", "pass a measure")),
     ("measure-log-density", step(jko.LogDensity(lambda x: x[:, 0])), InvalidType,
      ("measure got LogDensity", "pass a measure")),

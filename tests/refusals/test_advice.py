@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from refusals.table_advice import APPLICATIONS, DISTANCES, SHAPES, STEPS
 from refusals.table_more_advice import APPLIED, FLOWS, PICTURES, TARGETS
+from refusals.table_user_advice import USERS
 
 import jko
 
-TABLE = [*STEPS, *DISTANCES, *SHAPES, *APPLICATIONS, *FLOWS, *PICTURES, *TARGETS, *APPLIED]
+TABLE = [*STEPS, *DISTANCES, *SHAPES, *APPLICATIONS, *FLOWS, *PICTURES, *TARGETS, *APPLIED, *USERS]
 ROOT = Path(jko.__file__).parent
 
 
@@ -58,3 +59,10 @@ def test_every_name_in_a_message_or_a_docstring_exists():
             found = re.findall(r"\bjko(?:\.[A-Za-z_]\w*)+", text)
             missing |= {(path.name, name) for name in found if not exists(name)}
     assert not missing
+
+
+def test_a_name_nearly_right_is_answered_with_the_right_one():
+    for wrong, right in (("barycenter", "barycentre"), ("Wassertein", "Wasserstein")):
+        with pytest.raises(AttributeError, match=f"did you mean '{right}'"):
+            getattr(jko, wrong)
+        assert hasattr(jko, right)
