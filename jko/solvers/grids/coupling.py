@@ -8,7 +8,7 @@ segment. What is left arrives at wrong cells and is sent on to right ones, at a 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import add
 
 import numpy as np
@@ -93,14 +93,16 @@ def couple(
 
 
 def _sent(carried: Carried, q: Array, enough: float) -> float:
-    """The price of what arrives at wrong cells, by fluxes until the last resort is cheap."""
-    sent, nothing = Sent(carried), CLOSE * float(q.sum())
-    rest = sent.along_curve(q)
-    for _ in range(FLUXES):
-        if sent.off(q) <= nothing or rest <= 0.5 * enough:
-            break
+    """The price of what arrives at wrong cells, by fluxes until the last resort can be cheap."""
+    sent, nothing, cell = Sent(carried), CLOSE * float(q.sum()), min(carried.plan.scales)
+    for left in reversed(range(FLUXES + 1)):
+        off = sent.off(q)
+        last = left == 0 or off <= nothing
+        if last or off * cell <= enough:
+            rest = sent.along_curve(q)
+            if last or rest <= 0.5 * enough:
+                break
         sent.to_neighbours(q)
-        rest = sent.along_curve(q)
     return sent.cost + rest
 
 
@@ -231,13 +233,12 @@ class Sent:
         moment = np.zeros_like(self.b)
         for axis, pair in enumerate(both):
             for f, hop in zip(pair, (1, -1), strict=True):
-                leaving = f * share
-                self._hop(leaving, axis, hop)
-                lost += leaving
-                gain += np.roll(leaving, hop, axis)
-                left_behind = leaving * self.b
-                left_behind[axis] -= hop * leaving
-                moment += np.roll(left_behind, hop, axis + 1)
+                f *= share
+                self._hop(f, axis, hop)
+                lost += f
+                _arrive(gain, f, axis, hop)
+                for a, b in enumerate(self.b):
+                    _arrive(moment[a], f * (b - hop if a == axis else b), axis, hop)
         left = np.maximum(self.p - lost, 0.0)
         total = left + gain
         safe = np.where(total > 0, total, 1.0)
@@ -247,10 +248,8 @@ class Sent:
 
     def _hop(self, f: Array, axis: int, hop: int) -> None:
         """Pay for the mass f that every cell sends to its neighbour along an axis."""
-        at = f > 0
-        hops = np.zeros((f.ndim, int(at.sum())))
-        hops[axis] = hop
-        self.cost += self._price(f[at], hops, self.b[:, at], self.e[at])
+        away = float(f.sum()) - 2 * hop * float(np.vdot(f, self.b[axis]))
+        self.cost += float(np.vdot(f, self.e)) + self.scales[axis] * away
 
     def along_curve(self, q: Array) -> float:
         """The price of coupling what is left in the order of a curve through the cells."""
@@ -277,6 +276,15 @@ class Sent:
         return self._price(f, hops, b, self.e.ravel()[source])
 
 
+def _arrive(out: Array, f: Array, axis: int, hop: int) -> None:
+    """Add what leaves every cell to the next one along an axis (hop 1), or the one before (-1)."""
+    head = (slice(None),) * axis
+    for ends in ((slice(None, -1), slice(1, None)), (slice(-1, None), slice(0, 1))):
+        source, target = ends[::hop]
+        out[(*head, target)] += f[(*head, source)]
+
+
+@lru_cache(maxsize=8)
 def _curve(shape: tuple[int, ...], scales: tuple[float, ...]) -> Index:
     """The cells in an order whose successors are neighbours: back and forth, line by line.
 
