@@ -125,12 +125,17 @@ class UnbalancedStep(Neighbour):
 
     @cached_property
     def log_t(self) -> Array:
-        """t (n,): log e - log(m')/2 on the atoms of m', its value for flat weights elsewhere."""
-        out = np.empty(self.previous.n)
+        """t (n,): log e - log(m')/2 on the atoms of m', its value for flat weights elsewhere.
+
+        Elsewhere is also where m' is next to nothing beside what the kernel brings there, e^-8 of
+        it or less: the reference would keep mass away for dust that nobody sees.
+        """
+        dust = 4.0
+        out = np.full(self.previous.n, -np.inf)
         out[self.charged] = self.log_e - 0.5 * np.log(self.m)
-        empty = np.flatnonzero(self.previous.weights == 0)
-        if empty.size:
-            out[empty] = -0.5 * self.kernel.ones()[empty]
+        if self.charged.size < out.size or np.ptp(out) > dust:
+            flat = -0.5 * self.kernel.ones()
+            out = np.where(out < flat - dust, flat, out)
         return out
 
     def smooth(self, psi: Array) -> Array:
