@@ -7,7 +7,7 @@ same search for the multiplier serve both.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -104,8 +104,20 @@ def _by_atoms(
     h: Separable, previous: Array, mass: float | None, controls: Controls
 ) -> tuple[Array, float, int]:
     """Weights, multiplier and evaluations, through the machinery of the Hellinger steps."""
-    # In units of the curvature in log w: beside the 1 of A, energies of 1e-16 were lost.
     unit = _unit(h, previous)
+    found = _in_unit(h, previous, mass, controls, unit)
+    # Where the step leaves atoms of huge curvature the unit of the answer is another.
+    there = _unit(h, found[0])
+    if mass is not None and there < 1e-6 * unit:
+        w, lam, count = _in_unit(h, previous, mass, replace(controls, warm=None), there)
+        return w, lam, count + found[2]
+    return found
+
+
+def _in_unit(
+    h: Separable, previous: Array, mass: float | None, controls: Controls, unit: float
+) -> tuple[Array, float, int]:
+    """The same, in units of the curvature in log w: beside the 1 of A those of 1e-16 were lost."""
     h = h.scaled(1 / unit)
     # Half the step is 1 and s' = 0, so that A = 1 + (a - 1) - lam = a - lam.
     atoms = Atoms(h.shifted(1.0), np.zeros(h.n), 2.0)

@@ -161,3 +161,17 @@ def test_the_unit_of_the_energy_does_not_matter(p, unit):
     np.testing.assert_allclose(steps[1], steps[0], rtol=1e-12)
     if p == 2:  # w (1 - tau (V - mean V)), all positive here
         np.testing.assert_allclose(steps[1], w * (1 - 0.7 * (v - w @ v)), rtol=1e-12)
+
+
+def test_mass_that_leaves_an_atom_of_huge_curvature():
+    """At the previous measure the curvature is 1e29 times what it is at the answer."""
+    points = np.arange(3.0)[:, None]
+    mu = jko.Histogram(points, [1e-8, 0.28, 1e-7])
+    target = jko.Histogram(points, [0.1, 1e-15, 0.1801])
+    energy = 0.37 * jko.KL(target) + 2.6 * jko.PhiDivergence(target, p=3)
+    found = jko.step(mu, energy, jko.Divergence(p=1), 80.0)
+    assert found.solver == "Mirror"
+    w, t = found.measure.weights, target.weights
+    slopes = 0.37 * np.log(w / t) + 2.6 * ((w / t) ** 2 - 1) / 2 + np.log(w / mu.weights) / 80
+    np.testing.assert_allclose(slopes, slopes[0], rtol=1e-9)
+    assert w.sum() == pytest.approx(mu.mass, rel=1e-12)
