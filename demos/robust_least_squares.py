@@ -87,14 +87,20 @@ def main(argv: list[str] | None = None) -> int:
     )  # fmt: skip
     worst, x = fit.worst.measure, np.linspace(-REACH, REACH, 301)[:, None]
     axis = ax["measure"]
-    for theta, color in ((erm[0].theta, plot.COLORS[1]), (fit.theta, plot.COLORS[0])):
-        axis.plot(x, first.loss(theta, x), color=color)
+    lines = []
+    for theta, color, label in (
+        (erm[0].theta, plot.COLORS[1], "loss of ERM"),
+        (fit.theta, plot.COLORS[0], "loss of the robust fit"),
+    ):
+        lines += axis.plot(x, first.loss(theta, x), color=color, label=label)
     axis.set(yscale="log")
     mass = axis.twinx()
-    mass.bar(first.xi[:, 0], np.full(10, 0.1), 0.04, color=plot.FAINT, label="ten draws")
-    mass.bar(worst.points[:, 0], worst.weights, 0.08, color=plot.COLORS[2], label="worst case")
+    bars = [
+        mass.bar(first.xi[:, 0], np.full(10, 0.1), 0.04, color=plot.FAINT, label="ten draws"),
+        mass.bar(worst.points[:, 0], worst.weights, 0.08, color=plot.COLORS[2], label="worst case"),
+    ]
     mass.set(ylim=(0, 1.0), ylabel="mass")
-    mass.legend(loc="upper center", frameon=False)
+    mass.legend(handles=[*lines, *bars], loc="upper center", frameon=False)
     plot.finish(axis, xlabel="xi", ylabel="loss", title="first problem: where the mass goes")
     print(f"Figure: {plot.save(fig, plot.folder(chosen.out) / 'robust_least_squares.png')}")
     return 0
