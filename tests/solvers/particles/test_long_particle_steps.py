@@ -92,3 +92,20 @@ def test_stiff_wells_with_flat_bottoms(tau, length):
         hi, lo = np.where(above, x, hi), np.where(above, lo, x)
     step = jko.step(jko.Particles(length * y), well, jko.Wasserstein(), tau * length**2)
     assert np.abs(step.measure.points / length - x).max() <= 1e-5 * np.abs(y - x).max()
+
+
+@pytest.mark.parametrize("tau", [2e6, 1e8])
+@pytest.mark.parametrize("seed", [2, 3])
+def test_a_few_particles_that_turn_about_one_another(seed, tau):
+    """A crowd in a round well: at its rest turning costs nothing but the penalty of a long step."""
+    rng = np.random.default_rng(seed)
+    mu = jko.Particles(rng.normal(size=(4, 3)), rng.dirichlet(np.ones(4)))
+    well = jko.Potential(lambda p: 0.1 * (p**2).sum(axis=1), gradient=lambda p: 0.2 * p)
+    energy = jko.Interaction(jko.kernels.Gaussian(1.0)) + well
+    found = jko.step(mu, energy, jko.Wasserstein(), tau)
+    x, w = found.measure.points, mu.weights[:, None]
+    # No turn about the origin shortens the way: x'(w x') is symmetric (the torque vanishes).
+    turn = x.T @ (w * mu.points)
+    assert np.abs(turn - turn.T).max() <= 1e-5 * np.abs(turn).max()
+    force = energy.wasserstein_gradient(found.measure)
+    assert np.abs(force).max() <= 10 / tau * np.abs(x - mu.points).max()
