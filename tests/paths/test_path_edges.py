@@ -159,3 +159,17 @@ def test_ends_with_an_entropy_in_wide_boxes(geometry):
     )
     path = jko.planning(one, jko.KL(two), geometry, slices=8, tol=1e-5)
     assert path.gap <= 1e-5
+
+
+def test_the_fourth_power_on_the_line_reaches_its_gap() -> None:
+    grid = jko.Grid(0.0, 1.0, 48)
+    a, b = (
+        jko.GridDensity.from_density(
+            np.exp(-((grid.points[:, 0] - m) ** 2) / (2 * s**2)), grid, mass=1.0
+        )
+        for m, s in ((0.3, 0.06), (0.6, 0.1))
+    )
+    geometry = jko.Wasserstein(p=4)
+    path = jko.geodesic(a, b, geometry, slices=12, max_iter=1000)
+    assert path.gap <= 1e-3
+    assert path.action == pytest.approx(geometry.distance(a, b) ** 4, rel=0.05)
