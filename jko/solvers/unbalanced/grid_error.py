@@ -33,7 +33,7 @@ from jko.solvers.grids.levels import (
 from jko.solvers.grids.resolution import EDGES, blocks, diffusivity, squared_drift, squared_widths
 from jko.solvers.unbalanced.bias import ROUGH as OF_A_PLAN
 from jko.solvers.unbalanced.regularisation import choose_reg, unlocking
-from jko.solvers.unbalanced.run import ScalingRun
+from jko.solvers.unbalanced.run import DIRECT, ScalingRun
 from jko.solvers.unbalanced.stated import UnbalancedStep
 from jko.validation import Array
 
@@ -127,8 +127,11 @@ def _excess(problem: ProxProblem, level: Level, w: Array, eps: float) -> float:
         least = unlocking(problem.geometry, level.discrete.grid.spacing)
         own = min(own, max(0.25 * eps, float(least.max())))
     stated = UnbalancedStep(there, own)
-    run = ScalingRun(stated, Controls(ROUGH), bound=False)
-    best = run.plan(run.converge().x)
+    run = ScalingRun(stated, Controls(ROUGH, DIRECT // 4), bound=False)
+    found = run.converge()
+    if not found.converged:
+        return np.inf
+    best = run.plan(found.x)
     with np.errstate(over="ignore", invalid="ignore"):
         gap = stated.gap(np.exp(best.log_w), best.psi).gap
         mine = stated.value(stated.optimal_plan(w, best.psi, ROUGH))

@@ -11,6 +11,8 @@ from jko.validation import Array
 #: Newton steps, and the accuracy of the linear solves inside them.
 MAX_NEWTON = 60
 INNER = 1e-6
+#: log w beyond which a start is too far: Newton's method would take a step for every factor e.
+STEEP = 100.0
 
 
 class QuadraticResponse:
@@ -31,8 +33,9 @@ class QuadraticResponse:
     def __call__(self, h: Separable, log_start: Array) -> Array:
         """log w (n,); entries +inf where no start from the last z is bounded."""
         value, log_w, slope = self._dual(h, self.z, log_start)
-        if self.form.quadratics and value == -np.inf:
-            value, log_w, slope = self._lift(h, log_start)
+        lifted = not self.form.quadratics
+        if not lifted and value == -np.inf:
+            value, log_w, slope = self._lift(h, log_w)
         for _ in range(MAX_NEWTON if self.form.quadratics and np.isfinite(value) else 0):
             w = np.exp(log_w)
             change = self.form.quadratic_gradient(w) - slope
@@ -44,18 +47,30 @@ class QuadraticResponse:
             while t > 1e-6 and not trial[0] >= value - slack:
                 t /= 2
                 trial = self._dual(h, self.z + t * move, log_w)
-            self.z = self.z + t * move
-            value, log_w, slope = trial
+            if trial[0] >= value - slack:
+                self.z = self.z + t * move
+                value, log_w, slope = trial
+            elif lifted:
+                break
+            else:  # no step along Newton's direction is short enough
+                lifted, (value, log_w, slope) = True, self._lift(h, log_w)
         return log_w
 
-    def _lift(self, h: Separable, log_start: Array) -> tuple[float, Array, Array]:
-        """D at a z large enough for w(z) to be finite: the pull of flat weights is doubled."""
-        base, lift = self.z, np.full(self.z.size, float(self.z.mean()))
-        for k in range(-3, 40):
-            self.z = base + 2.0**k * lift
-            out = self._dual(h, self.z, log_start)
-            if np.isfinite(out[0]):
-                break
+    def _lift(self, h: Separable, log_w: Array) -> tuple[float, Array, Array]:
+        """The largest D on the ray z = s w(z): it is concave in s, so its slope tells the side."""
+        known = np.where(np.isfinite(log_w), log_w, 0.0)
+        ray = np.exp(known - float(known.max()))
+        low, high = np.log(np.finfo(float).tiny), np.log(np.finfo(float).max)
+        out = (-np.inf, log_w, known)
+        for _ in range(50):
+            middle = 0.5 * (low + high)
+            with np.errstate(over="ignore", invalid="ignore"):
+                trial = self._dual(h, np.exp(middle) * ray, np.zeros_like(ray))
+                rest = self.form.quadratic_gradient(np.exp(trial[1])) - trial[2]
+            if trial[0] > out[0]:
+                self.z, out = np.exp(middle) * ray, trial
+            rising = not (trial[1] < STEEP).all() or float(ray @ rest) > 0
+            low, high = (middle, high) if rising else (low, middle)
         return out
 
     def _dual(self, h: Separable, z: Array, log_start: Array) -> tuple[float, Array, Array]:
@@ -63,7 +78,7 @@ class QuadraticResponse:
         slope = self.form.quadratic_gradient(z)
         tilted = h.shifted(-slope)
         log_w = tilted.solve_stationary(start=np.where(np.isfinite(log_start), log_start, 0.0))
-        if not (log_w < 300).all():
+        if not (log_w < STEEP).all():
             return -np.inf, log_w, slope
         return tilted.value(np.exp(log_w)) - 0.5 * float(z @ slope), log_w, slope
 
