@@ -204,6 +204,8 @@ class EntropicRun:
         levels = isinstance(stated.previous, GridDensity) and n > LARGE
         small = n <= NEWTON_LIMIT and not stated.half
         most = SHORT if 10 * n <= NEWTON_LIMIT and stated.curved else LONG
+        if small:  # Newton's method has its turn within any budget
+            most = max(SHORT, min(most, self.left - 2 * FEW))
         begin = self.warm()
         if begin is not None:
             yield lambda _: self.scale_from(begin, most)
