@@ -8,7 +8,7 @@ axes alone, g(a) = k(a, 0) and h(b) = k(0, b), it is
 where the sum, the singular value decomposition of a smooth function between 0 and 1, takes few
 terms. What it leaves out is a rounding of g(a) h(b), so that results far down in the tails keep
 their digits; a product costs two dense ones a term. Where cancellation or underflow loses a result,
-logarithms are added up offset by offset.
+logarithms are added up: cell by cell where few are lost, else offset by offset.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from functools import cached_property
 from itertools import product as iter_product
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from jko.numerics.products import (
     FAINT,
@@ -29,7 +30,7 @@ from jko.numerics.products import (
     without_faint,
     without_tiny,
 )
-from jko.validation import Array, Mask
+from jko.validation import Array, Index, Mask
 
 Cells = tuple[slice, ...]
 Cost = Callable[[Array], Array]
@@ -175,8 +176,11 @@ class RadialProducts:
             self.steep = True
             out, faint = self.far.product(scaled)
             found = np.where(lost, _logs(out, top), found)
-            if (lost & faint).any():
+            cells = np.argwhere(lost & faint)
+            if 8 * len(cells) > v.size:
                 found = np.where(lost & faint, self._by_offsets(v), found)
+            elif len(cells):
+                found[tuple(cells.T)] = self._at(cells, v)
         return np.where(np.isfinite(highest), found, -np.inf)
 
     def paid(self, log_a: Array, log_b: Array) -> float:
@@ -201,6 +205,19 @@ class RadialProducts:
         floored = np.where(np.isfinite(v), v, low)
         out = maximum_filter(floored, size=self.window, mode="constant", cval=low)
         return np.where(out > low, out, -np.inf)
+
+    def _at(self, cells: Index, v: Array) -> Array:
+        """The definition at some cells (m, axes)."""
+        reach = [len(x) - 1 for x in self.far.axes]
+        away = np.ix_(*(np.abs(np.arange(-k, k + 1)) for k in reach))
+        cost = np.where(self.far.reached <= FAR, self.far.reached, np.inf)[away]
+        wide = np.pad(v, [(k, k) for k in reach], constant_values=-np.inf)
+        windows, out = sliding_window_view(wide, cost.shape), np.empty(len(cells))
+        for k, cell in enumerate(cells):
+            terms = windows[tuple(cell)] - cost
+            top = float(terms.max())
+            out[k] = top + np.log(np.exp(terms - top).sum()) if top > -np.inf else top
+        return out
 
     def _by_offsets(self, v: Array) -> Array:
         """The definition, offset by offset."""
