@@ -63,7 +63,7 @@ class Energy(ABC):
             )
         raise Unsupported(
             f"{self!r} has no normal form on a fixed support;"
-            " use a solver that needs first_variation or wasserstein_gradient only"
+            " use solver='auto', which steps it by its first variation"
         )
 
     def gaussian_form(self) -> GaussianForm:

@@ -26,6 +26,9 @@ from jko.numerics.checked_gradient import CheckedGradient
 from jko.validation import Array, entries, instance, positive, real, shown
 
 E = TypeVar("E")
+LISTED = "a moment of an array has values on atoms only; pass a function f"
+#: What takes a step in a set.
+STEPPED = "a set of measures, which enters by its multiplier: use solver='auto'"
 
 
 class Moment(Energy):
@@ -144,16 +147,10 @@ class Moment(Energy):
         return 0.0 if abs(self.excess(mu)) <= self.tol * self.size(mu) else np.inf
 
     def restrict(self, mu: Discrete) -> WeightForm:
-        raise Unsupported(
-            f"{self!r} is a set of measures, which enters by its multiplier;"
-            " jko.solvers.Constrained steps in it on fixed supports and on Gaussians"
-        )
+        raise Unsupported(f"{self!r} is {STEPPED}")
 
     def gaussian_form(self) -> GaussianForm:
-        raise Unsupported(
-            f"{self!r} is a set of measures, which enters by its multiplier;"
-            " jko.solvers.Constrained steps in it"
-        )
+        raise Unsupported(LISTED if self.listed else f"{self!r} is {STEPPED}")
 
     def wasserstein_gradient(self, mu: Discrete) -> Array:
         raise Unsupported(
@@ -266,7 +263,7 @@ class Tilt(FormEnergy):
 
     def gaussian_form(self) -> GaussianForm:
         if self.listed:
-            raise Unsupported("a moment of an array has values on atoms only; pass a function f")
+            raise Unsupported(LISTED)
         known = all(m.has_gradient for m in self.moments)
         slope = self._gradient_at if known else None
         pairs = zip(self.multipliers, self.moments, strict=True)
