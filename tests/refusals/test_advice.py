@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from refusals.table_advice import APPLICATIONS, DISTANCES, SHAPES, STEPS
+from refusals.table_files import FIGURES, FILES, RUNS
 from refusals.table_kinds import ENERGIES, GEOMETRIES, MEASURES
 from refusals.table_more_advice import APPLIED, FLOWS, PICTURES, TARGETS
 from refusals.table_user_advice import USERS
@@ -16,7 +17,7 @@ import jko
 
 TABLE = [
     *STEPS, *DISTANCES, *SHAPES, *APPLICATIONS, *FLOWS, *PICTURES, *TARGETS, *APPLIED, *USERS,
-    *MEASURES, *ENERGIES, *GEOMETRIES,
+    *MEASURES, *ENERGIES, *GEOMETRIES, *FILES, *RUNS, *FIGURES,
 ]  # fmt: skip
 ROOT = Path(jko.__file__).parent
 
