@@ -80,7 +80,8 @@ class Field:
             i = int(np.argmax(~np.isfinite(out).all(axis=1)))
             raise InvalidMeasure(
                 f"the log density is not finite near {x[i].tolist()}, but a Gaussian charges every"
-                " point; transform bounded variables to the whole line"
+                " point; transform bounded variables to the whole line, or fit with"
+                " jko.vi.fit(..., objective='inclusive')"
             )
         return out
 
