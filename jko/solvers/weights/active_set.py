@@ -37,6 +37,8 @@ def sharpened(stated: QuadraticStep, w: Array) -> Array:
         u = moved
         found = stated.centre.copy()
         found[inside] = np.where(empty, 0.0, np.maximum(centre + u, 0.0))
+        if stated.mass is not None:  # a mass off by rounding would lower the objective
+            found *= stated.mass / float(found.sum())
         gap = _gap(stated, found)
         if gap < least:
             best, least = found, gap

@@ -87,3 +87,13 @@ def test_the_bound_holds_beside_the_answer(mass, rng):
         assert certificate.gap >= excess - 1e-15 * abs(float(best))
         curved += certificate.gap < 100 * max(excess, 1e-20)
     assert curved > 5  # where the bound from the curvature is the one that counts
+
+
+def test_the_mass_is_kept_to_the_last_digit():
+    """A mass off by 3e-14 lowered a steep objective, and so looked like the better answer."""
+    mu = jko.Histogram([[0.0], [8.0624]], [1.0, 0.0])
+    energy = jko.Potential([6.8528e7, -7.3134646e7])
+    for tau in 3e-6 * 10.0 ** np.linspace(-1, 1, 21):
+        r = jko.step(mu, energy, jko.MMD(K), tau)
+        assert abs(r.measure.weights.sum() - 1) <= 1e-15
+        assert r.gap >= -1e-15 * 7e7
