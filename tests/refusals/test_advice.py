@@ -12,6 +12,7 @@ from refusals.table_files import FIGURES, FILES, RUNS
 from refusals.table_kinds import ENERGIES, GEOMETRIES, MEASURES
 from refusals.table_more_advice import APPLIED, FLOWS, PICTURES, TARGETS
 from refusals.table_samples import FITS, ROBUST, SAMPLES, THEOREMS
+from refusals.table_solvers import SOLVED, SWEEPS, TRANSPORT, WARNED
 from refusals.table_user_advice import USERS
 
 import jko
@@ -19,7 +20,7 @@ import jko
 TABLE = [
     *STEPS, *DISTANCES, *SHAPES, *APPLICATIONS, *FLOWS, *PICTURES, *TARGETS, *APPLIED, *USERS,
     *MEASURES, *ENERGIES, *GEOMETRIES, *FILES, *RUNS, *FIGURES,
-    *SAMPLES, *FITS, *ROBUST, *THEOREMS,
+    *SAMPLES, *FITS, *ROBUST, *THEOREMS, *SOLVED, *TRANSPORT, *SWEEPS,
 ]  # fmt: skip
 ROOT = Path(jko.__file__).parent
 
@@ -34,6 +35,24 @@ def test_the_way_out_is_one(refused, words, followed):
         assert re.search(words, str(caught.value)), str(caught.value)
         found = followed()
     assert getattr(found, "success", True)
+
+
+def said_by(call):
+    """What a call returns, and the warnings of the library in it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = call()
+    return found, [str(w.message) for w in caught if issubclass(w.category, jko.JkoWarning)]
+
+
+@pytest.mark.parametrize(("warned", "words", "followed"), [c[1:] for c in WARNED],
+                         ids=[c[0] for c in WARNED])  # fmt: skip
+def test_the_advice_of_a_warning_ends_it(warned, words, followed):
+    _, before = said_by(warned)
+    assert any(re.search(words, text) for text in before), before
+    found, after = said_by(followed)
+    assert getattr(found, "success", True)
+    assert not any(re.search(words, text) for text in after), after
 
 
 def strings(tree):

@@ -104,7 +104,10 @@ class TransportProgram(ProxSolver):
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         fault = "between their centres next to nothing moves"
-        warn_if_coarse(problem, LEAST, fault, "jko.solvers.Entropic()")
+        bent = bool(problem.form.separable.powers or problem.form.quadratics)
+        # The debiased step of a linear energy is refused: mass clumps.
+        name = "Entropic" if bent else "FiniteVolume"
+        warn_if_coarse(problem, LEAST, fault, f"jko.solvers.{name}()")
         stated = TransportStep(problem)
         found = _best_answer(stated, controls)
         weights, slope = found.weights, found.slope
