@@ -85,7 +85,7 @@ def planning(
     if last is not None and any(p < 1 for p in last.powers) and metric.beta > 0:
         raise Unsupported(
             f"end = {end!r} grows slower than linearly, which free mass does not bound; use"
-            " jko.Wasserstein() or an energy such as jko.KL"
+            " an energy such as jko.KL, or jko.Wasserstein()"
         )
     ends = () if goal is None else (goal.weights,)
     opened = open_cells(start, metric, ends)
