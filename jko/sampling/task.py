@@ -168,7 +168,9 @@ def start_points(start: object, target: Density, size: int, rng: np.random.Gener
         mu = start if isinstance(start, Particles) else Particles(_rows(cast("ArrayLike", start)))
         x = mu.points[systematic(mu.weights, size, rng)]
     if x.shape[1] != d:
-        raise InvalidArgument(f"start has dimension {x.shape[1]}, the density {d}")
+        raise InvalidArgument(
+            f"start has dimension {x.shape[1]}, the density {d}; pass a start of its space"
+        )
     log_p = target.log_density_at(x)
     inside = np.flatnonzero(log_p > -np.inf)
     if len(inside) == 0:

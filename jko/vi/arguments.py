@@ -43,7 +43,10 @@ def check_start(start: Gaussian | GaussianMixture | None, family: str, dim: int)
     kinds = (Gaussian,) if family == "gaussian" else (Gaussian, GaussianMixture)
     instance(start, kinds, "start", f"start a {family} from a jko.Gaussian")
     if start.dim != dim:
-        raise InvalidArgument(f"start lives in dimension {start.dim}, the log density in {dim}")
+        raise InvalidArgument(
+            f"start lives in dimension {start.dim}, the log density in {dim}; pass a start of its"
+            " space"
+        )
 
 
 def check_target(target: LogDensity, start: Gaussian | GaussianMixture | None) -> None:

@@ -13,11 +13,13 @@ from refusals.table_advice import (
     HE,
     HIST,
     LINE,
+    MMD,
     OTHER,
     PI,
     RHO,
     TILT,
     W2,
+    K,
     X,
     double,
     square,
@@ -58,6 +60,12 @@ def finished(folder):
 def loaded(folder, **options):
     run(**options).save(folder / "sol")
     return jko.Trajectory.load(folder / "sol")
+
+
+def grown():
+    """A flow that takes the atoms of its target in."""
+    return jko.flow(CLOUD, jko.MMDEnergy(jko.Particles(X + 0.5), K), MMD, tau=0.1, steps=2,
+                    solver=solvers.SimplexQP(support="union"))  # fmt: skip
 
 
 def piped(folder):
@@ -117,6 +125,10 @@ FILES = [
     ("another-function", in_folder(lambda d: jko.resume(finished(d), energy=SLOPED, steps=2)),
      "not the one the run used|not what the run used",
      in_folder(lambda d: jko.resume(finished(d), energy=TILT, steps=2))),
+    ("a-function-of-the-same-name", in_folder(lambda d: jko.resume(
+        finished(d), energy=jko.Potential(lambda x: x[:, 1]), steps=2)), "not the one the run used",
+     in_folder(lambda d: jko.resume(finished(d), energy=jko.Potential(lambda x: x[:, 0]),
+                                    steps=2))),
     ("a-file-without-functions", in_folder(lambda d: jko.flow(loaded(d), steps=1)),
      "pass its energy and geometry again",
      in_folder(lambda d: jko.flow(loaded(d), TILT, HE, steps=1))),
@@ -153,6 +165,8 @@ RUNS = [
     ("atoms-and-weights", lambda: jko.flow(CLOUD, SLOPED, W2 + FIXED, tau=0.1, steps=1,
                                            scheme="richardson"), "use scheme='midpoint'",
      lambda: jko.flow(CLOUD, SLOPED, W2 + FIXED, tau=0.1, steps=1, scheme="midpoint")),
+    ("atoms-that-grow", lambda: grown().to_xarray(), "take sol.measures one by one",
+     lambda: [mu.to_dict() for mu in grown().measures]),
     ("a-density-beyond-double", lambda: jko.step(RHO, jko.InclusiveKL(jko.LogDensity(
         lambda x: 800 - square(x), dim=1)), FIXED, 0.1), "its maximum is near 0",
      lambda: jko.step(RHO, jko.InclusiveKL(jko.LogDensity(lambda x: -square(x), dim=1)), FIXED,

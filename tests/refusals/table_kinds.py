@@ -1,7 +1,7 @@
 """Refusals of measures, kernels, energies and geometries, each with its way out followed."""
 
-import networkx
 import numpy as np
+import pytest
 from refusals.table_advice import (
     BELL,
     CLOUD,
@@ -37,8 +37,12 @@ STANDARD = jko.Gaussian([0.0], 1.0)
 ELSEWHERE = jko.GridDensity(jko.Grid(-1, 1, 24), np.ones(24))
 MANY = np.arange(20_001.0)[:, None]
 SLOPED = jko.Potential(square, gradient=double)
-RING = networkx.path_graph(6)
+CROWD = jko.Histogram(MANY[:3001], np.ones(3001))
 SMOOTH = kernels.Gaussian(1.0)
+
+
+def networkx():
+    return pytest.importorskip("networkx", reason="networkx is not installed")
 
 
 def drawn(mu, n=6):
@@ -133,6 +137,17 @@ ENERGIES = [
      lambda: jko.MMDEnergy(HEAVY.with_weights(HEAVY.weights / HEAVY.mass), DISTANCE).value(HIST)),
     ("conditional-masses-positive", lambda: jko.MMDEnergy(HEAVY, DISTANCE).value(HIST),
      "a positive kernel", lambda: jko.MMDEnergy(HEAVY, K).value(HIST)),
+    ("conditional-masses-in-a-form", lambda: jko.MMDEnergy(HEAVY, DISTANCE).restrict(HIST),
+     "normalise them, or use a positive kernel",
+     lambda: [f.restrict(HIST) for f in (jko.MMDEnergy(OTHER, DISTANCE),
+                                         jko.MMDEnergy(HEAVY, K))]),
+    ("a-law-on-atoms", lambda: jko.KL(BELL).value(HIST), "as a jko.Histogram on these points, or",
+     lambda: [jko.KL(OTHER).value(HIST), jko.KL(STANDARD).value(RHO)]),
+    ("sinkhorn-of-many", lambda: jko.SinkhornDivergence(CROWD, reg=1.0).value(CROWD),
+     "use jko.MMDEnergy", lambda: jko.MMDEnergy(OTHER, K).value(drawn(BELL, 99))),
+    ("sinkhorn-of-many-fewer", lambda: jko.SinkhornDivergence(CROWD, reg=1.0).value(CROWD),
+     r"fewer particles: jko.thinning.resample\(measure, 3000\)",
+     lambda: PARTS.value(jko.thinning.resample(drawn(BELL, 3001), 30, rng=0))),
     ("u-has-no-form", lambda: jko.MMDEnergy(OTHER, K, "U").restrict(HIST), "statistic='V'",
      lambda: jko.MMDEnergy(OTHER, K, statistic="V").restrict(HIST)),
     ("a-set-as-energy", lambda: MEAN.restrict(HIST), "use solver='auto'",
@@ -162,8 +177,10 @@ GEOMETRIES = [
     ("plus-a-number", lambda: HE + 3, r"such as jko.Wasserstein\(\) \+ jko.Hellinger\(\)",
      lambda: jko.Wasserstein() + jko.Hellinger()),
     ("plus-a-number-again", lambda: (W2 + HE) + 3, "add two geometries", lambda: (W2 + HE) + MMD),
-    ("a-networkx-graph", lambda: jko.Wasserstein(cost=RING), "networkx.to_scipy_sparse_array",
-     lambda: jko.Wasserstein(cost=networkx.to_scipy_sparse_array(RING, weight="weight")).distance(
+    ("a-networkx-graph", lambda: jko.Wasserstein(cost=networkx().path_graph(6)),
+     "networkx.to_scipy_sparse_array",
+     lambda: jko.Wasserstein(cost=networkx().to_scipy_sparse_array(
+         networkx().path_graph(6), weight="weight")).distance(
          HIST, OTHER)),
     ("a-graph-of-two-shapes", lambda: jko.Wasserstein(cost=csr_array(np.ones((2, 3)))),
      r"pass an \(n, n\) sparse array", lambda: jko.Wasserstein(cost=csr_array(np.ones((3, 3))))),

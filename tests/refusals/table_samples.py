@@ -41,6 +41,7 @@ NAMED = jko.LogDensity(lambda x: -square(x), dim=1, constrain=lambda x: {"a": np
 SAME = jko.Particles(np.r_[X[:3], X[:3]], W)
 LOSSY = dro.PredictionLoss(lambda z, y: (z - y) ** 2, lambda z, y: 2 * (z - y))
 BOX = {"radius": 0.1, "lower": [-9.0, -9.0], "upper": [9.0, 9.0]}
+ROW = jko.Particles(np.arange(4001.0)[:, None])
 PLACES = np.array([[0.0, 0.0], [1.0, 1.0]])
 ELSEWHERE = jko.Histogram(X + 1, W)
 
@@ -55,6 +56,13 @@ def classified(**options):
 
 def regressed(**options):
     return RobustRegressor(**options).fit(X, SIGNS)
+
+
+def learned(**options):
+    """A line of least worst loss."""
+    return dro.minimise(lambda t, x: (x[:, 0] - t[0]) ** 2, [0.0], CLOUD, jko.Divergence(p=1),
+                        radius=0.1, gradient=lambda t, x: -2 * (x[:, :1] - t[0]),
+                        **options)  # fmt: skip
 
 
 def compared(other, **options):
@@ -105,6 +113,9 @@ SAMPLES = [
      inside(lambda: drawn("tempered").plot("trace"))),
     ("a-level-of-what", lambda: drawn("tempered").quantile("median"), "levels between 0 and 1",
      lambda: drawn("tempered").quantile([0.1, 0.5])),
+    ("a-start-of-another-space", lambda: jko.sample(NORMAL, start=CLOUD, n=40, rng=0),
+     "pass a start of its space",
+     lambda: jko.sample(NORMAL, start=jko.Particles(X[:, :1]), n=40, rng=0)),
     ("progress-of-what", lambda: jko.sample(NORMAL, n=20, rng=0, progress=3),
      "True, False, or a function of the stage",
      lambda: jko.sample(NORMAL, n=40, rng=0, progress=lambda stage, count: None)),
@@ -124,6 +135,8 @@ FITS = [
      lambda: vi.fit(HALF_LINE, objective="inclusive", rng=0)),
     ("walls-of-known-slope", lambda: vi.fit(SLOPED_HALF, rng=0), "use objective='inclusive'",
      lambda: vi.fit(SLOPED_HALF, objective="inclusive", rng=0)),
+    ("a-start-of-another-space", lambda: vi.fit(NORMAL, start=BELL, rng=0), "pass a start of its",
+     lambda: vi.fit(NORMAL, start=STANDARD, rng=0)),
     ("a-start-elsewhere", lambda: vi.laplace(NORMAL, BELL), "pass a start of its space",
      lambda: vi.laplace(NORMAL, STANDARD)),
     ("no-mass-on-draws", lambda: vi.importance_sample(SPIKE, STANDARD, 50, rng=0),
@@ -190,6 +203,15 @@ ROBUST = [
     ("points-of-particles", lambda: dro.worst_case(square, CLOUD, W2, radius=0.1, points=X,
                                                    support="particles"), "leave them out",
      lambda: dro.worst_case(square, CLOUD, W2, radius=0.1, support="particles")),
+    ("a-penalty-below", lambda: learned(penalty=-1.0), "pass 0 for none, or more",
+     lambda: [learned(penalty=c) for c in (0.0, 0.1)]),
+    ("too-many-pairs", lambda: dro.worst_case(square, ROW, W2, radius=0.1, support="union",
+                                              points=ROW.points + 0.5), "pass fewer points",
+     lambda: dro.worst_case(square, CLOUD, W2, radius=0.1, support="union", points=X + 0.5)),
+    ("too-many-pairs-moved", lambda: dro.worst_case(square, ROW, W2, radius=0.1, support="union",
+                                                    points=ROW.points + 0.5),
+     "use support='particles'",
+     lambda: dro.worst_case(square, ROW, W2, radius=0.1, support="particles")),
     ("a-ridge-below", lambda: regressed(alpha=-1.0), "pass 0 for none|pass 0 for no",
      lambda: regressed(alpha=0.0)),
 ]

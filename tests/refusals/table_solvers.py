@@ -35,6 +35,9 @@ RIGHT = jko.Particles(np.abs(X) + 0.1, W)
 NARROW = jko.LogDensity(lambda x: -500 * square(x), lambda x: -500 * double(x), dim=2)
 THIN = jko.LogDensity(lambda x: -50 * square(x), lambda x: -50 * double(x), dim=1)
 HOLLOW = jko.GaussianMixture([[-9.0], [9.0]], [[[1.0]], [[1.0]]], [0.5, 0.5])
+HERE, FAR = jko.Histogram([[0.0]], [1.0]), jko.Histogram([[9.0]], [1.0])
+MANY = jko.Histogram(np.arange(2100.0)[:, None], np.ones(2100))
+HILL = jko.Potential(lambda x: -0.5 * square(x), gradient=lambda x: -x, convexity=-1.0)
 BLURRED, PROGRAM = solvers.Entropic(debias=False), solvers.TransportProgram()
 SQUARES = jko.PorousMedium(2)
 ELSEWHERE = jko.GridDensity(jko.Grid(-1, 1, 24), np.ones(24))
@@ -126,6 +129,11 @@ SOLVED = [
 ]
 
 TRANSPORT = [
+    ("no-way-so-far", lambda: jko.transport(HERE, FAR, cost=WFR),
+     r"pass relax=1.0 \(or another weight\) on both sides",
+     lambda: [jko.transport(HERE, FAR, cost=WFR, relax=r) for r in (1.0, 2.0)]),
+    ("too-many-to-average", lambda: jko.barycentre([MANY, MANY], geometry=WFR), "use fewer atoms",
+     lambda: jko.barycentre([HERE, FAR], geometry=WFR)),
     ("three-divergences", lambda: jko.transport(HIST, HEAVY, relax=1.0, divergence=("kl",) * 3),
      "or one for each marginal",
      lambda: [jko.transport(HIST, HEAVY, relax=1.0, divergence=d) for d in (
@@ -192,6 +200,11 @@ WARNED = [
     ("single-values", lambda: jko.LogDensity(
         lambda x: -square(x).astype(np.float32), dim=2).log_density_at(X), "return float64",
      lambda: jko.LogDensity(lambda x: -square(x), dim=2).log_density_at(X)),
+    ("no-slope-to-sample", lambda: jko.sample(lambda x: -square(x), dim=1, n=40, rng=0),
+     "gradient=, by hand or from automatic differentiation",
+     lambda: jko.sample(lambda x: -square(x), dim=1, n=40, rng=0, gradient=lambda x: -2 * x)),
+    ("too-long-for-one-answer", lambda: stepped(CLOUD, HILL, W2, 1.5, throw=False),
+     "use tau < 1", lambda: stepped(CLOUD, HILL, W2, 0.5)),
     ("path-cut-short", lambda: jko.geodesic(RHO, PI, W2, slices=4, max_iter=2),
      "pass a larger max_iter", lambda: jko.geodesic(RHO, PI, W2, slices=4)),
 ]
