@@ -93,6 +93,7 @@ class PieceProgram:
         value = attack.value + ridge
         lower, residual = self._lower(theta, multipliers, measure)
         gap, scale = value - lower + attack.gap, max(abs(value), attack.scenario.size(theta))
+        scale = scale or self.unit  # all losses are 0: what is left is of the size of the pieces
         good = bool(abs(gap) <= tol * scale)
         text = (
             "The fit is certified: its saddle-point gap is within the tolerance."

@@ -117,7 +117,8 @@ def descend(
         try:
             mu = natural_update(mu, moments.slope / k, eye + (moments.curvature - eye) / k)
         except Breakdown as trouble:
-            raise StepFailed(f"minibatch: {trouble}; take larger batches") from None
+            said = str(trouble).rsplit(";", 1)[0]  # its remedy is one of steps of a length tau
+            raise StepFailed(f"minibatch: {said}; take larger batches") from None
         # At the optimum each round's natural gradient is noise, of nodes and of observations.
         drawn.append(fisher_norm(moments.slope, moments.curvature - eye))
         error = float(np.sqrt(np.mean(np.square(drawn[k // 2 :])) / k))

@@ -185,3 +185,14 @@ def test_kernel_robust_least_squares():
         lost["robust"].append(loss(robust.theta, shifted).mean())
     assert np.mean(lost["robust"]) <= 0.8 * np.mean(lost["erm"])
     assert (np.array(lost["robust"]) < np.array(lost["erm"])).all()
+
+
+@pytest.mark.parametrize("geometry", [jko.dro.CVaR(0.5), jko.Divergence(p=1), jko.dro.Sinkhorn(1)])
+def test_classes_that_a_line_parts_cost_nothing(geometry):
+    """Without a penalty all hinges are 0: the gap is measured by the size of the pieces."""
+    x = np.array([[-2.0, 1.0], [-1.0, 0.0], [1.0, 0.0], [2.0, 1.0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = RobustClassifier("hinge", geometry, radius=2.0, alpha=0.0).fit(x, [0, 0, 1, 1])
+    assert 0 <= found.robust_loss_ <= 1e-8
+    assert abs(found.gap_) <= 1e-6

@@ -50,6 +50,11 @@ def slope(x, rows):
     return -x
 
 
+def shaken(x, rows):
+    """Slopes whose mean over all six observations is that of the normal law."""
+    return -x + 900 * (np.mean(rows) - 2.5) * x**3
+
+
 def classified(**options):
     return RobustClassifier(**options).fit(X, SIGNS)
 
@@ -129,6 +134,8 @@ FITS = [
      r"a function of points \(n, d\) and indices \(b,\)", lambda: Minibatch(slope, 10)),
     ("minibatch-without-mode", lambda: vi.fit(RISING, minibatch=Minibatch(slope, 6), rng=0),
      "pass start=|improper", lambda: vi.fit(NORMAL, start=STANDARD, rng=0)),
+    ("batches-of-one", lambda: vi.fit(NORMAL, minibatch=Minibatch(shaken, 6, 1), rng=0),
+     "take larger batches", lambda: vi.fit(NORMAL, minibatch=Minibatch(shaken, 6, 6), rng=0)),
     ("walls", lambda: vi.fit(HALF_LINE, rng=0), "transform bounded variables to the whole line",
      lambda: vi.fit(WHOLE_LINE, rng=0)),
     ("walls-inclusive", lambda: vi.fit(HALF_LINE, rng=0), "objective='inclusive'",
