@@ -12,6 +12,7 @@ from refusals.table_advice import APPLICATIONS, DISTANCES, SHAPES, STEPS
 from refusals.table_files import FIGURES, FILES, RUNS
 from refusals.table_kinds import ENERGIES, GEOMETRIES, MEASURES
 from refusals.table_more_advice import APPLIED, FLOWS, PICTURES, TARGETS
+from refusals.table_packages import LIMITS, PACKAGES
 from refusals.table_reasons import REASONS
 from refusals.table_samples import FITS, ROBUST, SAMPLES, THEOREMS
 from refusals.table_solvers import SOLVED, SWEEPS, TRANSPORT, WARNED
@@ -22,7 +23,7 @@ import jko
 TABLE = [
     *STEPS, *DISTANCES, *SHAPES, *APPLICATIONS, *FLOWS, *PICTURES, *TARGETS, *APPLIED, *USERS,
     *MEASURES, *ENERGIES, *GEOMETRIES, *FILES, *RUNS, *FIGURES,
-    *SAMPLES, *FITS, *ROBUST, *THEOREMS, *SOLVED, *TRANSPORT, *SWEEPS, *FRAMEWORKS, *REASONS,
+    *SAMPLES, *FITS, *ROBUST, *THEOREMS, *SOLVED, *TRANSPORT, *SWEEPS, *FRAMEWORKS, *REASONS, *PACKAGES, *LIMITS,
 ]  # fmt: skip
 ROOT = Path(jko.__file__).parent
 
