@@ -39,7 +39,7 @@ def no_program(f):
     """A call of f where ffmpeg is not installed."""
 
     def call():
-        with mock.patch.object(FFMpegWriter, "isAvailable", lambda: False):
+        with mock.patch.object(FFMpegWriter, "isAvailable", return_value=False):
             return f()
 
     return call

@@ -22,7 +22,7 @@ from refusals.table_more_advice import NORMAL, drawn, inside
 
 import jko
 from jko import dro, kernels, verify, vi
-from jko.dro import RobustClassifier, RobustRegressor, kernel_worst_case
+from jko.dro import RobustClassifier, RobustRegressor, Sinkhorn, kernel_worst_case
 from jko.vi import Minibatch
 
 K, DISTANCE = kernels.Gaussian(1.0), kernels.Energy()
@@ -219,6 +219,10 @@ ROBUST = [
                                                     points=ROW.points + 0.5),
      "use support='particles'",
      lambda: dro.worst_case(square, ROW, W2, radius=0.1, support="particles")),
+    ("too-many-pairs-blurred", lambda: dro.worst_case(
+        square, ROW, Sinkhorn(1.0), radius=3.0, support="union", points=ROW.points + 0.5),
+     "pass fewer points", lambda: dro.worst_case(
+         square, CLOUD, Sinkhorn(1.0), radius=3.0, support="union", points=X + 0.5)),
     ("a-ridge-below", lambda: regressed(alpha=-1.0), "pass 0 for none|pass 0 for no",
      lambda: regressed(alpha=0.0)),
 ]
