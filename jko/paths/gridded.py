@@ -89,7 +89,8 @@ def path_of(
 ) -> Path:
     """Solve and wrap."""
     # Where Newton's method applies, it is the better way after so many steps of the splitting.
-    steps = min(max_iter, 1000) if applies(problem, LAST_RESORT) else max_iter
+    capped = max_iter >= 1000 and applies(problem, LAST_RESORT)
+    steps = 1000 if capped else max_iter
     found = solve(problem, tol, steps)
     finished = closed(found, tol, max_iter)
     best = found.best
@@ -114,9 +115,10 @@ def path_of(
         },
     )
     if not out.gap <= tol:
+        more = "more of them do not help: pass a larger tol"
         caution(
             f"the path has a relative gap of {out.gap:.2g} against tol = {tol:g} after"
-            f" {found.iterations} iterations; pass a larger max_iter or tol"
+            f" {found.iterations} iterations; {more if capped else 'pass a larger max_iter or tol'}"
         )
     return out
 
