@@ -9,7 +9,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from jko.errors import InvalidMeasure, SingularCovariance, Unsupported
+from jko.errors import SingularCovariance, Unsupported
 from jko.prox.judge import broken, judge
 from jko.prox.problem import ProxProblem
 from jko.prox.result import StepResult
@@ -154,8 +154,8 @@ def _try(problem: ProxProblem, rule: Rule, controls: Controls) -> StepResult:
             return result
     except Breakdown as failure:
         return broken(problem, solver.name, failure, controls, started)
-    except (np.linalg.LinAlgError, MemoryError, SingularCovariance, InvalidMeasure) as trouble:
-        # A singular matrix, one that does not fit, weights that are none: the next may need none.
+    except (np.linalg.LinAlgError, MemoryError, SingularCovariance) as trouble:
+        # A singular matrix, or one that does not fit: the next solver may need none.
         reason = Breakdown(Status.BROKEN, str(trouble)[:200] or "out of memory")
         return broken(problem, solver.name, reason, controls, started)
 

@@ -104,7 +104,7 @@ def test_bad_pairs(geometry):
     a = Histogram(X, weights(1))
     with pytest.raises(InvalidMeasure, match="dimension 2, b has dimension 1"):
         geometry.sqdistance(a, Histogram(X[:, :1], weights(1)))
-    with pytest.raises(InvalidType, match="pass a measure"):
+    with pytest.raises(InvalidType, match="wrap points"):
         geometry.sqdistance(a, X)
     with pytest.raises(InvalidArgument, match="must lie in"):
         geometry.geodesic(a, a, 1.5)

@@ -97,7 +97,7 @@ def _sent(carried: Carried, q: Array, enough: float) -> float:
     sent, nothing, cell = Sent(carried), CLOSE * float(q.sum()), min(carried.plan.scales)
     for left in reversed(range(FLUXES + 1)):
         off = sent.off(q)
-        last = left == 0 or off <= nothing
+        last = left == 0 or not off > nothing  # also where it is no number
         if last or off * cell <= enough:
             rest = sent.along_curve(q)
             if last or rest <= 0.5 * enough:

@@ -102,3 +102,14 @@ def test_a_newton_method_that_leaves_the_numbers_is_a_result_with_a_sentence(mon
     found = jko.step(peak(2.0), jko.PorousMedium(2.0), W, 0.1, solver=FiniteVolume(), throw=False)
     assert found.status is jko.Status.BROKEN
     assert "left the range of numbers" in found.message
+
+
+def test_a_crowd_that_newton_loses_is_no_raw_error():
+    """The last iterate had weights of -15 000: the step raised what the measure said of them."""
+    grid = jko.Grid(-0.697706, 2.13575, 5)
+    mu = jko.GridDensity(grid, [0.0, 0.487315, 0.0, 0.210829, 0.301856])
+    potential = jko.Potential([0.00217863, -0.0224776, 0.0277073, -0.0319124, 0.0219775])
+    energy = 0.201347 * jko.BoxConstraint(0.579423) + 0.267019 * potential
+    alone = jko.step(mu, energy, W, 92900.4, solver=FiniteVolume(), throw=False)
+    assert alone.success or "shorter tau" in alone.message
+    assert jko.step(mu, energy, W, 92900.4).success

@@ -78,14 +78,10 @@ def test_what_does_not_fit_or_factor_is_no_raw_error():
         def solve(self, problem, controls):
             raise np.linalg.LinAlgError("Singular matrix")
 
-    class Negative(jko.solvers.ClosedForm):
-        def solve(self, problem, controls):
-            return problem.discrete.with_weights([-1.0, 1.0, 1.0])
-
     mu = jko.Histogram(np.arange(3.0)[:, None], [0.2, 0.3, 0.5])
     energy = jko.KL(mu.with_weights([0.5, 0.3, 0.2]))
-    for bad in (Greedy(), Singular(), Negative()):
+    for bad in (Greedy(), Singular()):
         alone = jko.step(mu, energy, jko.Hellinger(), 0.5, solver=bad, throw=False)
         assert not alone.success
-        assert any(word in alone.message for word in ("memory", "Singular", "negative"))
+        assert "memory" in alone.message or "Singular" in alone.message
         assert jko.step(mu, energy, jko.Hellinger(), 0.5, solver=[bad, "auto"]).success
