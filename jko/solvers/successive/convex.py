@@ -224,7 +224,7 @@ class TangentDescent:
         model = TangentModel(slope, here.weights, root_rows(curvature))
         stated = replace(problem, energy=summed(self.rest, model))
         asked = Asked(None, None, None, None, self.controls.rng)
-        while True:
+        for _ in range(ON_THE_WAY):  # models asked for more, while more is to be had
             result = walk(stated, self.inner, asked)
             self.inner_solver = result.solver
             usable = result.status in (Status.CERTIFIED, Status.INACCURATE)
@@ -246,6 +246,7 @@ class TangentDescent:
                 return None
             # The model's terms may be far larger than those of the step, and so what it may miss.
             asked = replace(asked, tol=share * result.tol)
+        return None
 
     def _search(self, problem: ProxProblem, ahead: Array, value: float) -> float | None:
         here, share = self.current, 1.0
