@@ -21,6 +21,8 @@ def impossible(mu: Gaussian, moments: Sequence[Moment]) -> str | None:
     measure of that mass is in the set, a Gaussian least of all. The combination comes from a linear
     program on points all over the space, to which those where it is least, by descent, are added.
     """
+    if all(m.value(mu) == 0 for m in moments):
+        return None
     points = _spread_out(mu)
     for _ in range(6):  # each adds the points where the combination found is least
         values = np.stack([_at(m, points) for m in moments])
