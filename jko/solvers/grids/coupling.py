@@ -17,7 +17,7 @@ from jko.numerics.c_lines import Lines
 from jko.numerics.c_transform import Carried, CellPlan, along
 from jko.numerics.elementary import EPS
 from jko.numerics.multigrid import Balance, solve
-from jko.validation import Array, Index, Mask
+from jko.validation import Array, Index, Mask, frozen
 
 #: Rounds of shifted shares.
 SHIFTS = 8
@@ -253,7 +253,8 @@ class Sent:
 
     def along_curve(self, q: Array) -> float:
         """The price of coupling what is left in the order of a curve through the cells."""
-        curve = _curve(q.shape, self.scales)
+        cheap = sorted(range(q.ndim), key=lambda k: (self.scales[k], -k))
+        curve = _curve(q.shape, tuple(cheap))
         d = (self.p - q).ravel()[curve]
         give, take = np.cumsum(np.maximum(d, 0)), np.cumsum(np.maximum(-d, 0))
         if give[-1] <= 0 or take[-1] <= 0:
@@ -285,14 +286,14 @@ def _arrive(out: Array, f: Array, axis: int, hop: int) -> None:
 
 
 @lru_cache(maxsize=8)
-def _curve(shape: tuple[int, ...], scales: tuple[float, ...]) -> Index:
+def _curve(shape: tuple[int, ...], axes: tuple[int, ...]) -> Index:
     """The cells in an order whose successors are neighbours: back and forth, line by line.
 
-    The lines follow the axis along which a hop is cheapest, and so on.
+    The lines follow the first of the axes given, and so on.
     """
     strides = np.cumprod((1, *shape[:0:-1]))[::-1]
     order = np.zeros(1, dtype=np.intp)
-    for axis in sorted(range(len(shape)), key=lambda k: (scales[k], -k)):
+    for axis in axes:
         rows = [order[:: 1 if k % 2 == 0 else -1] + k * strides[axis] for k in range(shape[axis])]
         order = np.concatenate(rows)
-    return order
+    return frozen(order)
