@@ -23,6 +23,7 @@ import numpy as np
 from jko.dro.sets import Sinkhorn
 from jko.errors import Unsupported
 from jko.numerics.exact_transport import square_costs
+from jko.numerics.sinkhorn import entropic_plan
 from jko.validation import Array
 
 if TYPE_CHECKING:
@@ -88,21 +89,12 @@ class SpreadNewton:
         p, ball = self.program, self.program.geometry
         assert isinstance(ball, Sinkhorn)
         assert p.radius is not None
-        some = measure > 1e-12 * measure.max()
-        cost = (square_costs(p.x, p.x) ** (ball.p / 2))[:, some]
-        target, kernel = measure[some] / measure[some].sum(), np.exp(-cost / ball.reg)
-        b = np.ones(target.size)
-        for _ in range(500):
-            a = p.weights / (kernel @ b)
-            b = target / (kernel.T @ a)
-        plan = a[:, None] * kernel * b
-        plan *= (p.weights / plan.sum(axis=1))[:, None]
-        plan = np.maximum(plan + np.outer(p.weights, target - plan.sum(axis=0)), 0.0)
-        if not np.isfinite(plan).all() or np.abs(plan.sum(axis=0) - target).max() > 1e-9:
-            return False
-        entropy = np.where(plan > 0, plan * np.log(np.maximum(plan, 1e-300)), 0.0)
-        uniform = p.weights[:, None] / p.weights.size
-        spent = (plan * cost).sum() + ball.reg * (entropy - plan * np.log(uniform)).sum()
+        held, some = p.weights > 0, measure > 1e-12 * measure.max()
+        source, target = p.weights[held], measure[some] / measure[some].sum()
+        cost = square_costs(p.x[held], p.x[some]) ** (ball.p / 2)
+        reference = np.log(source / p.weights.size)[:, None]
+        plan = entropic_plan(source, target, cost, ball.reg, log_reference=reference, tol=1e-9)
+        spent = plan.upper + ball.reg * float(source.sum())  # its value is without the plan's mass
         return bool(spent <= p.radius**ball.p)
 
     def losses(self, theta: Array) -> Array:
