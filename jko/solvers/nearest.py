@@ -11,8 +11,7 @@ from jko.geometries.divergence import Divergence
 from jko.geometries.hellinger import Hellinger
 from jko.geometries.mmd import MMD
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import ProxSolver
-from jko.solvers.refusals import Elsewhere, NearMiss, infeasible
+from jko.solvers.base import Elsewhere, NearMiss, ProxSolver, infeasible
 from jko.validation import cut
 
 if TYPE_CHECKING:

@@ -14,10 +14,9 @@ from jko.prox.judge import broken, judge
 from jko.prox.problem import ProxProblem
 from jko.prox.result import StepResult
 from jko.prox.stated import Claim, Controls
-from jko.solvers.base import HandedBack, ProxSolver
+from jko.solvers.base import HandedBack, ProxSolver, other_cost
 from jko.solvers.grids.accuracy import advised
 from jko.solvers.nearest import refuse
-from jko.solvers.refusals import other_cost
 from jko.status import Breakdown, Status
 from jko.threads import limited
 

@@ -28,10 +28,9 @@ from jko.solvers.back_and_forth.climb import (
     warmed,
 )
 from jko.solvers.back_and_forth.stated import CellStep
-from jko.solvers.base import ProxSolver
+from jko.solvers.base import ProxSolver, not_on_cells
 from jko.solvers.grids.levels import count_parts, grid_of
 from jko.solvers.grids.resolution import EDGES, blocks, warn_if_coarse
-from jko.solvers.refusals import not_on_cells
 from jko.validation import Array, deprecated, instance, one_of, positive_int
 
 #: The ascent stops when the gap is this share of the tolerance; where the energy is flat, and the

@@ -14,8 +14,7 @@ from jko.measures.base import Discrete, Measure
 from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
-from jko.solvers.base import ProxSolver
-from jko.solvers.refusals import Elsewhere
+from jko.solvers.base import Elsewhere, ProxSolver
 from jko.solvers.rules import Rule
 from jko.validation import positive_int
 

@@ -10,8 +10,7 @@ from jko.geometries.wasserstein import Wasserstein
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
-from jko.solvers.base import ProxSolver
-from jko.solvers.refusals import Elsewhere, infeasible
+from jko.solvers.base import Elsewhere, ProxSolver, infeasible
 from jko.validation import positive_int, switch
 
 

@@ -15,11 +15,10 @@ from jko.measures.base import Measure
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls
-from jko.solvers.base import ProxSolver
+from jko.solvers.base import NearMiss, ProxSolver, infeasible, not_transport, other_ground
 from jko.solvers.entropic.regularisation import DENSE_LIMIT, LOWERED, choose_reg
 from jko.solvers.grids.accuracy import finer_cells, whole_error
 from jko.solvers.grids.resolution import spacing, warn_if_coarse, warn_if_unresolved
-from jko.solvers.refusals import NearMiss, infeasible, not_transport, other_ground
 from jko.validation import brief, one_of, positive, positive_int, switch
 
 if TYPE_CHECKING:

@@ -11,10 +11,9 @@ from jko.measures.base import Measure
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls
-from jko.solvers.base import ProxSolver
+from jko.solvers.base import ProxSolver, not_on_cells
 from jko.solvers.finite_volume.scheme import CellScheme, model_error
 from jko.solvers.grids.resolution import blocks
-from jko.solvers.refusals import not_on_cells
 from jko.status import Breakdown, Status
 from jko.validation import Array, deprecated, positive, positive_int
 

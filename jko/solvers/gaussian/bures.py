@@ -15,8 +15,7 @@ from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
-from jko.solvers.base import ProxSolver
-from jko.solvers.refusals import Elsewhere
+from jko.solvers.base import Elsewhere, ProxSolver
 from jko.validation import Array
 
 

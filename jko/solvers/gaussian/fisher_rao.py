@@ -18,9 +18,8 @@ from jko.measures.gaussian import Gaussian
 from jko.measures.target import LogDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls
-from jko.solvers.base import ProxSolver
+from jko.solvers.base import ProxSolver, keeps_mass
 from jko.solvers.gaussian.stated import Covering, Followed, MirrorStep, Nearest
-from jko.solvers.refusals import keeps_mass
 from jko.status import Breakdown
 from jko.validation import Array
 

@@ -15,9 +15,8 @@ from jko.measures.base import Measure
 from jko.measures.gaussian import Gaussian
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls
-from jko.solvers.base import ProxSolver
+from jko.solvers.base import Elsewhere, ProxSolver
 from jko.solvers.gaussian.stated import Followed
-from jko.solvers.refusals import Elsewhere
 from jko.validation import Array
 
 #: What `info["kind"]` of a result says.

@@ -17,10 +17,9 @@ from jko.measures.gaussian import Gaussian, GaussianMixture, parts_of
 from jko.numerics.elementary import EPS, log_or_minus_inf, log_quotient
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Certificate, Controls, Scale, Stated, of_kind
-from jko.solvers.base import ProxSolver
+from jko.solvers.base import ProxSolver, keeps_mass
 from jko.solvers.gaussian.mixtures import mixture_refusal
 from jko.solvers.gaussian.stated import ROUNDINGS, relative
-from jko.solvers.refusals import keeps_mass
 from jko.validation import Array
 
 #: How many times its difference to a coarser rule the error of a rule may be: in 200 random

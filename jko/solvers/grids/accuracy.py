@@ -10,9 +10,9 @@ from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, figure
+from jko.solvers.base import other_ground
 from jko.solvers.grids.cell_bound import ENOUGH, CellTransport, grid_error, sharpest
 from jko.solvers.grids.resolution import diffusivity, squared_drift, squared_widths
-from jko.solvers.refusals import other_ground
 from jko.validation import Array
 
 

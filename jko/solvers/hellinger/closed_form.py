@@ -19,7 +19,7 @@ from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import log_or_minus_inf
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
-from jko.solvers.base import ProxSolver
+from jko.solvers.base import Elsewhere, ProxSolver, infeasible
 from jko.solvers.hellinger.atoms import (
     Atoms,
     Response,
@@ -28,7 +28,6 @@ from jko.solvers.hellinger.atoms import (
     scatter,
 )
 from jko.solvers.hellinger.multiplier import fixed_weights, multiplier_at
-from jko.solvers.refusals import Elsewhere, infeasible
 from jko.validation import Array, Index
 
 

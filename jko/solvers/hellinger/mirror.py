@@ -18,12 +18,11 @@ from jko.geometries.divergence import Divergence
 from jko.measures.base import Discrete, Measure
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
-from jko.solvers.base import ProxSolver
+from jko.solvers.base import ProxSolver, infeasible
 from jko.solvers.hellinger.atoms import Atoms, Response, scatter
 from jko.solvers.hellinger.closed_form import closed_response
 from jko.solvers.hellinger.dual_root import RootResponse
 from jko.solvers.hellinger.multiplier import fixed_weights, multiplier_at
-from jko.solvers.refusals import infeasible
 from jko.status import Breakdown, Status
 from jko.validation import Array
 

@@ -15,10 +15,9 @@ from jko.measures.base import Measure
 from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
-from jko.solvers.base import ProxSolver
+from jko.solvers.base import Elsewhere, ProxSolver
 from jko.solvers.line.parts import Parts, check_terms
 from jko.solvers.line.stated import Line
-from jko.solvers.refusals import Elsewhere
 from jko.validation import Array, positive_int, real
 
 #: Share of the size of the objective by which rounding may lift a step above its start.

@@ -12,9 +12,8 @@ from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.measures.base import Discrete
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls
-from jko.solvers.base import ProxSolver
+from jko.solvers.base import ProxSolver, no_weights
 from jko.solvers.particles.stated import HALVINGS, Search, answer
-from jko.solvers.refusals import no_weights
 from jko.status import Breakdown, Status
 from jko.validation import Array, Mask
 

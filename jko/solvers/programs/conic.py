@@ -18,9 +18,8 @@ from jko.numerics.elementary import gram_root
 from jko.prox.duality.mass import rescale
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
-from jko.solvers.base import ProxSolver
+from jko.solvers.base import NearMiss, ProxSolver, infeasible
 from jko.solvers.hellinger.spherical import half_angle_root
-from jko.solvers.refusals import NearMiss, infeasible
 from jko.status import Breakdown, Status
 from jko.validation import Array, one_of, positive_int
 

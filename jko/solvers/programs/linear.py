@@ -16,10 +16,9 @@ from jko.numerics.elementary import EPS
 from jko.prox.duality.mass import MassSearch, rescale
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
-from jko.solvers.base import ProxSolver
+from jko.solvers.base import ALL_CLOSED, Elsewhere, ProxSolver, not_transport, stated_paths
 from jko.solvers.grids.accuracy import between_centres
 from jko.solvers.programs.stated import TransportStep
-from jko.solvers.refusals import ALL_CLOSED, Elsewhere, not_transport, stated_paths
 from jko.status import Breakdown, Status
 from jko.validation import Array, Index
 

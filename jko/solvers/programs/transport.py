@@ -20,12 +20,11 @@ from jko.numerics.elementary import gram_root
 from jko.prox.duality.mass import rescale
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
-from jko.solvers.base import ProxSolver
+from jko.solvers.base import NearMiss, ProxSolver, infeasible, not_transport, stated_paths
 from jko.solvers.grids.accuracy import between_centres
 from jko.solvers.grids.resolution import warn_if_coarse
 from jko.solvers.programs.conic import rescaled
 from jko.solvers.programs.stated import TransportStep as TransportStep
-from jko.solvers.refusals import NearMiss, infeasible, not_transport, stated_paths
 from jko.status import Breakdown, Status
 from jko.validation import Array, Index, deprecated, positive_int
 

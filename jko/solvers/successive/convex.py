@@ -34,8 +34,8 @@ from jko.prox.stated import (
     Claim,
     Controls,
 )
+from jko.solvers.base import NearMiss
 from jko.solvers.programs.conic import ATTEMPTS
-from jko.solvers.refusals import NearMiss
 from jko.solvers.rules import Asked, Rule, walk
 from jko.solvers.successive.program import JointProgram, fits
 from jko.solvers.successive.tangents import TangentStep, parts, reach, summed

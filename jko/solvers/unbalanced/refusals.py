@@ -6,7 +6,7 @@ from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.measures.atoms import Histogram, Particles
 from jko.measures.grid import GridDensity, not_straight
 from jko.prox.problem import ProxProblem
-from jko.solvers.refusals import infeasible
+from jko.solvers.base import infeasible
 from jko.status import Breakdown, Status
 
 SPLIT = "take the split step of alpha*jko.Wasserstein() + beta*jko.Hellinger()"

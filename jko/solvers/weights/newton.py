@@ -20,9 +20,8 @@ from jko.measures.base import Discrete, Measure
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
-from jko.solvers.base import ProxSolver
+from jko.solvers.base import Elsewhere, NearMiss, ProxSolver, infeasible
 from jko.solvers.hellinger.spherical import half_angle_root
-from jko.solvers.refusals import Elsewhere, NearMiss, infeasible
 from jko.solvers.weights.barrier import BarrierStatus
 from jko.solvers.weights.program import WeightProgram
 from jko.solvers.weights.systems import GRID_LIMIT, SCATTERED_LIMIT, System

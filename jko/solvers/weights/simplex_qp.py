@@ -20,8 +20,7 @@ from jko.measures.base import Discrete, Measure
 from jko.measures.grid import GridDensity
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Controls
-from jko.solvers.base import ProxSolver
-from jko.solvers.refusals import ALL_CLOSED
+from jko.solvers.base import ALL_CLOSED, ProxSolver
 from jko.solvers.weights.active_set import sharpened
 from jko.solvers.weights.lowrank_step import SHARE, Factored, factored, is_large
 from jko.solvers.weights.mixture import Mixture, union_support
