@@ -40,7 +40,7 @@ def counted(monkeypatch):
 
         monkeypatch.setattr(owner, name, one_more)
 
-    count(GridGibbs, "log_apply", "products")
+    count(GridGibbs, "_counted", "products")
     count(DenseOperator, "_product", "products")
     count(stated, "c_transform", "transforms")
     count(ascent, "solve", "systems")

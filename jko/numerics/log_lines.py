@@ -12,6 +12,7 @@ lines. Blocks whose sources do not fit into the window are summed entry by entry
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 
 import numpy as np
@@ -64,11 +65,15 @@ class LineKernel:
     def _bands(self) -> Bands:
         return Bands(self.gram)
 
-    def contract(self, rows: Array, squared: bool = False, reach: float = np.inf) -> Array:
+    def narrows(self, reach: float) -> bool:
+        """Whether leaving out entries below exp(-reach) pays."""
+        return not self.images and self._bands.pays(math.sqrt(reach / self.unit))
+
+    def contract(self, rows: Array, squared: bool = False, reach: float = math.inf) -> Array:
         """rows' K (m, n) for rows (n, m), as far as entries above exp(-reach) say."""
         if squared:
             return product(rows.T, self.squared_gram)
-        cells = np.inf if self.images else np.sqrt(reach / self.unit)
+        cells = math.inf if self.images else math.sqrt(reach / self.unit)
         return self._bands.contract(rows, cells)
 
     def log_apply(self, lines: Array, squared: bool = False) -> Array:
@@ -78,7 +83,7 @@ class LineKernel:
         """
         top = lines.max(axis=1, keepdims=True)
         shift = np.where(np.isfinite(top), top, 0.0)
-        plain = product(exp_scaled(lines - shift), self.squared_gram if squared else self.gram)
+        plain = product(exp_scaled(lines, shift), self.squared_gram if squared else self.gram)
         out = log_scaled(plain) + shift
         lost = (plain <= SAFE * LIFT) & np.isfinite(top)
         if not lost.any():
@@ -144,7 +149,7 @@ class _Windows:
         work = windows[rows, centre] - tilt * self.near
         top = work.max(axis=1, keepdims=True)
         top = np.where(np.isfinite(top), top, 0.0)
-        work = exp_scaled(np.subtract(work, top, out=work))
+        work = exp_scaled(work, top)
         value = log_scaled(product(work, self.gram)) + top
         value += tilt * self.targets - self.unit * offset[:, None] ** 2
         shaped = full.reshape(full.shape[0], -1, self.block)

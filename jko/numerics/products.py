@@ -38,22 +38,35 @@ def without_tiny(kernel: Array) -> Array:
 
 def without_faint(values: Array) -> Array:
     """Scaled values without those that cannot matter, in place."""
-    values[np.abs(values) < FAINT] = 0.0
+    if not values.size or float(values.min()) >= FAINT:  # the usual case: one look, no masks
+        return values
+    values *= np.abs(values) >= FAINT
     return values
 
 
-def exp_scaled(v: Array) -> Array:
-    """LIFT e^v for v <= 0, entries -inf allowed; those that cannot matter are 0."""
-    out = np.exp(np.maximum(v, LEAST_LOG))
+def exp_scaled(v: Array, top: Array | float = 0.0) -> Array:
+    """LIFT e^(v - top) for v <= top, entries -inf allowed; those that cannot matter are 0."""
+    out = np.subtract(v, top)
+    if not out.size or float(out.min()) >= LEAST_LOG:
+        np.exp(out, out=out)
+        out *= LIFT
+        return out
+    matters = ~(out < LEAST_LOG)  # NaN stays what it is
+    np.maximum(out, LEAST_LOG, out=out)
+    np.exp(out, out=out)
     out *= LIFT
-    out[v < LEAST_LOG] = 0.0
-    return np.asarray(out)
+    out *= matters
+    return out
 
 
-def log_scaled(results: Array) -> Array:
-    """log(results / LIFT), without the rounding of log LIFT; -inf at 0."""
+def log_scaled(results: Array, shift: float = 0.0) -> Array:
+    """log(results / LIFT) + shift, without the rounding of log LIFT; -inf at 0."""
+    out = np.multiply(results, 1 / LIFT)
     with np.errstate(divide="ignore"):
-        return np.asarray(np.log(results * (1 / LIFT)))
+        np.log(out, out=out)
+    if shift:
+        out += shift
+    return out
 
 
 def lifted(values: Array) -> tuple[Array, float]:
@@ -87,12 +100,15 @@ class Bands:
     def __init__(self, kernel: Array) -> None:
         self.kernel = kernel
 
+    def pays(self, reach: float) -> bool:
+        """Whether blocks of this reach are worth it."""
+        return _block(reach) + 2 * reach <= WORTH * len(self.kernel)
+
     def contract(self, rows: Array, reach: float) -> Array:
         """rows' K (m, n) for rows (n, m); entries further than `reach` from the diagonal may go."""
-        n = len(self.kernel)
-        block = NARROW if reach <= NARROW else WIDE
-        if block + 2 * reach > WORTH * n:
+        if not self.pays(reach):
             return product(rows.T, self.kernel)
+        n, block = len(self.kernel), _block(reach)
         far, out = int(np.ceil(reach)), np.empty((rows.shape[1], n))
         for first in range(0, n, block):
             last = min(first + block, n)
@@ -100,3 +116,7 @@ class Bands:
             near = self.kernel[low:high, first:last]
             product(rows[low:high].T, near, out=out[:, first:last])
         return out
+
+
+def _block(reach: float) -> int:
+    return NARROW if reach <= NARROW else WIDE

@@ -167,7 +167,7 @@ class RadialProducts:
         top = float(v.max())
         if top == -np.inf:
             return np.full(v.shape, -np.inf)
-        scaled, highest = exp_scaled(v - top), self._highest(v)
+        scaled, highest = exp_scaled(v, top), self._highest(v)
         out, lost = self.near.product(scaled)
         found = _logs(out, top)
         lost |= found < highest + np.log(v.size) - NEAR + DIGITS
@@ -190,7 +190,7 @@ class RadialProducts:
         """
         rows = np.exp(log_a + self.log_apply(log_b))
         top, kernel = float(log_b.max()), self.far if self.steep else self.near
-        scaled = exp_scaled(log_b - top)
+        scaled = exp_scaled(log_b, top)
         _, lost = kernel.product(scaled)
         out = kernel.contracted(kernel.paying, scaled)
         moved = np.where(out > FAINT, np.exp(log_a + _logs(np.maximum(out, FAINT), top)), 0.0)
@@ -233,7 +233,7 @@ class RadialProducts:
 
 def _logs(out: Array, top: float) -> Array:
     with np.errstate(divide="ignore"):
-        return np.asarray(log_scaled(np.maximum(out, 0.0)) + top)
+        return log_scaled(np.maximum(out, 0.0), top)
 
 
 def _distances(axes: list[Array]) -> Array:

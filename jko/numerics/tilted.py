@@ -76,7 +76,7 @@ class Tilted:
         """log(K e^v) of the grid's shape; None where what is left of v is too steep."""
         flat = v - self.before
         top = float(flat.max())
-        out = exp_scaled(flat - top)
+        out = exp_scaled(flat, top)
         for k, matrix in enumerate(self.matrices):
             rest = out.shape[1:]
             out = product(out.reshape(len(matrix), -1).T, matrix).reshape(*rest, len(matrix))
@@ -84,7 +84,7 @@ class Tilted:
                 without_faint(out)
         if not out.min() > SAFE * LIFT:
             return None
-        return np.asarray(log_scaled(out) + top + self.after)
+        return np.asarray(log_scaled(out, top) + self.after)
 
 
 def _quadratic(v: Array, charged: Mask, axis: int, unit: float) -> tuple[float, float, float]:

@@ -13,24 +13,37 @@ from jko.forms.form import WeightForm
 from jko.forms.separable import Separable
 from jko.numerics.elementary import log_or_minus_inf
 from jko.prox.duality.weights import ROUNDING, fixed_gap, median_multiplier
-from jko.validation import Array
+from jko.validation import Array, Mask
 
 
 def dot(w: Array, values: Array) -> float:
     """sum w values over charged atoms: values may be infinite elsewhere."""
-    charged = w > 0
-    return float(w[charged] @ values[charged])
+    w, values = _where(w > 0, w, values)
+    return float(w @ values)
+
+
+def _where(mask: Mask, *arrays: Array) -> tuple[Array, ...]:
+    """The entries of a mask; the arrays themselves where it holds everywhere, as it mostly does."""
+    return arrays if mask.all() else tuple(x[mask] for x in arrays)
 
 
 def kl(w: Array, log_w: Array, log_v: Array) -> float:
     """KL(w | v) with the mass terms; atom by atom, so that close arguments do not cancel."""
-    charged = w > 0
-    log_ratio, w = (log_v - log_w)[charged], w[charged]
+    charged, created = w > 0, 0.0
     with np.errstate(over="ignore"):
-        v = np.exp(log_v)
+        if not charged.all():
+            created = float(np.exp(log_v[~charged]).sum())
+            w, log_w, log_v = w[charged], log_w[charged], log_v[charged]
+        log_ratio = log_v - log_w
+        excess = np.expm1(np.minimum(log_ratio, 1.0))
+        excess *= w
         # v - w where v is far larger: v/w overflows when w is next to nothing.
-        excess = np.where(log_ratio > 1, v[charged] - w, w * np.expm1(np.minimum(log_ratio, 1)))
-        return float((excess - w * log_ratio).sum()) + float(v[~charged].sum())
+        larger = np.flatnonzero(log_ratio > 1)
+        if larger.size:
+            excess[larger] = np.exp(log_v[larger]) - w[larger]
+        log_ratio *= w
+        excess -= log_ratio
+        return float(excess.sum()) + created
 
 
 def tilted(form: WeightForm, w: Array, tangent: Array | None) -> tuple[Separable, float]:
@@ -63,10 +76,10 @@ def fenchel_gap(rest: Separable, w: Array, y: Array, enough: float = 0.0) -> tup
         rest, w, y = rest.take(np.flatnonzero(allowed)), w[allowed], y[allowed]
     with np.errstate(invalid="ignore"):
         defect = y - rest.gradient(w)
-    inner = rest.inner(w) & np.isfinite(defect)
+    inside, known = _where(rest.inner(w) & np.isfinite(defect), w, defect)
     mass = float(w.sum())
-    lam = float(w[inner] @ defect[inner]) / float(w[inner].sum()) if inner.any() else 0.0
-    residual = float(w[inner] @ np.abs(defect[inner] - lam)) / mass
+    lam = float(inside @ known) / float(inside.sum()) if inside.size else 0.0
+    residual = float(inside @ np.abs(known - lam)) / mass
     if not np.isfinite(y).all():
         return np.inf, residual
     scale = _one_entropy(rest)
@@ -88,13 +101,19 @@ def _entropic_gap(h: Separable, w: Array, y: Array, c: float) -> float:
 
     Rounding of y - linear enters through w - v alone.
     """
-    z = (y - h.linear) / c
-    top = z.max()
-    total = np.log(np.exp(z - top).sum()) + top
-    log_v = z - total + np.log(w.sum())
-    noise = ROUNDING * (np.abs(y) + np.abs(h.linear) + c * abs(total))
-    gap = c * kl(w, log_or_minus_inf(w), log_v)
-    return gap + float(noise @ np.abs(w - np.exp(log_v)))
+    z = y - h.linear
+    z /= c
+    top = float(z.max())
+    v = np.exp(z - top)
+    part = float(v.sum())
+    total, share = float(np.log(part)) + top, float(w.sum()) / part
+    z += float(np.log(share)) - top  # log v
+    gap = c * kl(w, log_or_minus_inf(w), z)
+    v *= share
+    noise = np.abs(y)
+    noise += np.abs(h.linear)
+    noise += c * abs(total)
+    return gap + ROUNDING * float(noise @ np.abs(np.subtract(w, v, out=v)))
 
 
 def divergence_gap(

@@ -10,12 +10,9 @@ from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer
 from jko.solvers.entropic.costs import CostStep
 from jko.solvers.entropic.excess import NONE, Excess, excess, sharp_sqdistance
-from jko.solvers.entropic.scaling import self_scaling
+from jko.solvers.entropic.scaling import FINE, self_scaling
 from jko.solvers.entropic.stated import EntropicPlan, EntropicStep
 from jko.validation import Array
-
-#: Accuracy of the self-scaling behind the distance of plain and half steps.
-ROUGH = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +59,7 @@ class CoupledStep:
 
 def bounded(stated: EntropicStep, plan: EntropicPlan, log_d: Array | None) -> Excess:
     """The bound of the excess; once it is far below the decrease of the objective it is enough."""
-    nu, m = stated.measure(plan).weights, stated.previous.weights
+    nu, m = stated.weights(plan), stated.previous.weights
     before, after = stated.form.value(m), stated.form.value(nu)
     paid = 0.0 if log_d is None else stated.transport(plan, log_d) / (2 * stated.problem.step)
     decrease = before - after - max(paid, 0.0)
@@ -80,7 +77,7 @@ def squared_distance(
     if isinstance(stated, CostStep):
         return stated.sqdistance(plan, None if found is None else found.cost)
     if log_d is None and (found is not None or not stated.half):
-        own = self_scaling(stated.kernel, plan.log_w, tol=ROUGH, slot="d")
+        own = self_scaling(stated.kernel, plan.log_w, tol=FINE, slot="d")
         estimate = stated.divergence_of(plan, own)
     else:
         estimate = stated.transport(plan, log_d)

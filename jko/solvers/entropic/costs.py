@@ -17,8 +17,8 @@ from jko.measures.base import Discrete
 from jko.numerics.log_matrix import LogMatrix
 from jko.prox.problem import ProxProblem
 from jko.solvers.entropic.gibbs import DenseGibbs
+from jko.solvers.entropic.kernel import Work
 from jko.solvers.entropic.stated import EntropicPlan, EntropicStep
-from jko.solvers.entropic.work import Work
 from jko.validation import Array, Mask
 
 #: Default reg, as a share of the median least cost of leaving an atom: atoms mean themselves, and

@@ -130,7 +130,7 @@ def excess(stated: EntropicStep, plan: EntropicPlan, scale: float) -> Excess:
         What the bound is held against, of the size of the decrease of the objective.
     """
     started = time.perf_counter()
-    w, mu = stated.measure(plan).weights, stated.previous
+    w, mu = stated.weights(plan), stated.previous
     transport: CellTransport | AtomTransport
     if isinstance(mu, GridDensity):
         transport = CellTransport(stated.problem)

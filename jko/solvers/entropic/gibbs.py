@@ -9,9 +9,8 @@ products (`jko.numerics.log_matrix`).
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from functools import cached_property
+import math
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -32,92 +31,15 @@ from jko.numerics.products import (
     without_tiny,
 )
 from jko.numerics.tilted import Tilted
+from jko.solvers.entropic.kernel import EntropicPlan, Gibbs, Work
 from jko.solvers.entropic.regularisation import DENSE_LIMIT
 from jko.solvers.entropic.ways import DenseWays, Ways
-from jko.solvers.entropic.work import Work
 from jko.validation import Array
 
 #: Relative error that leaving out far entries of a kernel may cause, and room (in log) for the
 #: next product to be steeper than this one before its band is too narrow.
 LEFT_OUT = 1e-15
 ROOM = 2.0
-
-
-@dataclass(frozen=True, eq=False)
-class EntropicPlan:
-    """A coupling P = diag(a) K diag(b) whose first marginal is m' exactly: a = m' / (K b).
-
-    Attributes
-    ----------
-    log_a, log_b : (n,) arrays
-    log_s : (n,) array
-        log K'a, so that log b + log s is the log of the second marginal.
-    log_w : (n,) array
-        log of the second marginal; its total is the mass of m' whatever b.
-    """
-
-    log_a: Array
-    log_b: Array
-    log_s: Array
-    log_w: Array
-
-
-class Gibbs(ABC):
-    """The symmetric matrix exp(-|x_i - x_j|^2 / eps) over a fixed support of n atoms.
-
-    Attributes
-    ----------
-    eps : float
-    name, size : str, int
-        Of the support, in counts.
-    count : int
-        Number of kernel applications so far: the cost of everything built on it.
-    work : Work
-        Where they are counted, too.
-    """
-
-    def __init__(self, eps: float, name: str, size: int, work: Work | None) -> None:
-        self.eps, self.name, self.size = eps, name, size
-        self.count, self.work = 0, work or Work()
-        self._last: dict[str, tuple[Array, Array]] = {}
-
-    def log_apply(self, v: Array, slot: str = "") -> Array:
-        """log(K e^v) for v (n,), entries -inf allowed; `slot` names the role of v (a cache)."""
-        self._counted()
-        found = self._log_apply(v, slot)
-        if slot:
-            self._last[slot] = v.copy(), found
-        return found
-
-    def remembered(self, v: Array, slot: str) -> Array:
-        """The same; the last product of the slot where that was of the same v."""
-        if slot in self._last and np.array_equal(self._last[slot][0], v, equal_nan=True):
-            return self._last[slot][1]
-        return self.log_apply(v, slot)
-
-    def _counted(self) -> None:
-        self.count += 1
-        self.work.count(self.name, self.size)
-
-    @abstractmethod
-    def _log_apply(self, v: Array, slot: str) -> Array:
-        """log(K e^v)."""
-
-    @abstractmethod
-    def log_one(self) -> Array:
-        """log K1 (n,)."""
-
-    @abstractmethod
-    def apply(self, v: Array) -> Array:
-        """K v for v (n,) of any sign."""
-
-    def ways(self, unit: float) -> Ways:
-        """The costs over `unit`, off grids."""
-        raise NotImplementedError
-
-    @abstractmethod
-    def cost(self, log_a: Array, log_b: Array) -> float:
-        """<C, P> of the plan P = diag(a) K diag(b), C the squared distances."""
 
 
 def gibbs(support: Discrete, eps: float, work: Work | None = None) -> Gibbs:
@@ -144,9 +66,35 @@ class GridGibbs(Gibbs):
             LineKernel(n, float(h), eps, periodic)
             for n, h, periodic in zip(grid.shape, grid.spacing, grid.periodic, strict=True)
         ]
+        least = np.log(grid.dim / LEFT_OUT)  # no result is above the sum of the values
+        self._banded = any(line.narrows(least) for line in self._lines)
 
     def _log_apply(self, v: Array, slot: str) -> Array:
         return self._product(v, -1, slot)
+
+    def plan(self, m: Array, log_m: Array, log_b: Array) -> EntropicPlan:
+        """The same, a quotient instead of logarithms between two products that are safe."""
+        top = float(log_b.max())
+        if top == -np.inf or "b" in self._bent or "a" in self._bent:
+            return super().plan(m, log_m, log_b)
+        reached = self._safe(exp_scaled(log_b, top), -1, "b")
+        if reached is None:
+            return super().plan(m, log_m, log_b)
+        self._counted()
+        found = cache(lambda: log_scaled(reached, top))
+        self._last["b"] = log_b, found
+        a = np.multiply(reached, 1 / LIFT)
+        np.divide(m, a, out=a)
+        high, out = float(a.max()), None
+        if 0 < high < 1 / SAFE:
+            a *= LIFT / high
+            out = self._safe(without_faint(a), -1, "a")
+        if out is None:
+            log_a = log_m - found()
+            return EntropicPlan(lambda: log_a, log_b, self.log_apply(log_a, "a"))
+        self._counted()
+        log_s = log_scaled(out, math.log(high) - top)
+        return EntropicPlan(lambda: log_m - found(), log_b, log_s)
 
     def apply(self, v: Array) -> Array:
         self._counted()
@@ -178,10 +126,9 @@ class GridGibbs(Gibbs):
         if top == -np.inf:
             return np.full(v.shape, -np.inf)
         if slot not in self._bent:
-            scaled = exp_scaled(v - top).reshape(self.grid.shape)
-            out = self._narrow(scaled, slot) if squared < 0 else self._contracted(scaled, squared)
-            if out.min() > SAFE * LIFT:
-                return log_scaled(out).ravel() + top
+            out = self._safe(exp_scaled(v, top), squared, slot)
+            if out is not None:
+                return log_scaled(out, top)
         with np.errstate(under="ignore", divide="ignore"):
             flattened = self._flattened(v, slot) if squared < 0 else None
             return self._by_lines(v, squared) if flattened is None else flattened
@@ -202,8 +149,18 @@ class GridGibbs(Gibbs):
         self._bent.pop(slot, None)
         return None
 
-    def _narrow(self, scaled: Array, slot: str) -> Array:
-        """The tensor product with as narrow a kernel as the result allows.
+    def _safe(self, scaled: Array, squared: int, slot: str) -> Array | None:
+        """The product of scaled values (n,), None where it may have lost what matters."""
+        shaped = scaled.reshape(self.grid.shape)
+        if squared < 0 and self._banded:
+            out, least = self._narrow(shaped, slot)
+        else:
+            out = self._contracted(shaped, squared)
+            least = float(out.min())
+        return out.ravel() if least > SAFE * LIFT else None
+
+    def _narrow(self, scaled: Array, slot: str) -> tuple[Array, float]:
+        """The tensor product with as narrow a kernel as the result allows, and its least entry.
 
         Leaving out entries below e^-reach changes results by at most e^-reach times the sum of the
         values, along every axis: how far the least result is below that sum says what is needed.
@@ -211,11 +168,12 @@ class GridGibbs(Gibbs):
         total, wide = float(scaled.sum()), self._reach.get(slot, np.inf)
         while True:
             out = self._contracted(scaled, -1, wide)
-            least = float(out.min())
-            needed = np.log(total / least) + np.log(out.ndim / LEFT_OUT) if least > 0 else np.inf
-            self._reach[slot] = float(needed) + ROOM
+            least, needed = float(out.min()), np.inf
+            if least > 0:
+                needed = math.log(total / least) + math.log(out.ndim / LEFT_OUT)
+            self._reach[slot] = needed + ROOM
             if needed <= wide:
-                return out
+                return out, least
             wide = self._reach[slot]
 
     def _contracted(self, out: Array, squared: int, reach: float = np.inf) -> Array:

@@ -17,7 +17,7 @@ import numpy as np
 
 from jko.measures.grid import Grid
 from jko.solvers.entropic.maps import ScalingMap
-from jko.solvers.entropic.scaling import FLOOR, anderson, floored
+from jko.solvers.entropic.scaling import FINE, FLOOR, anderson, floored
 from jko.solvers.entropic.stated import EntropicStep
 from jko.solvers.grids.levels import Problem, coarsened, grid_of, prolonged
 from jko.validation import Array
@@ -26,10 +26,9 @@ from jko.validation import Array
 #: the box divided by SPAN.
 CELLS = 4.0
 SPAN = 50.0
-#: Sweeps of a stage, and the residuals of half steps and of debiased ones.
+#: Sweeps of a stage, and the residual of half steps.
 SWEEPS = 40
 ROUGH = 1e-3
-FINE = 1e-5
 
 
 @dataclass(frozen=True, eq=False)

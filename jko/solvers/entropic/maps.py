@@ -31,12 +31,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from jko.prox.duality.fenchel import entropic_everywhere
 from jko.solvers.entropic.prox import KLProx
-from jko.solvers.entropic.scaling import Sweep, floored
+from jko.solvers.entropic.scaling import FLOOR, Sweep, floored
 from jko.solvers.entropic.stated import EntropicPlan, EntropicStep
 from jko.validation import Array
 
@@ -99,27 +100,47 @@ class ScalingMap:
     def _plain(self, log_b: Array) -> Sweep[SweepState]:
         plan = self.stated.plan(log_b)
         log_w = self.prox(plan.log_s, plan.log_w)
-        return Sweep(floored(log_w - plan.log_s), np.exp(plan.log_w), SweepState(plan))
+        image = np.subtract(log_w, plan.log_s, out=log_w)
+        return Sweep(np.maximum(image, FLOOR, out=image), plan.w, SweepState(plan))
 
     def _half(self, log_b: Array) -> Sweep[SweepState]:
         plan = self.stated.plan(log_b)
         log_w = self.prox(2 * plan.log_s - self.stated.log_one, plan.log_w)
         w = np.exp(log_w)
-        curvature = self.stated.form.separable.hessian(w) * w
-        flat = 1 / (1 + self.prox.r * np.where(w > 1e-200, curvature, 0.0))
-        change = (log_w - plan.log_s - log_b) / (1 + np.maximum(0.0, 2 * flat - 1))
+        log_w -= plan.log_w
+        log_w /= self._damping(w)
+        log_w += log_b
         # Where the sweep is about to put mass, or to take it all away, counts as well.
-        weights = np.maximum(np.exp(plan.log_w), np.minimum(w, self.stated.previous.mass))
-        return Sweep(floored(log_b + change), weights, SweepState(plan))
+        weights = np.minimum(w, self.stated.previous.mass, out=w)
+        np.maximum(plan.w, weights, out=weights)
+        return Sweep(np.maximum(log_w, FLOOR, out=log_w), weights, SweepState(plan))
+
+    def _damping(self, w: Array) -> Array:
+        """What to divide a half sweep by where the energy is flat: 1 + max(0, 2 D - 1)."""
+        charged = float(w.min()) > 1e-200  # of less the curvature says nothing
+        if charged and self._entropic is not None:
+            return self._entropic
+        curvature = self.stated.form.separable.hessian(w) * w
+        if not charged:
+            curvature = np.where(w > 1e-200, curvature, 0.0)
+        return _flatness(self.prox.r, curvature)
+
+    @cached_property
+    def _entropic(self) -> Array | None:
+        """The same where w F''(w) does not depend on w."""
+        powers = self.stated.form.separable.powers
+        return _flatness(self.prox.r, powers[1.0]) if set(powers) == {1.0} else None
 
     def _debiased(self, x: Array) -> Sweep[SweepState]:
         log_b, log_d = x
         plan = self.stated.plan(log_b)
         log_w = self.prox(log_d + plan.log_s, plan.log_w)
         smooth = self.stated.kernel.log_apply(log_d, "d")
-        change = self.own.change(log_w, log_d, smooth)
-        image = floored(np.stack([log_w - plan.log_s, log_d + change]))
-        weights = np.exp(plan.log_w)
+        image = np.empty_like(x)
+        np.subtract(log_w, plan.log_s, out=image[0])
+        np.add(log_d, self.own.change(log_w, log_d, smooth), out=image[1])
+        np.maximum(image, FLOOR, out=image)
+        weights = plan.w
         if self.own.mu > 0:
             weights = np.stack([weights, weights + self.own.mu])
         else:
@@ -130,6 +151,11 @@ class ScalingMap:
             np.divide(LIGHT * weights.mean(), drift, out=drift)
             weights = np.add(weights, drift, out=drift)
         return Sweep(image, weights, SweepState(plan, log_d, smooth))
+
+
+def _flatness(r: float, curvature: Array) -> Array:
+    """1 + max(0, 2/(1 + r curvature) - 1)."""
+    return np.asarray(1 + np.maximum(0.0, 2 / (1 + r * curvature) - 1))
 
 
 class SelfPotential:
@@ -155,9 +181,11 @@ class SelfPotential:
     def change(self, log_w: Array, log_d: Array, smooth: Array) -> Array:
         """The change of log d; smooth = log K d."""
         log_own = log_w if self.mu == 0 else np.logaddexp(log_w, np.log(self.mu))
-        error = log_own - log_d - smooth
+        error = log_own - log_d
+        error -= smooth
         if self.terms == 1:
-            return 0.5 * error
+            error *= 0.5
+            return error
         error = np.clip(error, -FARTHEST, FARTHEST)
         inner, root = np.exp(0.5 * (log_d - smooth)), np.exp(0.5 * (log_d + smooth))
         inverse = np.where(root > 0, 1 / root, 0.0)

@@ -18,9 +18,8 @@ from jko.numerics.log_sparse import LogSparse
 from jko.numerics.products import lifted, lowered
 from jko.prox.problem import ProxProblem
 from jko.solvers.entropic.costs import CostStep, cost_unit, share_of
-from jko.solvers.entropic.gibbs import Gibbs
+from jko.solvers.entropic.kernel import Gibbs, Work
 from jko.solvers.entropic.ways import Ways
-from jko.solvers.entropic.work import Work
 from jko.validation import Array
 
 

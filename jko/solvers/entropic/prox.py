@@ -2,6 +2,7 @@ r"""The KL-prox of an energy on a fixed support: argmin_w r F(w) + KL(w | q), in
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 
 import numpy as np
@@ -64,8 +65,7 @@ class KLProx:
     def __call__(self, log_q: Array, log_v: Array) -> Array:
         """log w from log q and the log of the previous weights."""
         if not self.form.quadratics:
-            log_w = log_prox_separable(self.form.separable, log_q, self.r)
-            return log_w - self._excess(log_w) if self._even else log_w
+            return self._separable(log_q)
         z = np.exp(log_v)
         slope = self.form.quadratic_gradient(z)
         log_q = log_q - self._excess(self._linear(log_q, slope))
@@ -82,6 +82,31 @@ class KLProx:
             t, log_w = self._search(log_q, slope, ahead, z, move, rise)
             z, slope = z + t * move, slope + t * ahead
         return log_w
+
+    def _separable(self, log_q: Array) -> Array:
+        """The prox of an energy without kernels, an array of its own."""
+        if self._closed is None:
+            return log_prox_separable(self.form.separable, log_q, self.r)
+        share, shift, top = self._closed
+        log_w = log_q * share
+        log_w -= shift
+        if top is not None:
+            np.minimum(log_w, top, out=log_w)
+        if self._even:
+            log_w -= self._excess(log_w)
+        return log_w
+
+    @cached_property
+    def _closed(self) -> tuple[Array | float, Array, Array | None] | None:
+        """log w = share log q - shift, at most log upper, for entropies and potentials alone."""
+        h = self.form.separable
+        if not set(h.powers) <= {1.0}:
+            return None
+        slope: Array | float = 1 + self.r * h.powers.get(1.0, np.zeros(1))
+        if np.ptp(slope) == 0:
+            slope = float(np.max(slope))
+        shift = self.r * h.linear / slope
+        return 1 / slope, shift, None if h.upper is None else log_or_minus_inf(h.upper)
 
     @cached_property
     def _even(self) -> bool:
@@ -102,7 +127,8 @@ class KLProx:
     def _excess(self, log_w: Array) -> float:
         """log of the mass of w over that to step to."""
         top = float(log_w.max())
-        return top + float(np.log(np.exp(log_w - top).sum() / self.mass))
+        w = np.subtract(log_w, top)
+        return top + math.log(float(np.exp(w, out=w).sum()) / self.mass) if top > -np.inf else top
 
     def _search(
         self, log_q: Array, slope: Array, ahead: Array, z: Array, move: Array, rise: float

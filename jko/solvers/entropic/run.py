@@ -72,6 +72,7 @@ class EntropicRun:
     ) -> None:
         self.stated, self.controls, self.depth, self.bound = stated, controls, depth, bound
         self.sweeps, self.gate, self.improved = 0, np.inf, 0
+        self._judged: tuple[SweepState, float] | None = None
         floor = FLOOR_SHARE * self.target * self.unit
         self.maps = [
             (ScalingMap(stated, SelfPotential(stated, floor, terms)), most)
@@ -116,6 +117,11 @@ class EntropicRun:
 
     def gap(self, state: SweepState) -> float:
         """Size of the gap of a state relative to that of the terms of the objective."""
+        if self._judged is None or self._judged[0] is not state:
+            self._judged = state, self._gap(state)
+        return self._judged[1]
+
+    def _gap(self, state: SweepState) -> float:
         log_w = state.plan.log_w
         if np.isnan(log_w).any() or not np.isfinite(log_w).any():
             return np.inf

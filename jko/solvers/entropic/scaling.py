@@ -7,14 +7,16 @@ restart on growth or NaN, a residual measured on the exact marginal) are what ma
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from jko.numerics.best import Best
-from jko.solvers.entropic.gibbs import Gibbs
+from jko.solvers.entropic.kernel import Gibbs
 from jko.validation import Array
 
 #: Stands for log 0 inside an iteration, where -inf - (-inf) would be NaN.
@@ -23,6 +25,10 @@ FLOOR = -1e8
 STALL = 60
 #: A residual this much above the best one makes the acceleration start afresh.
 GROWTH = 10.0
+#: Residual of scalings that start others, or estimate a distance.
+FINE = 1e-5
+#: Numbers of a block of an inner product: five rows of them fit into a cache of a megabyte.
+BLOCK = 1 << 14
 
 R = TypeVar("R")
 
@@ -84,19 +90,20 @@ def anderson(
     """
     best: Best[tuple[Array, R | None]] = Best(found=(x, None))
     since = iteration = 0
-    history: list[tuple[Array, Array]] = []
-    last: tuple[Array, Array] | None = None
+    memory = _Memory(depth, x.shape)
     for iteration in range(1, max_iter + 1):
         sweep = step(x)
         image, weights, _ = sweep
         f = image - x
-        norm = float(np.sqrt((weights * f**2).sum() / weights.sum()))
-        if not np.isfinite(norm) or norm > GROWTH * best.figure:
+        weighted = weights * f
+        norm = _root_mean(weighted, f, weights)
+        if not norm <= GROWTH * best.figure or norm == np.inf:
             # The extrapolation left the region where it is good: resume from the best image.
-            if last is None:
+            if memory.last is None:
                 break
             assert best.found is not None
-            history, last, x = [], None, best.found[0]
+            memory.forget()
+            x = best.found[0]
             continue
         since += 1
         if since > STALL:
@@ -105,30 +112,75 @@ def anderson(
             since = 0
             if done(sweep, norm):
                 return Scaling(image, norm, iteration, True, sweep.record)
-        if last is not None:
-            history = [*history, (f - last[0], image - last[1])][-depth:] if depth else []
-        last = (f, image)
-        x = _extrapolate(f, image, weights, history)
+        x = memory.extrapolated(f, image, weights, weighted)
     assert best.found is not None
     return Scaling(best.found[0], best.figure, iteration, False, best.found[1])
 
 
-def _extrapolate(
-    f: Array, image: Array, weights: Array, history: list[tuple[Array, Array]]
-) -> Array:
-    """image - sum_j c_j dg_j, c the least-squares fit of f by the df_j in the weighted norm."""
-    if not history:
-        return image
-    weighted = [weights * df for df, _ in history]
-    gram = np.array([[float((u * df).sum()) for df, _ in history] for u in weighted])
-    right = np.array([float((u * f).sum()) for u in weighted])
-    scale = np.sqrt(np.maximum(np.diag(gram), 1e-300))
-    gram = gram / np.outer(scale, scale) + 1e-10 * np.eye(len(history))
-    coefficients = np.linalg.solve(gram, right / scale) / scale
-    out = image.copy()
-    for c, (_, dg) in zip(coefficients, history, strict=True):
-        out -= c * dg
-    return out
+def _root_mean(weighted: Array, f: Array, weights: Array) -> float:
+    """Weighted root-mean-square of f, NaN where there is no weight."""
+    total = float(weights.sum())
+    return math.sqrt(float(np.vdot(weighted, f)) / total) if total > 0 else math.nan
+
+
+class _Memory:
+    """The last differences of f = g(x) - x and of images g(x), the newest in place of the oldest.
+
+    Attributes
+    ----------
+    last : pair of arrays, or None
+        f and image of the iterate before.
+    """
+
+    def __init__(self, depth: int, shape: tuple[int, ...]) -> None:
+        self.depth, self.shape = depth, shape
+        self.count = 0
+        self.last: tuple[Array, Array] | None = None
+
+    def forget(self) -> None:
+        """Start afresh."""
+        self.count, self.last = 0, None
+
+    @cached_property
+    def _differences(self) -> tuple[Array, Array]:
+        room = (self.depth, *self.shape)
+        return np.empty(room), np.empty(room)
+
+    def extrapolated(self, f: Array, image: Array, weights: Array, weighted: Array) -> Array:
+        """image - sum_j c_j dg_j, c the least-squares fit of f by the df_j in the weighted norm.
+
+        `weighted` is weights f.
+        """
+        if self.last is not None and self.depth:
+            df, dg = (x[self.count % self.depth] for x in self._differences)
+            np.subtract(f, self.last[0], out=df)
+            np.subtract(image, self.last[1], out=dg)
+            self.count += 1
+        self.last = f, image
+        kept = min(self.count, self.depth)
+        if not kept:
+            return image
+        df, dg = (x[:kept] for x in self._differences)
+        gram, right = _gram(df, weights), df.reshape(kept, -1) @ weighted.ravel()
+        scale = np.sqrt(np.maximum(gram.diagonal(), 1e-300))
+        gram = gram / (scale[:, None] * scale)
+        gram[np.diag_indices(kept)] += 1e-10
+        coefficients = np.linalg.solve(gram, right / scale) / scale
+        out = (coefficients @ dg.reshape(kept, -1)).reshape(self.shape)
+        return np.subtract(image, out, out=out)
+
+
+def _gram(rows: Array, weights: Array) -> Array:
+    """Weighted inner products (k, k) of rows (k, *shape), in blocks that stay in cache."""
+    k, n = len(rows), rows.shape[-1]
+    many = rows.reshape(k, -1, n)
+    each = np.broadcast_to(weights, rows.shape[1:]).reshape(-1, n)
+    gram = np.zeros((k, k))
+    for part in range(many.shape[1]):
+        for first in range(0, n, BLOCK):
+            block = many[:, part, first : first + BLOCK]
+            gram += (block * each[part, first : first + BLOCK]) @ block.T
+    return gram
 
 
 def floored(log_values: Array) -> Array:
