@@ -40,12 +40,13 @@ class _GaussianFamily(Measure):
         """Log of each weighted component density (n, c), and whitened residuals (n, c, d)."""
         weights, means, _ = self.components
         roots = self._precision_roots
-        white = np.einsum("cij,ncj->nci", roots, x[:, None, :] - means[None])
+        away = x - means[:, None]
+        white = np.moveaxis(np.matmul(away, roots.transpose(0, 2, 1)), 0, 1)
         logdet = np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
         const = logdet - 0.5 * self.dim * np.log(2 * np.pi)
         with np.errstate(divide="ignore"):  # a zero weight is a component that is not there
             const = const + np.log(weights)
-        return const - 0.5 * (white**2).sum(axis=2), white
+        return const - 0.5 * np.matmul(white**2, np.ones(self.dim)), white
 
     def log_density_at(self, x: Array) -> Array:
         """Log density at points (n, d), with the measure's mass."""

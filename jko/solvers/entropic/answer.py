@@ -77,7 +77,9 @@ def squared_distance(
     if isinstance(stated, CostStep):
         return stated.sqdistance(plan, None if found is None else found.cost)
     if log_d is None and (found is not None or not stated.half):
-        own = self_scaling(stated.kernel, plan.log_w, tol=FINE, slot="d")
+        near = stated.previous_scaling + 0.5 * (plan.log_w - stated.log_m)
+        start = near if np.isfinite(near).all() else None
+        own = self_scaling(stated.kernel, plan.log_w, start, tol=FINE, slot="d")
         estimate = stated.divergence_of(plan, own)
     else:
         estimate = stated.transport(plan, log_d)

@@ -22,9 +22,11 @@ from jko.solvers.entropic.stated import EntropicStep
 from jko.solvers.grids.levels import Problem, coarsened, grid_of, prolonged
 from jko.validation import Array
 
-#: A level is left when eps is this many squared cells; the first eps is the squared diameter of
-#: the box divided by SPAN.
-CELLS = 4.0
+#: A level is left when eps is this many squared cells, where an entropy keeps densities smooth and
+#: elsewhere. Steps in entropies took 5 to 25 % fewer products of 160^2 and 36^3 cells from .7 than
+#: from 4 on, steps of boxes under w^2 up to ten times as many.
+CELLS = (0.7, 4.0)
+#: The first eps is the squared diameter of the box divided by SPAN.
 SPAN = 50.0
 #: Sweeps of a stage, and the residual of half steps.
 SWEEPS = 40
@@ -72,7 +74,7 @@ class LevelStart:
         for level in reversed(levels):
             grid = grid_of(level)
             at = at.on(grid)
-            last = max(self.stated.eps, CELLS * float((grid.spacing**2).max()))
+            last = max(self.stated.eps, self._cells * float((grid.spacing**2).max()))
             if level is levels[0]:
                 last = self.stated.eps
             if at.log_d is None:
@@ -86,6 +88,12 @@ class LevelStart:
     def _curved(self) -> bool:
         """Whether the stated step is debiased and its self-potential settles by plain sweeps."""
         return self.stated.divergence and self.stated.curved
+
+    @property
+    def _cells(self) -> float:
+        """Squared cells of eps at which a level is left."""
+        smooth = any(p <= 1 for p in self.stated.form.separable.powers)
+        return CELLS[0] if smooth else CELLS[1]
 
     def _first(self, level: Problem) -> tuple[float, _Start]:
         grid = grid_of(level)

@@ -13,6 +13,7 @@ from jko.solvers.grids.resolution import (
     squared_drift,
     squared_widths,
 )
+from jko.validation import Array
 from jko.warned import caution
 
 #: Largest eps of energies with sharp fronts, in squared cells.
@@ -51,14 +52,16 @@ def choose_reg(problem: ProxProblem, debias: bool) -> float:
     """
     previous, h = problem.discrete, problem.form.separable
     grid = isinstance(previous, GridDensity)
-    width = _least_width(previous)
-    way = problem.step * diffusivity(problem) if h.powers else np.inf
+    squares = squared_widths(previous) if isinstance(previous, GridDensity) else None
+    width = _least_variance(previous) if squares is None else float(squares.min())
+    pace = diffusivity(problem) if h.powers or squares is not None else np.inf
+    way = problem.step * pace if h.powers else np.inf
     natural = min(way, max(width / 5, SHARE * way if np.isfinite(way) else 0.0))
     if not np.isfinite(natural):
         natural = _least_variance(previous) / 5
     needed = 2 * spacing(previous) ** 2
-    if isinstance(previous, GridDensity):
-        needed = resolved(problem, previous, width)
+    if isinstance(previous, GridDensity) and squares is not None:
+        needed = resolved(problem, previous, squares, pace)
     if grid and h.sharp:
         natural = min(FRONT / 2 * needed, _least_variance(previous) / 5) if h.powers else needed
     elif grid and debias and not h.powers:
@@ -73,27 +76,22 @@ def choose_reg(problem: ProxProblem, debias: bool) -> float:
     return chosen if chosen > 0 else 2 * problem.step  # one place alone: nothing depends on it
 
 
-def resolved(problem: ProxProblem, mu: GridDensity, width: float) -> float:
+def resolved(problem: ProxProblem, mu: GridDensity, widths: Array, pace: float) -> float:
     """Least eps that the cells resolve: 2 h^2 along the axes that matter.
+
+    `widths` are the squared widths along the axes, `pace` is the diffusivity.
 
     An axis along which less than MINOR of the step's speed goes may be pinned to its cells rather
     than have them blur the others: it takes h^2/2, or the least squared width if that is less.
     """
     squares = mu.grid.spacing**2
     with np.errstate(over="ignore"):  # a target of 1e-300 makes the diffusivity huge
-        speed = np.square(diffusivity(problem)) / squared_widths(mu) + squared_drift(problem)
+        speed = np.square(pace) / widths + squared_drift(problem)
     several = np.asarray(mu.grid.shape) > 1
     matters = several & (speed >= MINOR * speed.max())
     least = 2 * float(squares[matters].max(initial=0.0))
     minor = squares[several & ~matters]
-    return max(least, min(0.5 * float(minor.max(initial=0.0)), width))
-
-
-def _least_width(support: Discrete) -> float:
-    """Least squared width of the pieces of a density, the least variance of scattered atoms."""
-    if isinstance(support, GridDensity):
-        return float(squared_widths(support).min())
-    return _least_variance(support)
+    return max(least, min(0.5 * float(minor.max(initial=0.0)), float(widths.min())))
 
 
 def _least_variance(support: Discrete) -> float:

@@ -36,7 +36,7 @@ R = TypeVar("R")
 class Sweep(NamedTuple, Generic[R]):
     """One evaluation of a fixed-point map: the image, the weights of the norm, and a record.
 
-    The weights (of the shape of x, or broadcast to it) define the norm of g(x) - x. The record is
+    The weights (of the shape of x, or of its last axis) define the norm of g(x) - x. The record is
     what the evaluation at x learnt, kept for the best x; None where nothing is.
     """
 
@@ -146,6 +146,10 @@ class _Memory:
         room = (self.depth, *self.shape)
         return np.empty(room), np.empty(room)
 
+    @cached_property
+    def _scratch(self) -> Array:
+        return np.empty((self.depth, min(self.shape[-1], BLOCK)))
+
     def extrapolated(self, f: Array, image: Array, weights: Array, weighted: Array) -> Array:
         """image - sum_j c_j dg_j, c the least-squares fit of f by the df_j in the weighted norm.
 
@@ -161,26 +165,28 @@ class _Memory:
         if not kept:
             return image
         df, dg = (x[:kept] for x in self._differences)
-        gram, right = _gram(df, weights), df.reshape(kept, -1) @ weighted.ravel()
+        gram, right = self._gram(df, weights), df.reshape(kept, -1).dot(weighted.ravel())
         scale = np.sqrt(np.maximum(gram.diagonal(), 1e-300))
-        gram = gram / (scale[:, None] * scale)
-        gram[np.diag_indices(kept)] += 1e-10
+        gram /= scale[:, None] * scale
+        gram.flat[:: kept + 1] += 1e-10
         coefficients = np.linalg.solve(gram, right / scale) / scale
-        out = (coefficients @ dg.reshape(kept, -1)).reshape(self.shape)
-        return np.subtract(image, out, out=out)
+        out: Array = coefficients.dot(dg.reshape(kept, -1)).reshape(self.shape)
+        out *= -1
+        out += image
+        return out
 
-
-def _gram(rows: Array, weights: Array) -> Array:
-    """Weighted inner products (k, k) of rows (k, *shape), in blocks that stay in cache."""
-    k, n = len(rows), rows.shape[-1]
-    many = rows.reshape(k, -1, n)
-    each = np.broadcast_to(weights, rows.shape[1:]).reshape(-1, n)
-    gram = np.zeros((k, k))
-    for part in range(many.shape[1]):
-        for first in range(0, n, BLOCK):
-            block = many[:, part, first : first + BLOCK]
-            gram += (block * each[part, first : first + BLOCK]) @ block.T
-    return gram
+    def _gram(self, rows: Array, weights: Array) -> Array:
+        """Weighted inner products (k, k) of rows (k, *shape), in blocks that stay in cache."""
+        k, n = len(rows), self.shape[-1]
+        many, each = rows.reshape(k, -1, n), weights.reshape(-1, n)
+        gram = np.zeros((k, k))
+        for part in range(many.shape[1]):
+            scale = each[part if len(each) > 1 else 0]
+            for first in range(0, n, BLOCK):
+                block = many[:, part, first : first + BLOCK]
+                room = self._scratch[:k, : block.shape[1]]
+                gram += np.multiply(block, scale[first : first + BLOCK], out=room).dot(block.T)
+        return gram
 
 
 def floored(log_values: Array) -> Array:

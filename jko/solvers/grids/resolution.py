@@ -71,7 +71,10 @@ def diffusivity(problem: ProxProblem) -> float:
     if not known.any():
         return 0.0 if (w == 0).all() else np.inf
     w, pace = w[known], pace[known]
-    mean, order = float(w @ pace) / mu.mass, np.argsort(pace)
+    mean = float(w @ pace) / mu.mass
+    if pace.max() <= 100 * pace.min():
+        return mean
+    order = np.argsort(pace)
     mass = np.cumsum(w[order])
     return min(mean, 100 * float(pace[order][np.searchsorted(mass, 0.9 * mass[-1])]))
 
@@ -85,7 +88,8 @@ def squared_drift(problem: ProxProblem) -> Array:
     field, mass, out = v.reshape(mu.grid.shape), w.reshape(mu.grid.shape), np.zeros(mu.grid.dim)
     for axis, side in enumerate(mu.grid.spacing):
         if field.shape[axis] > 1:
-            pair = 0.5 * (_ends(mass, axis)[0] + _ends(mass, axis)[1])
+            here, ahead = _ends(mass, axis)
+            pair = 0.5 * (here + ahead)
             slope = np.nan_to_num(np.diff(field, axis=axis) / side)
             out[axis] = float((pair * slope**2).sum()) / mu.mass
     return out
@@ -113,8 +117,8 @@ def squared_widths(mu: GridDensity) -> Array:
 
 
 def _ends(values: Array, axis: int) -> tuple[Array, Array]:
-    n = values.shape[axis]
-    return np.take(values, range(n - 1), axis), np.take(values, range(1, n), axis)
+    before = (slice(None),) * axis
+    return values[(*before, slice(None, -1))], values[(*before, slice(1, None))]
 
 
 def warn_if_coarse(problem: ProxProblem, least: float, fault: str, instead: str) -> None:
