@@ -1,11 +1,17 @@
 """Fixtures every room of the tests may use."""
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
+# POT imports every framework it finds, 3 s in each process that solves one transport problem. jko
+# hands it NumPy arrays alone; processes that tests start take these settings over.
+for framework in ("PYTORCH", "JAX", "TENSORFLOW", "CUPY"):
+    os.environ.setdefault(f"POT_BACKEND_DISABLE_{framework}", "1")
 
 #: Thousands of tests are read in, none of which is garbage: nothing to look for, then or later.
 gc.disable()
