@@ -94,7 +94,7 @@ format: $(DEV) ## format the code and mend what ruff can mend
 
 docs: $(DOCS) ## build the documentation in docs/_build/html and look at it in a browser
 	$(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
-	JKO_SITE=docs/_build/html $(BIN)/python -m pytest -q tests/site
+	JKO_SITE=docs/_build/html $(BIN)/python -m pytest -q tests/site/test_site.py tests/site/built_site.py
 	@echo "Open docs/_build/html/index.html"
 
 bench: $(DEV) ## run every script in benchmarks/ at sizes fit for minutes and write a table

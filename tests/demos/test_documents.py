@@ -59,6 +59,34 @@ def test_files_that_a_page_names_exist(page):
         assert (folder / path).stat().st_size < 200_000
 
 
+def headings(text: str) -> set[str]:
+    """Anchors of a page: a heading in small letters, hyphens between the words, or its own."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    heads = [h.lower() for h in re.findall(r"^#+ (.+)$", prose, re.M)]
+    made = {re.sub(r"[^\w -]", "", h).strip().replace(" ", "-") for h in heads}
+    return made | set(re.findall(r"\{#([\w-]+)\}", text))
+
+
+def lost(text: str) -> list[str]:
+    """Links of a page to pages and headings that are not there."""
+    there = {p.stem for p in (ROOT / "docs").glob("*.md")} | {"auto_examples/index"}
+    there |= {f"auto_examples/{p.stem}" for p in (ROOT / "demos").glob("[!_]*.py")}
+    pages = re.findall(r"\{doc\}`(?:[^`<]*<)?/?([^`>]+)>?`", text)
+    anchors = re.findall(r"\]\(#([^)]+)\)", text)
+    return [p for p in pages if p not in there] + [a for a in anchors if a not in headings(text)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_of_a_page_lead_somewhere(page):
+    """`make docs` follows every link of the built site; these need no build."""
+    assert lost((ROOT / page).read_text(encoding="utf-8")) == []
+
+
+def test_lost_links_are_noticed():
+    page = "# Two words\n[a](#two-words) [b](#three) {doc}`flows` {doc}`the flow <flaws>`\n"
+    assert lost(page) == ["flaws", "three"]
+
+
 def test_agreement_notices_differences():
     """The comparison itself, with wrong answers."""
     agree = run_blocks.agree
