@@ -11,7 +11,7 @@ from jko.validation import Array
 
 from .base import Kernel
 from .hooks import Definiteness
-from .pairwise import PRODUCT_DIMENSION, sqdistances
+from .pairwise import PRODUCT_DIMENSION, TILE, sqdistances
 from .radial import RadialKernel
 
 
@@ -104,9 +104,14 @@ class LinearCompound(Compound):
         return self._combine([p._sums(x, y, v) for p in self.parts])
 
     def _gradient_sums(self, x: Array, y: Array, v: Array) -> Array:
-        if self._together(x):
+        # Between few points the loops around the blocks cost as much as what is in them.
+        few = self.radial and not self.singular and len(x) * len(y) < TILE**2
+        if self._together(x) or (few and len(self.parts) > 1):
             return super()._gradient_sums(x, y, v)
         return self._combine([p._gradient_sums(x, y, v) for p in self.parts])
+
+    def slope(self, sq: Array) -> Array:
+        return self._combine([p._slope(sq) for p in self._radial_parts])
 
     def _combine_derivative(self, values: Sequence[Array], slopes: Sequence[Array]) -> Array:
         return self._combine(slopes)

@@ -200,7 +200,7 @@ def difference_sums(slope: GramBlock, x: Array, y: Array, v: Array, alone: bool 
     if not len(x) or not len(y):
         return np.zeros_like(x)
     # Differences do not see a shift, cancellation does; a mean would follow the outliers.
-    centre = np.median(y, axis=0)
+    centre = np.partition(y, len(y) // 2, axis=0)[len(y) // 2]
     b = y - centre
     a = b if y is x else x - centre
     sums = block_sums(slope, x, y, np.column_stack([v, v[:, None] * b]), alone)
