@@ -14,9 +14,12 @@ import pytest
 import jko
 from jko.kernels.operators import DenseOperator
 from jko.numerics import c_transform
+from jko.prox.duality.weights import _FixedBound
 from jko.solvers import BackAndForth, Entropic, FiniteVolume
+from jko.solvers.auto import AUTO
 from jko.solvers.back_and_forth import ascent, stated
 from jko.solvers.entropic.gibbs import GridGibbs
+from jko.solvers.rules import Rule
 
 W = jko.Wasserstein()
 K = jko.kernels.Gaussian(1.0)
@@ -61,6 +64,17 @@ def test_products_of_an_entropic_step(counted, debias, limit):
     energy = jko.KL(jko.Gaussian([0.0, 0.0], np.eye(2)))
     jko.step(BELL, energy, W, 0.05, solver=Entropic(debias=debias))
     assert 0 < counted["products"] <= limit
+
+
+def test_products_of_a_cube(counted):
+    """Coarser cubes resolve most of the regularisation: 34 products of the cube itself."""
+    cube = jko.Grid([-4] * 3, [4] * 3, [36] * 3)
+    bell = jko.GridDensity.from_function(
+        lambda x: np.exp(-2 * ((x - [1.5, 0.5, -0.5]) ** 2).sum(1)), cube, mass=1
+    )
+    energy = jko.KL(jko.Gaussian(np.zeros(3), np.eye(3)))
+    r = jko.step(bell, energy, W, 0.05, solver=Entropic(bound=False))
+    assert 0 < r.info["products"]["36x36x36"] <= 42
 
 
 def test_sweeps_of_a_warm_flow(counted):
@@ -108,8 +122,35 @@ def test_sweeps_of_roots_and_scalings():
     mu, pi = atoms()
     root = jko.KL(pi) + jko.PhiDivergence(pi, p=0.5)
     assert jko.step(mu, root, jko.Hellinger(mass="fixed"), 0.5).iterations <= 7  # 5
+    assert jko.step(mu, jko.KL(pi), jko.SphericalHellinger(), 0.1).iterations <= 12  # 10
     unbalanced = jko.step(mu, jko.KL(pi), jko.WassersteinFisherRao(1.0, 1.0), 0.5)
     assert unbalanced.iterations <= 14  # 11
+
+
+def test_multipliers_that_a_certificate_tries(monkeypatch):
+    """Where the answer is the previous measure, the first multiplier is the right one: 1."""
+    at, tried = _FixedBound.at, []
+    monkeypatch.setattr(_FixedBound, "at", lambda *a: tried.append(1) or at(*a))
+    mu, _ = atoms(100)
+    box = jko.BoxConstraint(2 * float(mu.weights.max()))
+    assert jko.step(mu, box, jko.Divergence(p=1), 0.5).success
+    assert 0 < len(tried) <= 2
+
+
+def test_solvers_are_asked_once_each(monkeypatch):
+    """A question which solvers take a step asks every solver of the table once, or twice at most.
+
+    The second time belongs to rules that depend on more than what a solver can do.
+    """
+    asked = Counter()
+    refusal = Rule.refusal
+    monkeypatch.setattr(
+        Rule, "refusal", lambda r, p: asked.update([r.solver.name]) or refusal(r, p)
+    )
+    mu, pi = atoms(20)
+    jko.solvers_for(mu, jko.MMDEnergy(pi, K), jko.MMD(K))
+    assert sum(asked.values()) <= 2 * len(AUTO)
+    assert asked["SimplexQP"] == 1
 
 
 def test_iterations_of_particles():

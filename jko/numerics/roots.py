@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -126,62 +127,98 @@ def _in_blocks(
 
 
 def _roots(constant: Array, slope: Array, terms: Sequence[Term], z: Array, max_iter: int) -> Array:
-    """The roots of one block of atoms."""
+    """The roots of one block of atoms.
+
+    Whether there is one in the range is asked where it is not found within three steps.
+    """
     n = constant.shape[0]
-    root = np.empty(n)
-    lo, hi = np.full(n, -LOG_RANGE), np.full(n, LOG_RANGE)
+    root, active = np.empty(n), np.arange(n)
+    sums = _Sums.of(constant, slope, terms)
+    state = (z, np.full(n, -LOG_RANGE), np.full(n, LOG_RANGE))
     with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
-        plus, minus, *_ = _split(lo, constant, slope, terms)
-        empty = plus >= minus
-        plus, minus, *_ = _split(hi, constant, slope, terms)
-        unbounded = plus < minus
-        root[empty], root[unbounded & ~empty] = -np.inf, np.inf
-        active = np.flatnonzero(~(empty | unbounded))
-        state = [z[active], lo[active], hi[active], constant[active], slope[active]]
-        live_terms = [(c[active], k) for c, k in terms]
         for k in range(max_iter):
-            if not active.size:
-                break
-            done, state = _newton_bisect(state, live_terms, k > FREE_RUN and k % 2 == 1)
-            root[active[done]] = state[0][done]
-            keep = ~done
+            done, state = _newton_bisect(state, sums, k > FREE_RUN and k % 2 == 1)
+            ends = state[0]
+            if k == 2:
+                ends = np.where(done, ends, _beyond(sums))
+                done |= np.isinf(ends)
+            if done.all():
+                root[active] = ends
+                return root
             if done.any():
-                active = active[keep]
-                state = [a[keep] for a in state]
-                live_terms = [(c[keep], k) for c, k in live_terms]
+                root[active[done]] = ends[done]
+                keep = ~done
+                active, sums = active[keep], sums.take(keep)
+                state = (state[0][keep], state[1][keep], state[2][keep])
         root[active] = state[0]
     return root
 
 
-def _split(
-    z: Array, constant: Array, slope: Array, terms: Sequence[Term]
-) -> tuple[Array, Array, Array, Array]:
-    """Increasing positive part, decreasing negative part (as a positive number), derivatives."""
-    linear = slope * z
-    plus = np.maximum(constant, 0) + np.maximum(linear, 0)
-    minus = np.maximum(-constant, 0) + np.maximum(-linear, 0)
-    dplus = np.where(z > 0, slope, 0.0)
-    dminus = np.where(z > 0, 0.0, slope)
-    for c, k in terms:
-        value = np.where(c == 0, 0.0, np.abs(c) * np.exp(k * z))
-        if k > 0:
-            plus, dplus = plus + value, dplus + k * value
-        else:
-            minus, dminus = minus + value, dminus - k * value
-    return plus, minus, dplus, dminus
+def _beyond(sums: _Sums) -> Array:
+    """-inf or +inf where the root is not within the range, nan elsewhere."""
+    at = np.full(sums.plus.shape, LOG_RANGE)
+    plus, minus, *_ = sums.split(-at)
+    empty = plus >= minus
+    plus, minus, *_ = sums.split(at)
+    return np.where(empty, -np.inf, np.where(plus < minus, np.inf, np.nan))
+
+
+class _Sums(NamedTuple):
+    """The left sides of one block: constants as their positive and negative parts, sizes of terms.
+
+    `slope` is None where there is none; `bare` says whether some coefficient is 0.
+    """
+
+    plus: Array
+    minus: Array
+    slope: Array | None
+    terms: tuple[Term, ...]
+    bare: bool
+
+    @classmethod
+    def of(cls, constant: Array, slope: Array, terms: Sequence[Term]) -> _Sums:
+        sizes = tuple((np.abs(c), k) for c, k in terms)
+        bare = not all(c.all() for c, _ in sizes)
+        plus, minus = np.maximum(constant, 0), np.maximum(-constant, 0)
+        return cls(plus, minus, slope if slope.any() else None, sizes, bare)
+
+    def take(self, keep: Mask) -> _Sums:
+        """Those of some atoms."""
+        slope = None if self.slope is None else self.slope[keep]
+        terms = tuple((c[keep], k) for c, k in self.terms)
+        return _Sums(self.plus[keep], self.minus[keep], slope, terms, self.bare)
+
+    def split(self, z: Array) -> tuple[Array, Array, Array | float, Array | float]:
+        """Increasing positive part, decreasing negative part (as a positive number), slopes."""
+        plus, minus = self.plus, self.minus
+        dplus: Array | float = 0.0
+        dminus: Array | float = 0.0
+        if self.slope is not None:
+            linear = self.slope * z
+            plus, minus = plus + np.maximum(linear, 0), minus + np.maximum(-linear, 0)
+            dplus, dminus = np.where(z > 0, self.slope, 0.0), np.where(z > 0, 0.0, self.slope)
+        for c, k in self.terms:
+            value = c * np.exp(k * z)
+            if self.bare:
+                value = np.where(c == 0, 0.0, value)
+            if k > 0:
+                plus, dplus = plus + value, dplus + k * value
+            else:
+                minus, dminus = minus + value, dminus - k * value
+        return plus, minus, dplus, dminus
 
 
 def _newton_bisect(
-    state: list[Array], terms: Sequence[Term], bisect: bool
-) -> tuple[Mask, list[Array]]:
+    state: tuple[Array, Array, Array], sums: _Sums, bisect: bool
+) -> tuple[Mask, tuple[Array, Array, Array]]:
     """One step of Newton on log(plus) - log(minus), nearly linear in z, inside a bracket.
 
     Near z = 0 the part that holds slope z alone is next to nothing and its logarithm steep: Newton
     steps are then tiny however far the root is. So no step is taken for a root unless the two parts
     balance, and where a step is tiny and they do not, the bracket is halved.
     """
-    z, lo, hi, constant, slope = state
-    plus, minus, dplus, dminus = _split(z, constant, slope, terms)
+    z, lo, hi = state
+    plus, minus, dplus, dminus = sums.split(z)
     above = plus > minus
     hi = np.where(above, z, hi)
     lo = np.where(above, lo, z)
@@ -200,10 +237,10 @@ def _newton_bisect(
         inside &= near
     new = np.where((inside & steady) | settled, candidate, 0.5 * (lo + hi))
     total = plus + minus
-    balanced = (np.abs(plus - minus) <= EPS * total) & np.isfinite(total)
+    balanced = (np.abs(plus - minus) <= EPS * total) & np.isfinite(total) & (total > 0)
     done = balanced | settled | (hi - lo <= 2 * EPS * size)
     new = np.where(balanced, z, new)
-    return done, [new, lo, hi, constant, slope]
+    return done, (new, lo, hi)
 
 
 def increasing_root(

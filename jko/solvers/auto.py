@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -222,6 +223,13 @@ RULES: tuple[Rule, ...] = (*_PLAIN, Rule(Constrained(inner=_PLAIN)))
 AUTO: tuple[ProxSolver, ...] = tuple(dict.fromkeys(rule.solver for rule in RULES))
 
 
+@cache
+def _places() -> tuple[int, ...]:
+    """Where in `AUTO` the solver of each rule stands: solvers hold others, and are slow to hash."""
+    known = {solver: k for k, solver in enumerate(AUTO)}
+    return tuple(known[rule.solver] for rule in RULES)
+
+
 def rules_of(solver: object) -> tuple[Rule, ...]:
     """The rules that an argument `solver` stands for.
 
@@ -256,13 +264,20 @@ def survey(problem: ProxProblem) -> list[tuple[ProxSolver, str | None]]:
 
     A solver with several rules stands where the first one that applies stands.
     """
-    reasons = [(rule.solver, rule.reason(problem)) for rule in RULES]
-    takes = {solver for solver, why in reasons if why is None}
-    first: dict[ProxSolver, str | None] = {}
-    for solver, why in reasons:
-        if why is None or solver not in takes:
-            first.setdefault(solver, why)
-    return list(first.items())
+    refusals: dict[int, str | None] = {}  # a solver with several rules is asked once
+    reasons = []
+    for place, rule in zip(_places(), RULES, strict=True):
+        if place not in refusals:
+            refusals[place] = rule.refusal(problem)
+        why = refusals[place]
+        asked = why is None and rule.when is not None
+        reasons.append((place, rule.reason(problem) if asked else why))
+    takes = {place for place, why in reasons if why is None}
+    first: dict[int, str | None] = {}
+    for place, why in reasons:
+        if why is None or place not in takes:
+            first.setdefault(place, why)
+    return [(AUTO[place], why) for place, why in first.items()]
 
 
 def solvers_for(

@@ -64,11 +64,20 @@ class Rule:
         except Unsupported:
             return False
 
+    def refusal(self, problem: ProxProblem) -> str | None:
+        """Why the solver does not take the step, None where it does."""
+        try:
+            return other_cost(problem, self.solver) or self.solver.accepts(problem)
+        except Unsupported as refusal:
+            return str(refusal)
+
     def reason(self, problem: ProxProblem) -> str | None:
         """Why the rule does not apply, None where it does; a missing capability is a reason too."""
+        why = self.refusal(problem)
+        if why is not None or self.when is None:
+            return why
         try:
-            why = other_cost(problem, self.solver) or self.solver.accepts(problem)
-            return self.when(problem) if why is None and self.when is not None else why
+            return self.when(problem)
         except Unsupported as refusal:
             return str(refusal)
 

@@ -69,7 +69,7 @@ def fixed_gap(
     """
     bound = _FixedBound(h, pull, w, mass, noise)
     limit = multiplier_limit(h, pull)
-    size = float(w @ np.abs(pull)) + mass * abs(lam)
+    size = float(w @ (np.abs(pull) + np.abs(np.where(w > 0, h.linear, 0.0)))) + mass * abs(lam)
     search = MassSearch(min(lam, limit), reach=float(np.ptp(pull)) + EPS * abs(lam))
     best, start, last = Best(found=search.x), w, np.inf
     for _ in range(ASCENTS):

@@ -92,6 +92,8 @@ class _Search:
         """A bracket (lo, hi) without jumps inside, or the x of the jump that takes the mass."""
         atoms = self.atoms
         lo = 0.0 if atoms.barrier.any() else -np.inf
+        if not atoms.idle.any():
+            return lo, np.inf, None
         jumps = np.unique(-self.shift[atoms.idle]) + 0.0
         # At x = 0 an atom that explodes makes the mass infinite: there is no jump to consider.
         live_at_zero = bool((atoms.barrier & ~atoms.idle & (self.shift == 0)).any())

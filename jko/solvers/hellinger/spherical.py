@@ -89,6 +89,7 @@ class _Inner:
         self.weights = previous
         self.start: Array | None = None
         self.evaluations = 0
+        self._seen: list[tuple[float, float]] = []  # half angles and multipliers
 
     def step(self, half: float) -> Array:
         """Weights of the step (open atoms only) for the half angle `half`."""
@@ -97,13 +98,22 @@ class _Inner:
         respond = closed_response(atoms)
         if respond is None:
             respond = roots = RootResponse(atoms, self.start)
-        balance = fixed_weights(atoms, respond, self.mass, self.multiplier)
+        balance = fixed_weights(atoms, respond, self.mass, self._predicted(half))
         if isinstance(respond, RootResponse):
             self.start = roots.z
         self.multiplier = multiplier_at(atoms, balance.x)
+        self._seen = [*self._seen[-1:], (half, self.multiplier)]
         self.weights = balance.weights
         self.evaluations += balance.iterations
         return self.weights
+
+    def _predicted(self, half: float) -> float | None:
+        """The multiplier on the line through the last two."""
+        if len(self._seen) < 2:
+            return self.multiplier
+        (before, first), (last, second) = self._seen
+        apart = last - before
+        return second + (half - last) * (second - first) / apart if apart else second
 
 
 def half_angle_root(
@@ -119,7 +129,7 @@ def half_angle_root(
     while count < limit:
         h, count = search.x, count + 1
         excess = h - moved(h)
-        if abs(excess) <= max(tol, 4 * EPS * max(h, 1e-8)) or search.hi - search.lo <= 4 * EPS:
+        if abs(excess) <= max(tol, 64 * EPS * max(h, 1e-8)) or search.hi - search.lo <= 4 * EPS:
             break
         # The slope of h - moved(h) is at least 1: the plain fixed point never overshoots twice.
         slope = 1.0 if before is None else (excess - before[1]) / (h - before[0])

@@ -7,7 +7,8 @@ import jko
 from jko.numerics.log_lines import LineKernel
 from jko.solvers.entropic import gibbs as module
 from jko.solvers.entropic.gibbs import DenseGibbs, GridGibbs, gibbs
-from jko.solvers.entropic.scaling import Sweep, anderson, pair_scaling, self_scaling
+from jko.solvers.entropic.kernel import Gibbs
+from jko.solvers.entropic.scaling import Sweep, _Memory, anderson, pair_scaling, self_scaling
 
 
 def squares(x):
@@ -122,6 +123,39 @@ def test_steep_arguments_are_flattened_by_a_quadratic(bend):
 def logsumexp_axis(values, axis):
     top = values.max(axis=axis, keepdims=True)
     return np.log(np.exp(values - top).sum(axis=axis)) + np.squeeze(top, axis)
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0, 20.0, 300.0])
+def test_plans_by_a_quotient_are_plans_by_logarithms(slope):
+    """The quick way between two products against the plain one; empty cells and faint weights."""
+    g, rng = jko.Grid([-4, -3], [4, 3], [60, 44]), np.random.default_rng(9)
+    m = np.exp(-slope * ((g.points - [1.0, 0.5]) ** 2).sum(axis=1))
+    m[rng.random(g.size) < 0.2] = 0.0
+    with np.errstate(divide="ignore"):
+        log_m = np.log(m)
+    for bend in (0.0, 2.0, 50.0):
+        log_b = -bend * (g.points**2).sum(axis=1) + rng.standard_normal(g.size)
+        quick, plain = GridGibbs(g, 0.05), GridGibbs(g, 0.05)
+        found, exact = quick.plan(m, log_m, log_b), Gibbs.plan(plain, m, log_m, log_b)
+        rounding = 1e-12 + 16 * np.finfo(float).eps * np.abs(log_b).max()
+        for name in ("log_a", "log_s", "log_w", "w"):
+            a, b = getattr(found, name), getattr(exact, name)
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=16 * rounding, err_msg=name)
+        reached = [k.remembered(log_b, "b") for k in (quick, plain)]
+        np.testing.assert_allclose(*reached, rtol=1e-12, atol=rounding)
+        assert quick.count == plain.count == 2
+
+
+def test_extrapolation_is_the_least_squares_fit_of_the_last_residuals():
+    """From its definition, in a weighted norm, with more iterates than are remembered."""
+    rng, memory = np.random.default_rng(10), _Memory(3, (2, 40))
+    weights, iterates = rng.random(40), rng.standard_normal((6, 2, 2, 40))
+    for f, image in iterates:
+        found = memory.extrapolated(f, image, weights, weights * f)
+    df, dg = (np.diff(iterates[-4:, k], axis=0).reshape(3, -1) for k in (0, 1))
+    root = np.sqrt(np.tile(weights, 2))
+    best, *_ = np.linalg.lstsq((df * root).T, root * f.ravel(), rcond=None)
+    np.testing.assert_allclose(found.ravel(), image.ravel() - best @ dg, rtol=1e-7, atol=1e-7)
 
 
 def test_dense_kernel_absorbs_again_when_potentials_drift():
