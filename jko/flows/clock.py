@@ -9,7 +9,7 @@ import numpy as np
 
 from jko.errors import InvalidArgument, InvalidType, StepFailed
 from jko.flows.container import Tree
-from jko.flows.control import AdaptiveStep
+from jko.flows.control import AdaptiveStep, Start
 from jko.flows.plan import Plan, StepOptions, Warm
 from jko.flows.splitting import SplitResult, advance, in_sequence
 from jko.measures.base import Measure
@@ -126,6 +126,11 @@ class AdaptiveClock:
         Length of the next attempt.
     last : float
         Error of the last step over what was allowed.
+    way : float or None
+        The time to t1 from where the run began, None where its steps are counted. Files from before
+        errors were relative to a flow have a unit of time.
+    count : int
+        The steps asked for, where they are counted.
     """
 
     control: AdaptiveStep
@@ -135,6 +140,8 @@ class AdaptiveClock:
     now: float = 0.0
     last: float = 1.0
     floor: float = field(default=0.0)
+    way: float | None = 1.0
+    count: int = 1
 
     @classmethod
     def of(
@@ -144,7 +151,9 @@ class AdaptiveClock:
         count, end = span(steps, t1, start)
         tau = control.tau0 or FIRST * (1.0 if end is None else end - start)
         last = None if count is None else first + count
-        return cls(control, last, end, tau, start, floor=SHORTEST * tau)
+        way = None if end is None else end - start
+        floor = SHORTEST * tau
+        return cls(control, last, end, tau, start, floor=floor, way=way, count=count or 1)
 
     def extended(self, index: int, steps: int) -> Self:
         """The clock of a run that goes on for so many steps after step number `index`."""
@@ -172,8 +181,11 @@ class AdaptiveClock:
         while True:
             whole, halves = doubled(measure, plan, tau, warm, options, self.now)
             if halves.success:
-                allowed = self.control.tol * tau * (2**order - 1)
-                error = self.control.distance(whole, halves) / allowed
+                share = 1 / self.count if self.way is None else tau / self.way
+                apart = self.control.distance(
+                    whole, halves, Start(measure, plan, tau, self.now), share
+                )
+                error = apart / (self.control.tol * share * (2**order - 1))
                 if error <= 1:
                     return halves, tau, self._after(tau, error, order, rejected)
                 factor = float(np.clip(SAFETY * error ** (-1 / order), SHRINK, SAFETY))

@@ -30,8 +30,8 @@ def test_the_error_follows_the_tolerance(scheme):
     sols = [run(AdaptiveStep(tol), scheme=scheme) for tol in tols]
     errors = [error(sol) for sol in sols]
     assert errors == sorted(errors, reverse=True)
-    # The flow contracts: the errors of the steps add up to less than tol t1.
-    assert all(e <= 2.0 * tol for e, tol in zip(errors, tols, strict=True))
+    # The flow contracts: the errors of the steps add up to less than tol (way + spread).
+    assert all(e <= tol * 4.0 for e, tol in zip(errors, tols, strict=True))
     slope = np.log(errors[0] / errors[-1]) / np.log(tols[0] / tols[-1])
     assert slope == pytest.approx(1.0, abs=0.3)
     for sol in sols:
@@ -45,9 +45,13 @@ def test_steps_grow_as_the_flow_calms_down():
     sol = run(AdaptiveStep(0.02), t1=20.0)
     taus = np.array([s.tau for s in sol.steps])
     assert taus[-3] > 10 * taus.min()
+    way, before = 0.0, START
     for t, g in zip(sol.times[1:], sol.measures[1:], strict=True):
+        way, before = way + W.distance(before, g), g
         mean, std = reference.ou_flow(3.0, 0.05**0.5, t)
-        assert np.hypot(g.mean[0] - mean, g.cov[0, 0] ** 0.5 - std) <= 0.02 * t
+        allowed = 0.02 * (way + t / 20 * g.cov[0, 0] ** 0.5)
+        # Errors of first order are estimates: .94 to 1.08 of this at tol .1 to .005.
+        assert np.hypot(g.mean[0] - mean, g.cov[0, 0] ** 0.5 - std) <= 1.2 * allowed
 
 
 def test_too_long_a_first_attempt_is_rejected_and_longest_is_kept():
@@ -159,10 +163,55 @@ def test_bad_arguments(settings, words):
 
 def test_distances():
     a = jko.Particles([[0.0], [1.0]])
-    assert apart(a, a.with_points([[0.3], [1.4]])) == pytest.approx(np.sqrt(0.125))
-    assert apart(START, jko.Gaussian([3.0], [[0.25]])) == pytest.approx(0.5 - 0.05**0.5)
+    b = a.with_points([[0.3], [1.4]])
+    assert apart(a, b, b) == pytest.approx(np.sqrt(0.125) / 0.55)
+    assert apart(a, b, a) == pytest.approx(np.sqrt(0.125) / np.hypot(0.55, np.sqrt(0.125)))
+    wide = jko.Gaussian([3.0], [[0.25]])
+    assert apart(START, wide, wide) == pytest.approx(1 - 0.2**0.5)
+    one = jko.Particles([[0.0]])
     with pytest.raises(jko.Unsupported, match="error='energy'"):
-        apart(a, jko.Particles([[0.0]]))
+        apart(a, one, a)
+
+
+def in_units(kind, length, mass, factor):
+    """A measure, an energy, a geometry, and a time, in other units of length, mass and energy."""
+    rng = np.random.default_rng(5)
+    W_time = length**2 / factor
+    if kind == "gaussian":
+        g = jko.Gaussian([3.0 * length], [[0.05 * length**2]], mass)
+        return g, factor * jko.KL(jko.Gaussian([0.0], [[length**2]], mass)), W, W_time
+    if kind == "particles":
+        well = jko.Potential(
+            lambda x: ((x / length) ** 2).sum(axis=1), gradient=lambda x: 2 * x / length**2
+        )
+        points = length * (1.0 + rng.normal(size=(6, 2)))
+        return jko.Particles(points, np.full(6, mass / 6)), factor * well, W, W_time
+    if kind == "one particle":
+        well = jko.Potential(
+            lambda x: ((x / length) ** 2).sum(axis=1), gradient=lambda x: 2 * x / length**2
+        )
+        return jko.Particles([[2.0 * length]], [mass]), factor * well, W, W_time
+    grid = jko.Grid(-4 * length, 4 * length, 24)
+    bell = lambda at: jko.GridDensity.from_function(
+        lambda x: np.exp(-((x[:, 0] / length - at) ** 2)), grid, mass=mass
+    )
+    if kind == "grid":
+        return bell(0.6), factor * jko.KL(bell(-0.5)), W, W_time
+    return bell(0.6), factor * jko.KL(bell(-0.5)), jko.Hellinger(mass="fixed"), 1 / factor
+
+
+@pytest.mark.parametrize("error", ["state", "energy"])
+@pytest.mark.parametrize("kind", ["gaussian", "particles", "one particle", "grid", "reaction"])
+def test_lengths_are_the_same_in_any_unit(kind, error):
+    lengths = []
+    for unit in ((1.0, 1.0, 1.0), (1e-6, 1.0, 1.0), (1e5, 1e-7, 1.0), (1.0, 1e6, 1e8)):
+        mu, energy, geometry, time = in_units(kind, *unit)
+        control = AdaptiveStep(0.1, error=error)
+        sol = jko.flow(mu, energy, geometry, tau=control, t1=0.3 * time)
+        lengths.append(np.array([step.tau for step in sol.steps]) / time)
+    assert len(lengths[0]) > 3
+    for found in lengths[1:]:
+        np.testing.assert_allclose(found, lengths[0], rtol=1e-3)
 
 
 # -- Richardson ------------------------------------------------------------------------------------
