@@ -14,6 +14,7 @@ import pytest
 import jko
 from jko.kernels.operators import DenseOperator
 from jko.numerics import c_transform
+from jko.numerics.tilted import Tilted
 from jko.prox.duality.weights import _FixedBound
 from jko.solvers import BackAndForth, Entropic, FiniteVolume
 from jko.solvers.auto import AUTO
@@ -125,6 +126,31 @@ def test_sweeps_of_roots_and_scalings():
     assert jko.step(mu, jko.KL(pi), jko.SphericalHellinger(), 0.1).iterations <= 12  # 10
     unbalanced = jko.step(mu, jko.KL(pi), jko.WassersteinFisherRao(1.0, 1.0), 0.5)
     assert unbalanced.iterations <= 14  # 11
+
+
+def test_a_quadratic_that_flattens_nothing_is_tried_ever_more_rarely(monkeypatch):
+    """400 steep products of two potentials; each fit costs as much as several of them."""
+    fit, tried = Tilted.of, []
+    monkeypatch.setattr(Tilted, "of", lambda *a: tried.append(1) or fit(*a))
+    line = jko.Grid(-5.0, 5.0, 400)
+    mu, pi = (
+        jko.GridDensity.from_function(
+            lambda x, c=c, s=s: np.exp(-s * (x[:, 0] - c) ** 2), line, mass=1.0
+        )
+        for c, s in ((2.0, 2.0), (0.0, 1.0))
+    )
+    solver = Entropic(debias=False, bound=False)
+    r = jko.step(mu, jko.PhiDivergence(pi, p=2), W, 0.1, solver=solver, throw=False)
+    assert r.info["products"]["400"] > 100
+    assert 0 < len(tried) <= 60  # 39
+
+
+def test_newton_from_one_side_is_not_halved():
+    """The mass of a linear energy falls steeply: Newton comes from above, and is left alone."""
+    x = np.linspace(-2.0, 2.0, 400)[:, None]
+    mu = jko.Histogram(x, np.exp(-(x[:, 0] ** 2)) / np.exp(-(x**2)).sum())
+    wave = jko.Potential(lambda x: np.cos(2 * x[:, 0]) + 1.5)
+    assert jko.step(mu, wave, jko.Hellinger(mass="fixed"), 100.0).iterations <= 9  # 7
 
 
 def test_multipliers_that_a_certificate_tries(monkeypatch):

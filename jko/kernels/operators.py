@@ -141,7 +141,8 @@ class SeparableOperator(KernelOperator):
         out = v.reshape(self._shape)
         for gram in self._grams:
             # Contracting the first axis puts the result last: after d rounds all are in place.
-            out = np.tensordot(out, gram, axes=(0, 0))
+            rest, n = out.shape[1:], len(gram)
+            out = (out.reshape(n, -1).T @ gram).reshape(*rest, n)
         return out.ravel()
 
 

@@ -36,11 +36,20 @@ def without_tiny(kernel: Array) -> Array:
     return kernel
 
 
+def falling(exponents: Array) -> Array:
+    """e^-exponents without entries that cannot matter: exponentials that underflow are slow."""
+    out = np.negative(exponents)
+    np.maximum(out, float(np.log(TINY)) - 1, out=out)
+    return without_tiny(np.exp(out, out=out))
+
+
 def without_faint(values: Array) -> Array:
     """Scaled values without those that cannot matter, in place."""
     if not values.size or float(values.min()) >= FAINT:  # the usual case: one look, no masks
         return values
-    values *= np.abs(values) >= FAINT
+    sizes = np.abs(values)
+    if float(sizes.min()) < FAINT:
+        values *= sizes >= FAINT
     return values
 
 
@@ -71,15 +80,19 @@ def log_scaled(results: Array, shift: float = 0.0) -> Array:
 
 def lifted(values: Array) -> tuple[Array, float]:
     """Values of any sign as scaled ones, and what a result is to be multiplied with."""
-    top = float(np.abs(values).max(initial=0.0))
+    top = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
     if not 0 < top < np.inf:
         return np.zeros_like(values), top
-    return without_faint(values / top * LIFT), top
+    scaled = values * (1 / top) if 1 / top < np.inf else values / top
+    scaled *= LIFT
+    return without_faint(scaled), top
 
 
 def lowered(results: Array, top: float) -> Array:
     """Results from scaled ones."""
-    return np.asarray(without_faint(results) / LIFT * top)
+    out = results * (1 / LIFT)
+    out *= top
+    return np.asarray(out)
 
 
 def product(left: Array, right: Array, out: Array | None = None) -> Array:

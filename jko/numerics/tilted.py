@@ -20,10 +20,10 @@ from jko.numerics.products import (
     LIFT,
     SAFE,
     exp_scaled,
+    falling,
     log_scaled,
     product,
     without_faint,
-    without_tiny,
 )
 from jko.validation import Array, Mask
 
@@ -60,9 +60,7 @@ class Tilted:
             k, slope, middle = _quadratic(v, charged, axis, line.unit)
             x = np.arange(line.n, dtype=float) - middle
             z = (x + slope) / (1 + k)
-            with np.errstate(under="ignore"):
-                square = line.unit * (1 + k) * (x[:, None] - z) ** 2
-                matrices.append(without_tiny(np.exp(-square)))
+            matrices.append(falling(line.unit * (1 + k) * (x[:, None] - z) ** 2))
             shape = [1] * v.ndim
             shape[axis] = line.n
             before = before - (line.unit * x * (k * x - 2 * slope)).reshape(shape)

@@ -18,7 +18,8 @@ from jko.numerics.elementary import EPS
 from jko.validation import Array
 
 #: Newton steps that leave a finite bracket wider than half before it is halved: at an atom just
-#: below its ceiling they go nowhere.
+#: below its ceiling they go nowhere. Steps that shrink fast, as near a root, are three times as
+#: many: they come from one side, and the bracket closes with the last.
 CRAWL = 4
 #: A Newton step longer than this many reaches is not believed.
 LEAP = 1e3
@@ -38,6 +39,8 @@ class MassSearch:
         The first step from x where Newton has nothing to say and one end is open.
     crawled : int
         Newton steps since the bracket was last halved.
+    last : float
+        The change that Newton proposed last.
     """
 
     x: float
@@ -45,6 +48,7 @@ class MassSearch:
     hi: float = np.inf
     reach: float = 1.0
     crawled: int = 0
+    last: float = np.inf
 
     def advance(self, above: bool, newton: float) -> bool:
         """Narrow the bracket and move; False when no number is left to try.
@@ -59,8 +63,9 @@ class MassSearch:
         x, width = self.x, self.hi - self.lo
         self.lo, self.hi = (x, self.hi) if above else (self.lo, x)
         self.crawled = 0 if self.hi - self.lo <= 0.5 * width else self.crawled + 1
-        new = x + newton
-        if self.crawled > CRAWL and np.isfinite(self.hi - self.lo):
+        converging = abs(newton) <= 0.25 * abs(self.last)
+        new, self.last = x + newton, newton
+        if self.crawled > (3 * CRAWL if converging else CRAWL) and np.isfinite(self.hi - self.lo):
             new, self.crawled = inside(self.lo, self.lo, self.hi), 0
         elif not (self.lo < new < self.hi and abs(new - x) <= LEAP * self.reach):
             new = inside(x + (self.reach if above else -self.reach), self.lo, self.hi)

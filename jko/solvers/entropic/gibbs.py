@@ -61,6 +61,8 @@ class GridGibbs(Gibbs):
         self.grid = grid
         self._reach: dict[str, float] = {}  # what the last product of a slot needed, in log
         self._bent: dict[str, Tilted] = {}  # what made the last steep argument of a slot flat
+        # How often in a row nothing did: it is tried again after 1, 2, 4, ... of them.
+        self._steep: dict[str, int] = {}
         self._one: Array | None = None
         self._lines = [
             LineKernel(n, float(h), eps, periodic)
@@ -135,19 +137,22 @@ class GridGibbs(Gibbs):
 
     def _flattened(self, v: Array, slot: str) -> Array | None:
         """The product of a steep argument without its quadratic part, None where that is steep."""
-        if any(self.grid.periodic):
+        failed = self._steep.get(slot, 0)
+        if any(self.grid.periodic) or failed & (failed - 1):
+            self._steep[slot] = failed + 1
             return None
-        tilted = self._bent.get(slot)
-        for _ in range(2):
-            if tilted is not None:
-                found = tilted.product(v.reshape(self.grid.shape))
-                if found is not None:
-                    if slot:
-                        self._bent[slot] = tilted
-                    return found.ravel()
-            tilted = Tilted.of(v.reshape(self.grid.shape), self._lines)
-        self._bent.pop(slot, None)
-        return None
+        shaped, tilted = v.reshape(self.grid.shape), self._bent.pop(slot, None)
+        found = None if tilted is None else tilted.product(shaped)
+        if found is None:
+            tilted = Tilted.of(shaped, self._lines)
+            found = None if tilted is None else tilted.product(shaped)
+        if found is None or tilted is None:
+            self._steep[slot] = failed + 1
+            return None
+        self._steep[slot] = 0
+        if slot:
+            self._bent[slot] = tilted
+        return found.ravel()
 
     def _safe(self, scaled: Array, squared: int, slot: str) -> Array | None:
         """The product of scaled values (n,), None where it may have lost what matters."""

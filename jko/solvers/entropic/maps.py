@@ -191,9 +191,15 @@ class SelfPotential:
         inverse = np.where(root > 0, 1 / root, 0.0)
         theta = np.exp(np.log(self.mu) - log_own) if self.mu > 0 else 0.0
 
+        # Written symmetrically: no entry of the scaled kernel exceeds 1.
+        before, after = inner * root, inverse * inner
+
         def response(delta: Array) -> Array:
-            # Written symmetrically: no entry of the scaled kernel exceeds 1.
-            return theta * delta + inverse * inner * self.kernel.apply(inner * root * delta)
+            out = self.kernel.apply(before * delta)
+            out *= after
+            if self.mu > 0:
+                out += theta * delta
+            return out
 
         return np.clip(0.5 * chebyshev(response, error, self.terms), -FARTHEST, FARTHEST)
 
@@ -202,12 +208,15 @@ def chebyshev(operator: Callable[[Array], Array], rhs: Array, terms: int) -> Arr
     """An approximate solution of operator x = rhs, spectrum in [LOWEST, 2], linear in rhs."""
     centre, half = (2 + LOWEST) / 2, (2 - LOWEST) / 2
     alpha = 1 / centre
-    residual, direction = rhs, rhs
+    residual, direction = rhs.copy(), rhs.copy()
     x = alpha * direction
     for k in range(1, terms):
-        residual = residual - alpha * operator(direction)
+        change = operator(direction)  # an array of its own
+        change *= alpha
+        residual -= change
         beta = (0.5 if k == 1 else 0.25) * (half * alpha) ** 2
         alpha = 1 / (centre - beta / alpha)
-        direction = residual + beta * direction
-        x = x + alpha * direction
+        direction *= beta
+        direction += residual
+        x += np.multiply(direction, alpha, out=change)
     return x
