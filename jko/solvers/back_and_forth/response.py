@@ -15,13 +15,14 @@ from jko.validation import Array
 
 @dataclass(frozen=True, eq=False)
 class Response:
-    """w(y) = argmax over 0 <= w <= upper of y w - h(w) - kappa/2 |w - centre|^2 (n,).
+    """w(y) = argmax over 0 <= w <= upper of y w - h(w) - sum kappa/2 (w - centre)^2 (n,).
 
-    kappa > 0 where h alone is not strictly convex: a proximal term whose centre follows w.
+    kappa > 0 where h alone is not strictly convex, or next to flat at small weights: a proximal
+    term whose centre follows w.
     """
 
     h: Separable
-    kappa: float = 0.0
+    kappa: float | Array = 0.0
     centre: Array | None = None
 
     @cached_property
@@ -29,8 +30,8 @@ class Response:
         """h with the proximal term (up to a constant)."""
         if self.centre is None:
             return self.h
-        curved = {2.0: np.full(self.h.n, self.kappa)}
-        return self.h + Separable(-self.kappa * self.centre, curved)
+        kappa = np.broadcast_to(self.kappa, self.centre.shape)
+        return self.h + Separable(-kappa * self.centre, {2.0: kappa})
 
     @cached_property
     def ceiling(self) -> Array:
@@ -43,9 +44,19 @@ class Response:
         charged = [(p, c) for p, c in self.whole.powers.items() if (c > 0).any()]
         return charged[0] if len(charged) == 1 else None
 
+    @cached_property
+    def steep_power(self) -> float | None:
+        """p > 2 where h has this one power, everywhere, beside a proximal term."""
+        charged = [p for p, c in self.h.powers.items() if (c > 0).any()]
+        if self.centre is None or len(charged) != 1 or not charged[0] > 2:
+            return None
+        return charged[0] if (self.h.powers[charged[0]] > 0).all() else None
+
     def weights(self, y: Array) -> Array:
         """w(y) (n,)."""
         h, ceiling = self.whole, self.ceiling
+        if self.steep_power is not None:
+            return np.minimum(self._softened(y, self.steep_power), ceiling)
         if self.one_power is None:
             return np.minimum(h.best_response(y), ceiling)
         p, c = self.one_power
@@ -59,6 +70,22 @@ class Response:
         if h.upper is None:
             return w
         return np.where(ceiling > 0, np.minimum(w, ceiling), 0.0)
+
+    def _softened(self, y: Array, p: float) -> Array:
+        """The root of c w^(p-1)/(p-1) + kappa (w - centre) = y - linear, where that is not below 0.
+
+        Newton's method from above the root, at most twice as large: what grows is convex. Five
+        steps are within 1e-12 of it, p up to 8.
+        """
+        c, kappa = self.h.powers[p], self.kappa
+        s = np.maximum(y - self.whole.linear, 0.0)
+        if p == 3:
+            return np.asarray(2 * s / (kappa + np.sqrt(kappa**2 + 2 * c * s)))
+        w = np.minimum(power((p - 1) * s / c, 1 / (p - 1)), s / kappa)
+        for _ in range(5):
+            steep = c * power(w, p - 2)
+            w = (s + (1 - 1 / (p - 1)) * steep * w) / (kappa + steep)
+        return np.asarray(w)
 
     def slope(self, y: Array, w: Array, width: float | Array) -> Array:
         """dw/dy (n,), as a difference over 2 width: derivatives explode at fronts."""

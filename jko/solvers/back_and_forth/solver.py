@@ -16,14 +16,15 @@ from jko.numerics.best import best_of
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls, Scale
 from jko.solvers.back_and_forth.climb import (
+    ANY,
     FEW,
     CellClimb,
     Found,
+    Starts,
     approach,
     ascend,
+    finer,
     flat,
-    onto,
-    response,
     starts,
     warmed,
 )
@@ -196,17 +197,17 @@ class BackAndForth(ProxSolver):
         Those are one more coarse level, whose answer nobody judges. None where there are no parts,
         or the ascent on the whole cells has spent what it was given.
         """
-        parts, side = self._parts(problem), self._sides(problem)[0]
-        if parts == 1:
+        cut, side = self._parts(problem), self._sides(problem)[0]
+        if cut == 1:
             return None
-        stated, cells = CellStep(problem, side, parts), CellStep(problem, side)
+        stated, cells = CellStep(problem, side, cut), CellStep(problem, side)
         tol, begin = _margin(stated) * controls.tol, starts(cells, controls.warm)
-        near = approach(CellClimb(cells, response(cells), begin, tol, self._limit(controls)))
+        near = approach(CellClimb(cells, begin, tol, self._limit(controls), ANY))
         given = controls.budget is not None or controls.max_iter is not None
         if given and not near.arrived:
             return None
-        finer = [onto(stated, cells, near.g), *warmed(stated, controls.warm)]
-        found = ascend(CellClimb(stated, response(stated), finer, tol, FEW, _ease(stated)))
+        parts = finer(stated, cells, near, warmed(stated, controls.warm))
+        found = ascend(CellClimb(stated, parts, tol, FEW, _eases(stated)))
         spent = near.iterations + found.iterations
         return _Reached(stated, replace(found, iterations=spent, exhausted=False), near.g)
 
@@ -223,9 +224,9 @@ class BackAndForth(ProxSolver):
             most = limit - spent if side == sides[-1] else max(1, limit // 2)
             begin = starts(stated, controls.warm)
             if split is not None and split.stated.side == side:
-                begin = [split.whole]
-            tol, ease = _margin(stated) * controls.tol, _ease(stated)
-            found = ascend(CellClimb(stated, response(stated), begin, tol, most, ease))
+                begin = Starts([split.whole])
+            tol, eases = _margin(stated) * controls.tol, _eases(stated)
+            found = ascend(CellClimb(stated, begin, tol, most, eases))
             spent += found.iterations
             return _Reached(stated, found, found.last)
 
@@ -247,7 +248,8 @@ class BackAndForth(ProxSolver):
         if self.subcells != "auto":
             return int(self.subcells)
         grid = grid_of(problem)
-        return 2 if count_parts(grid, 2) <= AFFORDED else 1
+        curved = not flat(problem.form.separable)
+        return 2 if curved and count_parts(grid, 2) <= AFFORDED else 1
 
     @staticmethod
     def _answer(problem: ProxProblem, reached: _Reached) -> Answer:
@@ -284,6 +286,10 @@ def _margin(stated: CellStep) -> float:
     return FLAT_MARGIN if flat(stated.h) else MARGIN
 
 
-def _ease(stated: CellStep) -> float:
-    """How much the gap may be above the margin where it is the price of a plan."""
-    return 1.0 if flat(stated.h) else 0.5 / MARGIN
+def _eases(stated: CellStep) -> tuple[float, float]:
+    """How much the gap may be above the margin where it is the price of a plan.
+
+    Up to half of the tolerance; where the energy is flat only .03 of it, except in the end.
+    """
+    half = 0.5 / _margin(stated)
+    return (0.03 / FLAT_MARGIN if flat(stated.h) else half, half)
