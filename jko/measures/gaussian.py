@@ -40,18 +40,19 @@ class _GaussianFamily(Measure):
         """Log of each weighted component density (n, c), and whitened residuals (n, c, d)."""
         weights, means, _ = self.components
         roots = self._precision_roots
-        away = x - means[:, None]
-        white = np.moveaxis(np.matmul(away, roots.transpose(0, 2, 1)), 0, 1)
+        white = np.stack([(x - m) @ root.T for m, root in zip(means, roots, strict=True)])
+        squares = np.stack([(y * y) @ np.ones(self.dim) for y in white], axis=1)
         logdet = np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
         const = logdet - 0.5 * self.dim * np.log(2 * np.pi)
         with np.errstate(divide="ignore"):  # a zero weight is a component that is not there
             const = const + np.log(weights)
-        return const - 0.5 * np.matmul(white**2, np.ones(self.dim)), white
+        return const - 0.5 * squares, np.moveaxis(white, 0, 1)
 
     def log_density_at(self, x: Array) -> Array:
         """Log density at points (n, d), with the measure's mass."""
         terms, _ = self._log_terms(x)
-        return np.asarray(np.logaddexp.reduce(terms, axis=1))
+        one = terms.shape[1] == 1
+        return np.asarray(terms[:, 0] if one else np.logaddexp.reduce(terms, axis=1))
 
     def score(self, x: Array) -> Array:
         """Gradient of the log density at points (n, d)."""

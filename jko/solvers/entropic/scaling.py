@@ -27,8 +27,9 @@ STALL = 60
 GROWTH = 10.0
 #: Residual of scalings that start others, or estimate a distance.
 FINE = 1e-5
-#: Numbers of a block of an inner product: five rows of them fit into a cache of a megabyte.
-BLOCK = 1 << 14
+#: Numbers up to which inner products of few rows are one product of matrices; BLAS is slow at
+#: long thin ones: row by row takes half as long from 10^5 numbers on.
+SMALL = 1 << 16
 
 R = TypeVar("R")
 
@@ -148,7 +149,7 @@ class _Memory:
 
     @cached_property
     def _scratch(self) -> Array:
-        return np.empty((self.depth, min(self.shape[-1], BLOCK)))
+        return np.empty(self.shape)
 
     def extrapolated(self, f: Array, image: Array, weights: Array, weighted: Array) -> Array:
         """image - sum_j c_j dg_j, c the least-squares fit of f by the df_j in the weighted norm.
@@ -176,16 +177,14 @@ class _Memory:
         return out
 
     def _gram(self, rows: Array, weights: Array) -> Array:
-        """Weighted inner products (k, k) of rows (k, *shape), in blocks that stay in cache."""
-        k, n = len(rows), self.shape[-1]
-        many, each = rows.reshape(k, -1, n), weights.reshape(-1, n)
-        gram = np.zeros((k, k))
-        for part in range(many.shape[1]):
-            scale = each[part if len(each) > 1 else 0]
-            for first in range(0, n, BLOCK):
-                block = many[:, part, first : first + BLOCK]
-                room = self._scratch[:k, : block.shape[1]]
-                gram += np.multiply(block, scale[first : first + BLOCK], out=room).dot(block.T)
+        """Weighted inner products (k, k) of rows (k, *shape)."""
+        k, scaled = len(rows), self._scratch
+        flat, gram = rows.reshape(k, -1), np.empty((k, k))
+        if rows.size <= SMALL:
+            return np.asarray((weights * rows).reshape(k, -1).dot(flat.T))
+        for i in range(k):
+            np.multiply(weights, rows[i], out=scaled)
+            gram[i, : i + 1] = gram[: i + 1, i] = flat[: i + 1].dot(scaled.ravel())
         return gram
 
 

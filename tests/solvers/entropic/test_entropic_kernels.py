@@ -8,7 +8,7 @@ from jko.numerics.log_lines import LineKernel
 from jko.solvers.entropic import gibbs as module
 from jko.solvers.entropic.gibbs import DenseGibbs, GridGibbs, gibbs
 from jko.solvers.entropic.kernel import Gibbs
-from jko.solvers.entropic.scaling import Sweep, _Memory, anderson, pair_scaling, self_scaling
+from jko.solvers.entropic.scaling import SMALL, Sweep, _Memory, anderson, pair_scaling, self_scaling
 
 
 def squares(x):
@@ -146,8 +146,10 @@ def test_plans_by_a_quotient_are_plans_by_logarithms(slope):
         assert quick.count == plain.count == 2
 
 
-def test_extrapolation_is_the_least_squares_fit_of_the_last_residuals():
+@pytest.mark.parametrize("small", [0, SMALL])
+def test_extrapolation_is_the_least_squares_fit_of_the_last_residuals(monkeypatch, small):
     """From its definition, in a weighted norm, with more iterates than are remembered."""
+    monkeypatch.setattr("jko.solvers.entropic.scaling.SMALL", small)
     rng, memory = np.random.default_rng(10), _Memory(3, (2, 40))
     weights, iterates = rng.random(40), rng.standard_normal((6, 2, 2, 40))
     for f, image in iterates:
