@@ -173,3 +173,14 @@ def test_the_fourth_power_on_the_line_reaches_its_gap() -> None:
     path = jko.geodesic(a, b, geometry, slices=12, max_iter=1000)
     assert path.gap <= 1e-3
     assert path.action == pytest.approx(geometry.distance(a, b) ** 4, rel=0.05)
+
+
+@pytest.mark.parametrize("grid", [LINE, jko.Grid([-2.0, -2.0], [2.0, 2.0], [6, 5])], ids=str)
+@pytest.mark.parametrize("geometry", [W, jko.Wasserstein(p=3), jko.WassersteinFisherRao()], ids=str)
+def test_equal_measures_are_joined_by_rest(grid: jko.Grid, geometry: jko.Geometry) -> None:
+    # A gap relative to an action of nothing was 1, or no path was found at all.
+    mu = jko.GridDensity(grid, np.exp(-(grid.points**2).sum(axis=1)))
+    path = jko.geodesic(mu, mu.with_weights(mu.weights * (1 + 1e-15)), geometry, 4)
+    assert path.action == path.value == path.gap == 0
+    np.testing.assert_allclose(path.at(0.3).weights, mu.weights, rtol=1e-14)
+    np.testing.assert_array_equal(path.velocity(0.3), 0)
