@@ -103,7 +103,8 @@ def path_alone(target, seed):
     points = start_points(None, counted, 1000, rng)
     task = Task(counted, 1000, 1000, points, None, 1, default_spread(target.dim), rng)
     cloud, _, _ = settle(counted, task.cloud(points), rng)
-    return right(tempered_path(task, cloud.x, 1000, SampleProgress()).points)
+    path = tempered_path(task, cloud.x, 1000, SampleProgress(), np.inf)
+    return np.nan if path is None else right(path.points)
 
 
 def modes(seeds):

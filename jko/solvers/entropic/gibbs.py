@@ -64,8 +64,9 @@ class GridGibbs(Gibbs):
         # How often in a row nothing did: it is tried again after 1, 2, 4, ... of them.
         self._steep: dict[str, int] = {}
         self._one: Array | None = None
+        line = cache(LineKernel)  # equal axes share theirs
         self._lines = [
-            LineKernel(n, float(h), eps, periodic)
+            line(n, float(h), eps, periodic)
             for n, h, periodic in zip(grid.shape, grid.spacing, grid.periodic, strict=True)
         ]
         least = np.log(grid.dim / LEFT_OUT)  # no result is above the sum of the values

@@ -169,10 +169,17 @@ class EntropicRun:
         return filled
 
     def cold(self) -> Array:
-        """Potentials of the measure at rest."""
+        """Potentials of the measure at rest; of plain steps what the energy alone makes of it.
+
+        The KL-prox of the previous measure itself, w = prox(m'), b = w/m': it needs no product.
+        """
         stated = self.stated
         if not stated.divergence:
-            return np.where(stated.form.separable.ceiling > 0, 0.0, FLOOR)
+            allowed = stated.form.separable.ceiling > 0
+            if stated.half or stated.form.quadratics:
+                return np.where(allowed, 0.0, FLOOR)
+            alone = self.maps[0][0].prox(stated.log_m, stated.log_m) - stated.log_m
+            return np.where(allowed, np.where(np.isfinite(alone), alone, 0.0), FLOOR)
         (rest,) = self.opened(stated.previous_scaling)
         return np.stack([rest, rest])
 

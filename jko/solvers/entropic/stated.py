@@ -37,7 +37,7 @@ from jko.prox.stated import Answer, Certificate, Claim, Neighbour, on_atoms
 from jko.solvers.entropic.gibbs import gibbs
 from jko.solvers.entropic.kernel import EntropicPlan as EntropicPlan
 from jko.solvers.entropic.kernel import Gibbs, Work
-from jko.solvers.entropic.scaling import pair_scaling, self_scaling
+from jko.solvers.entropic.scaling import FINE, pair_scaling, self_scaling
 from jko.solvers.grids.levels import CONSISTENT, Problem
 from jko.validation import Array, Mask
 
@@ -118,7 +118,7 @@ class EntropicStep(Neighbour):
     @cached_property
     def previous_scaling(self) -> Array:
         """log e with e K e = m', the potential of OT(m', m') (an error counts squared there)."""
-        return self_scaling(self.kernel, self.log_m, tol=OWN, slot="e")
+        return self_scaling(self.kernel, self.log_m, tol=OWN if self.debias else FINE, slot="e")
 
     def prime(self, log_d: Array) -> None:
         """Compute `previous_scaling` from a guess, such as the log d of the step before."""
