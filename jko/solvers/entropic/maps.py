@@ -138,18 +138,18 @@ class ScalingMap:
         smooth = self.stated.kernel.log_apply(log_d, "d")
         image = np.empty_like(x)
         np.subtract(log_w, plan.log_s, out=image[0])
-        np.add(log_d, self.own.change(log_w, log_d, smooth), out=image[1])
+        change = self.own.change(log_w, log_d, smooth)
+        np.add(log_d, change, out=image[1])
         np.maximum(image, FLOOR, out=image)
         weights = plan.w
         if self.own.mu > 0:
             weights = np.stack([weights, weights + self.own.mu])
         else:
             # Empty cells drift: log d falls there for ever, and that must not look like an error.
-            drift = image - x
-            drift *= drift
-            drift += 1
-            np.divide(LIGHT * weights.mean(), drift, out=drift)
-            weights = np.add(weights, drift, out=drift)
+            change *= change
+            change += 1
+            np.divide(LIGHT * weights.mean(), change, out=change)
+            weights = np.add(weights, change, out=change)
         return Sweep(image, weights, SweepState(plan, log_d, smooth))
 
 

@@ -200,9 +200,12 @@ def _doubled(values: Array, axis: int, periodic: bool, order: int) -> Array:
 
 def gathered(values: Array, shape: tuple[int, ...], factors: list[int]) -> Array:
     """Sums (n,) over the cells of a grid of `shape` that a coarser cell covers."""
-    split = [n for m, f in zip(shape, factors, strict=True) for n in (m // f, f)]
-    axes = tuple(range(1, 2 * len(shape), 2))
-    return np.asarray(values.reshape(split).sum(axis=axes).ravel())
+    out = values.reshape(shape)
+    for axis, f in enumerate(factors):
+        before = (slice(None),) * axis
+        first, *others = (out[(*before, slice(k, None, f))] for k in range(f))
+        out = sum(others, start=first)
+    return np.asarray(out.ravel())
 
 
 def _averaged(level: Problem, factors: list[int]) -> Separable:
