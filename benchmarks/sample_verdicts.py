@@ -22,6 +22,9 @@ from _kept import Kept, arguments, by_name, tally, verdict, write_table
 
 import jko
 
+#: What `python -m benchmarks` passes: sizes fit for a minute.
+QUICK = ["--only", "regression", "banana", "funnel"]
+
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))
 
