@@ -11,17 +11,15 @@ from jko.errors import InvalidMeasure, Unsupported
 from jko.measures.base import Discrete, Measure
 from jko.measures.grid import not_straight
 from jko.measures.masses import balanced, same_mass
-from jko.numerics.elementary import EPS
 from jko.numerics.exact_transport import square_costs
-from jko.numerics.sinkhorn import BoundedPlan, entropic_plan
+from jko.numerics.self_transport import self_scaling
+from jko.numerics.sinkhorn import entropic_plan
 from jko.validation import Array, instance, positive
 
 #: Above this many atoms on either side the dense problem is refused.
 MOST_ATOMS = 3000
 #: Logarithm at which the density of a plan ends, where an empty atom is far from all others.
 STEEPEST = 60.0
-#: Means of a potential and its transform that make it the same on both sides.
-EVENINGS = 60
 
 
 class SinkhornDivergence(SmoothTransport):
@@ -70,7 +68,7 @@ class SinkhornDivergence(SmoothTransport):
     def _own_cost(self) -> float:
         """OT(target, target), of mass 1."""
         if self._own is None:
-            _, own = _between(self.target, self.target, self.reg)
+            _, own = _between(self.target, self.target, self.reg, symmetric=True)
             self._own = own / self.target.mass
         return self._own
 
@@ -218,25 +216,15 @@ def _between(
     y = b.points[columns]
     cost = square_costs(a.points[rows], y)
     log_b = np.log(wb)
+    if symmetric:
+        with np.errstate(under="ignore"):
+            near = np.exp(-cost / reg)
+        z = self_scaling(wb, near)
+        g = reg * (np.log(z) - log_b)
+        value = 2 * float(g @ wb) + reg * (1 - float(z @ (near @ z)))
+        return _SinkhornDual(y, log_b, g, reg), a.mass * value
     found = entropic_plan(wa, wb, cost, reg, log_reference=np.log(wa)[:, None] + log_b)
-    h = _evened(found, cost, log_b, reg) if symmetric else found.h
-    return _SinkhornDual(y, log_b, h, reg), a.mass * (found.lower + reg)
-
-
-def _evened(found: BoundedPlan, cost: Array, log_w: Array, reg: float) -> Array:
-    """The potential of a measure with itself, met at atoms of next to no weight too.
-
-    Means of a potential and its soft c-transform: an atom on its own is there after one.
-    """
-    g = np.asarray(0.5 * (found.f + found.h))
-    for _ in range(EVENINGS):
-        work = (g - cost) / reg + log_w
-        top = work.max(axis=1)
-        other = -reg * (top + np.log(np.exp(work - top[:, None]).sum(axis=1)))
-        off, g = float(np.abs(other - g).max()), 0.5 * (g + other)
-        if off <= 4 * EPS * (reg + float(np.abs(g).max())):
-            break
-    return g
+    return _SinkhornDual(y, log_b, found.h, reg), a.mass * (found.lower + reg)
 
 
 class EntropicTransport(SmoothTransport):

@@ -16,6 +16,8 @@ RECENTRE = 0.3
 #: Share of what is left (gap, or residuals of linear conditions) that the sum of the products is
 #: kept above: it must not vanish first.
 LAG = 0.01
+#: Correctors are cut at this many times the mean product.
+CORRECTION = 10.0
 
 
 def to_boundary(*pairs: tuple[Array, Array], share: float = 1.0, most: float = 1.0) -> float:

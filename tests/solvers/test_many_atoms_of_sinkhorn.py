@@ -47,3 +47,25 @@ def test_the_known_hessian_is_that_of_differences():
     np.testing.assert_allclose(centred @ known @ centred, centred @ rough, rtol=1e-4, atol=2e-4)
     plain = _differences(jko.Entropy(), mu, chosen)
     assert np.abs(plain - np.diag(np.diag(plain))).max() == 0
+
+
+@pytest.mark.parametrize("reg", [1e-3, 0.03, 1.0, None])
+@pytest.mark.parametrize("geometry", [jko.Wasserstein(), jko.MMD(K)])
+def test_steps_are_certified_at_every_regularisation(reg, geometry):
+    mu, energy = problem(90, seed=3)
+    target = energy.target
+    energy = jko.WassersteinEnergy(target) if reg is None else jko.SinkhornDivergence(target, reg)
+    for tau in (0.05, 5.0):
+        found = jko.step(mu, energy, geometry, tau)
+        assert found.claim is jko.Claim.MINIMISES
+        assert found.gap <= found.allowed
+        assert found.iterations <= 150
+        rng = np.random.default_rng(2)
+        moved = geometry.sqdistance(found.measure, mu) / (2 * tau)
+        assert abs(found.objective - energy.value(found.measure) - moved) <= found.allowed
+        for share in (1e-3, 0.1):
+            other = mu.with_weights(
+                (1 - share) * found.measure.weights + share * rng.dirichlet(np.ones(mu.n))
+            )
+            there = energy.value(other) + geometry.sqdistance(other, mu) / (2 * tau)
+            assert found.objective <= there + found.gap

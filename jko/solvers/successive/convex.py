@@ -37,6 +37,7 @@ from jko.prox.stated import (
 from jko.solvers.base import NearMiss
 from jko.solvers.programs.conic import ATTEMPTS
 from jko.solvers.rules import Asked, Rule, walk
+from jko.solvers.successive.joint import JointStep, joins
 from jko.solvers.successive.program import JointProgram, fits
 from jko.solvers.successive.tangents import TangentStep, parts, reach, summed
 from jko.status import Breakdown, Status
@@ -53,7 +54,7 @@ ON_THE_WAY = 8
 #: Newton steps at the last one.
 LAST = 60
 #: Regularisation, over the squared diameter, from which an energy is smooth.
-SOFT = 1 / 30
+SOFT = 1 / 100
 #: Gap at which a regularisation is left, in units of it times the mass.
 NEAR = 0.3
 #: Share of the tolerance at which steps and models end.
@@ -105,6 +106,8 @@ class TangentDescent:
 
     def __post_init__(self) -> None:
         self.rest, self.moved = parts(self.problem.energy)
+        first = self.rest[:1]
+        self.known = summed(self.rest[1:], first[0][0] * first[0][1]) if first else None
         self.stated = TangentStep(self.problem)
         self.current = self.problem.discrete
         self.best, self.gap = self.current, np.inf
@@ -115,12 +118,14 @@ class TangentDescent:
     def answer(self) -> Answer | None:
         """The best measure with what certifies it; None where nothing was found.
 
-        Smooth energies by Newton's method first, others by the conic program.
+        By an interior point over all plans; where that misses, smooth energies by Newton's method
+        first, others by the conic program.
         """
         scale = reach(self.current, self.moved) or 1.0  # 0: all at one place, any level will do
         floor = min(term.regularisation or LEAST * scale for _, term in self.moved)
+        self._join(floor >= SOFT * scale)
         smooth = floor >= SOFT * scale
-        if not smooth:
+        if not smooth and self.gap > self.aim:
             self._program()
         if self.gap > self.aim:
             self._follow(scale, floor)
@@ -136,6 +141,34 @@ class TangentDescent:
             exhausted=self.count >= self.limit,
             info={"models": self.count, "inner_solver": self.inner_solver},
         )
+
+    def _join(self, smooth: bool) -> None:
+        """The interior point, divergences first as smooth functions or first as plans."""
+        rest = None if self.known is None else self.known.restrict(self.current)
+        if not joins(self.problem, rest, self.moved):
+            return
+        both = any(term.regularisation > 0 for _, term in self.moved)
+        for way in (smooth, not smooth) if both else (False,):
+            self._settle(JointStep(self.problem, rest, self.moved, way))
+            if self.gap <= self.aim:
+                return
+
+    def _settle(self, step: JointStep) -> None:
+        """Advance until the gap is met, and two steps beyond: digits are nearly free."""
+        aim, halving, beyond = self.aim, Halving(), 0
+        self.inner_solver = "JointInterior"
+        for _ in range(min(3 * LAST, self.limit - self.count)):
+            if beyond or step.left <= aim:
+                aim = 0.1 * step.left
+                if beyond != 1:
+                    self.current = self.problem.discrete.with_weights(step.weights)
+                    self._keep(step.potentials)
+                beyond += beyond > 0 or self.gap <= self.aim
+                if beyond > 2:
+                    return
+            if halving.seen(step.left) > 3 * ON_THE_WAY or not step.interior.advance():
+                return
+            self.count += 1
 
     def _follow(self, scale: float, floor: float) -> None:
         """Newton's method at falling regularisations; at the last one alone after a program."""
@@ -155,8 +188,7 @@ class TangentDescent:
         """The conic program of the step, where it is small enough."""
         if not self.small:
             return
-        rest = summed(self.rest[1:], self.rest[0][0] * self.rest[0][1]) if self.rest else None
-        program = JointProgram(self.problem, rest, self.moved)
+        program = JointProgram(self.problem, self.known, self.moved)
         for settings in ATTEMPTS["CLARABEL"]:
             try:
                 solved = program.solve(self.controls.tol, settings, self.controls.max_iter)

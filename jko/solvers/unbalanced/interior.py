@@ -22,15 +22,13 @@ from typing import NamedTuple
 import numpy as np
 
 from jko.forms.separable import Separable
-from jko.numerics.interior import LAG, RECENTRE, UNEVEN, to_boundary
+from jko.numerics.interior import CORRECTION, LAG, RECENTRE, UNEVEN, to_boundary
 from jko.validation import Array, Mask
 
 #: Share of the way to the boundary that a step may take.
 TO_BOUNDARY = 0.99
 #: Potentials change by at most this much in a step, the reach of their exponentials' tangents.
 LONGEST = 2.0
-#: Correctors are cut at this many times the mean product.
-CORRECTION = 10.0
 #: Added to the unit diagonal of the last system.
 JITTER = 1e-15
 
