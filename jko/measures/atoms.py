@@ -71,4 +71,11 @@ class Particles(_Atoms):
         object.__setattr__(self, "weights", weights_array(w, n))
 
     def with_points(self, points: ArrayLike) -> Self:
-        return type(self)(points, self.weights)
+        checked = points_array(points)
+        if checked.shape[0] != self.n:
+            return type(self)(points, self.weights)  # which says what is wrong
+        # The weights were checked once and are read-only: points change in every step.
+        out = object.__new__(type(self))
+        object.__setattr__(out, "points", checked)
+        object.__setattr__(out, "weights", self.weights)
+        return out

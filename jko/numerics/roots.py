@@ -219,9 +219,6 @@ def _newton_bisect(
     """
     z, lo, hi = state
     plus, minus, dplus, dminus = sums.split(z)
-    above = plus > minus
-    hi = np.where(above, z, hi)
-    lo = np.where(above, lo, z)
     slope_of_logs = dplus / plus + dminus / minus
     ratio = np.log(minus) - np.log(plus)
     step = ratio / slope_of_logs
@@ -230,8 +227,14 @@ def _newton_bisect(
     near = (np.abs(ratio) <= NEAR) & np.isfinite(slope_of_logs)
     # A root to rounding: the sign of the step may be that of a rounding error, so that it must
     # not send the iteration back to bisection.
-    settled = near & (np.abs(step) <= SHORT * size)
-    steady = near | (np.abs(step) > SHORT * size)
+    short = np.abs(step) <= SHORT * size
+    settled = near & short
+    if settled.all():
+        return settled, (candidate, lo, hi)
+    above = plus > minus
+    hi = np.where(above, z, hi)
+    lo = np.where(above, lo, z)
+    steady = near | ~short
     inside = (candidate > lo) & (candidate < hi) & np.isfinite(candidate)
     if bisect:
         inside &= near

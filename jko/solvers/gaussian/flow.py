@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
@@ -17,10 +18,23 @@ from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Claim, Controls
 from jko.solvers.base import Elsewhere, ProxSolver
 from jko.solvers.gaussian.stated import Followed
-from jko.validation import Array
+from jko.validation import Array, frozen
 
 #: What `info["kind"]` of a result says.
 FLOW = "exact flow of length tau, not a proximal step"
+
+
+@cache
+def _panels() -> tuple[Array, Array]:
+    """Gauss points of [0, 1] and their weights, in panels that halve towards 0.
+
+    Stiff directions relax at once.
+    """
+    x, w = np.polynomial.legendre.leggauss(12)
+    cuts = np.concatenate([[0.0], 0.5 ** np.arange(36.0, -1.0, -1.0)])
+    middle, half = (cuts[1:] + cuts[:-1]) / 2, np.diff(cuts) / 2
+    points, weights = middle[:, None] + half[:, None] * x, np.outer(half, w)
+    return frozen(points.ravel()), frozen(weights.ravel())
 
 
 @dataclass(frozen=True)
@@ -162,16 +176,12 @@ class _Flow:
         h = np.exp(-beta) * np.log(start.mass / goal)
         if self.alpha == 0:
             return float(goal * np.exp(h + self._mixture(start, shape, beta)))
-        # Panels that halve towards 0: stiff directions relax at once.
-        x, w = np.polynomial.legendre.leggauss(12)
-        cuts = np.concatenate([[0.0], 0.5 ** np.arange(36.0, -1.0, -1.0)])
-        middle, half = (cuts[1:] + cuts[:-1]) / 2, np.diff(cuts) / 2
-        s = (middle[:, None] + half[:, None] * x).ravel()
+        s, weights = _panels()
         offsets, covs = self._shapes(start, part * s)
         scaled = covs * np.sqrt(self.precisions[:, None] * self.precisions)
         trace = np.trace(scaled, axis1=1, axis2=2) - start.dim
         kl = 0.5 * (trace - np.linalg.slogdet(scaled)[1] + offsets**2 @ self.precisions)
-        total = float((np.outer(half, w).ravel() * np.exp(-beta * (1 - s))) @ kl)
+        total = float((weights * np.exp(-beta * (1 - s))) @ kl)
         return float(goal * np.exp(h - beta * total))
 
     def _mixture(self, start: Gaussian, shape: Gaussian, beta: float) -> float:

@@ -101,7 +101,11 @@ class Line(Neighbour):
         """The charged particles alone, from left to right: what values need, without sorting."""
         if self.problem.energy.listed:
             return self.measure(x)
-        return Particles(x[:, None], self.weights)
+        return self._charged.with_points(x[:, None])
+
+    @cached_property
+    def _charged(self) -> Particles:
+        return Particles(self.start[:, None], self.weights)
 
     def positions(self, nu: Measure) -> Array | None:
         """Sorted positions of a measure, None where its particles changed their order."""
