@@ -156,37 +156,59 @@ def _residual(h: Separable, y: Array, v: Array, slack: Array) -> tuple[Array, Ar
     """y - h'(v) (n,), what rounding and `slack` leave uncertain of it, and v h''(v)."""
     pull, size, curvature = np.zeros(h.n), np.zeros(h.n), np.zeros(h.n)
     for p, c in h.powers.items():
-        term = np.where(c > 0, c * psi_prime(p, v), 0.0)
+        term = _pull(p, c, v)
         pull += term
         size += np.abs(term)
         # h'' alone may overflow where v h'' does not.
         curvature += c if p == 1 else (p - 1) * term
     r = (y - h.linear) - pull
+    return r, _uncertain(h, r, size, slack), curvature
+
+
+def _pull(p: float, c: Array, v: Array) -> Array:
+    """c psi_p'(v), 0 where c is; v may be (k, n)."""
+    slope = np.log(v) if p == 1 else power(v, p - 1) / (p - 1)
+    return np.where(c > 0, c * slope, 0.0)
+
+
+def _uncertain(h: Separable, r: Array, size: Array, slack: Array) -> Array:
+    """What rounding, with terms of this size besides the slopes, and `slack` leave uncertain."""
     data = np.where(size > 0, np.abs(h.linear) + size, 0.0)
-    return r, ROUNDING * (np.abs(r) + data) + slack, curvature
+    return np.asarray(ROUNDING * (np.abs(r) + data) + slack)
+
+
+def _signs(h: Separable, y: Array, v: Array, slack: Array) -> tuple[Mask, Mask]:
+    """Where y - h'(v) is surely negative, and surely positive; v and both are (k, n)."""
+    pull, size = np.zeros(v.shape), np.zeros(v.shape)
+    for p, c in h.powers.items():
+        term = _pull(p, c, v)
+        pull += term
+        size += np.abs(term)
+    r = (y - h.linear) - pull
+    error = _uncertain(h, r, size, slack)
+    return r < -error, r > error
 
 
 def _search(h: Separable, y: Array, slack: Array, found: _Bracketed, index: Index) -> None:
     """Widen until the signs of y - h' at both ends are known, then halve; sets `found`."""
     v, top = found.v[index], h.ceiling
     lo, hi = np.zeros(h.n), np.minimum(top, np.inf)
+    most = np.minimum(top, 1e300)
     down, up, factor = v, v, 1.25
     for _ in range(12):
-        down, up = np.maximum(down / factor, TINY), np.minimum(up * factor, np.minimum(top, 1e300))
-        r, error, _ = _residual(h, y, down, slack)
-        lo = np.where((r > error) & (down > lo), down, lo)
-        r, error, _ = _residual(h, y, up, slack)
-        hi = np.where((r < -error) & (up < hi), up, hi)
+        down, up = np.maximum(down / factor, TINY), np.minimum(up * factor, most)
+        falls, rises = _signs(h, y, np.stack([down, up]), slack)
+        lo = np.where(rises[0] & (down > lo), down, lo)
+        hi = np.where(falls[1] & (up < hi), up, hi)
         factor = min(factor**2, 1e150)
     # Between the ends there may be weights where rounding hides the sign: each end on its own.
     left, right = np.maximum(lo, TINY), np.minimum(hi, 1e300)
     for _ in range(HALVINGS):
-        middle = np.sqrt(left) * np.sqrt(np.minimum(hi, 1e300))
-        r, error, _ = _residual(h, y, middle, slack)
-        hi, left = np.where(r < -error, middle, hi), np.where(r < -error, left, middle)
-        middle = np.sqrt(np.maximum(lo, TINY)) * np.sqrt(right)
-        r, error, _ = _residual(h, y, middle, slack)
-        lo, right = np.where(r > error, middle, lo), np.where(r > error, right, middle)
+        upper = np.sqrt(left) * np.sqrt(np.minimum(hi, 1e300))
+        lower = np.sqrt(np.maximum(lo, TINY)) * np.sqrt(right)
+        falls, rises = _signs(h, y, np.stack([upper, lower]), slack)
+        hi, left = np.where(falls[0], upper, hi), np.where(falls[0], left, upper)
+        lo, right = np.where(rises[1], lower, lo), np.where(rises[1], right, lower)
     v = np.minimum(np.sqrt(np.maximum(lo, TINY)) * np.sqrt(np.minimum(hi, 1e300)), top)
     r, error, _ = _residual(h, y, v, slack)
     found.v[index], found.residual[index], found.error[index] = v, r, error
