@@ -20,7 +20,7 @@ FIRST, LAST, WINDOW = 75, 50, 25
 WANTED = 0.8
 
 
-@dataclass
+@dataclass(slots=True)
 class Point:
     """Position and velocity (d,), log density, and its gradient in whitened coordinates."""
 
@@ -34,7 +34,7 @@ class Point:
         return 0.5 * self.v @ self.v - self.log_p
 
 
-@dataclass
+@dataclass(slots=True)
 class Tree:
     """A piece of a trajectory: its ends, a draw from it, the log of its weight, its velocities."""
 
@@ -68,22 +68,30 @@ class Nuts:
         log_p, slope = yield x
         return Point(x, v, log_p, slope @ self.root)
 
-    def leaf(self, p, h, start):
-        """The tree of one step of length h from p."""
-        v = p.v + 0.5 * h * p.slope
-        new = yield from self.at(p.x + h * self.root @ v, v)
-        new.v = v + 0.5 * h * new.slope
-        error = float(start - new.energy)
-        fine = math.isfinite(error) and error > -DIVERGENT
-        weight = error if math.isfinite(error) else -math.inf
-        accepted = math.exp(min(0.0, weight))
-        return Tree(new, new, new, weight, new.v, fine, accepted, 1, not fine)
+    def leaf(self, p, root, h, start):
+        """The tree of one step of length h from p; `root` is h times the root of the metric."""
+        half = 0.5 * h
+        v = p.v + half * p.slope
+        self.gradients += 1
+        x = p.x + root @ v
+        log_p, slope = yield x
+        slope = slope @ self.root
+        v = v + half * slope
+        error = float(start - 0.5 * (v @ v) + log_p)
+        finite = math.isfinite(error)
+        fine = finite and error > -DIVERGENT
+        new = Point(x, v, log_p, slope)
+        weight = error if finite else -math.inf
+        accepted = 1.0 if weight >= 0 else math.exp(weight)
+        return Tree(new, new, new, weight, v, fine, accepted, 1, not fine)
 
     def grown(self, p, sign, depth, start):
         """A tree of 2^depth steps from p to one side; it stops where it turns or diverges."""
+        h = sign * self.h
+        root = h * self.root
         waiting = []  # first halves, the larger ones first, each with its depth
         for _ in range(2**depth):
-            tree, level = (yield from self.leaf(p, sign * self.h, start)), 0
+            tree, level = (yield from self.leaf(p, root, h, start)), 0
             while tree.going and waiting and waiting[-1][1] == level:
                 tree, level = self.joined(waiting.pop()[0], tree, sign), level + 1
             if not tree.going:
@@ -98,7 +106,9 @@ class Nuts:
 
     def joined(self, old, new, sign, biased=False):
         """Two neighbouring trees as one; `biased` prefers the draw of the newer half."""
-        low, high = sorted((old.log_weight, new.log_weight))
+        low, high = old.log_weight, new.log_weight
+        if low > high:
+            low, high = high, low
         weight = high + math.log1p(math.exp(low - high)) if low > -math.inf else high
         chance = new.log_weight - (old.log_weight if biased else weight)
         take = new.going and -self.rng.standard_exponential() < chance

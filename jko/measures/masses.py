@@ -17,18 +17,20 @@ ROUNDING = 1e-13
 
 def same_mass(a: Measure, b: Measure) -> bool:
     """Whether the masses agree up to the rounding of single precision."""
-    return abs(a.mass - b.mass) <= MASS_TOLERANCE * max(a.mass, b.mass)
+    mine, other = a.mass, b.mass
+    return abs(mine - other) <= MASS_TOLERANCE * max(mine, other)
 
 
 def balanced(b: M, a: Measure) -> M:
     """`b` with the mass of `a`, where the two masses differ by rounding alone."""
-    if abs(b.mass - a.mass) <= ROUNDING * a.mass or not same_mass(a, b):
+    mass, own = a.mass, b.mass
+    if abs(own - mass) <= ROUNDING * mass or not same_mass(a, b):
         return b
-    factor = a.mass / b.mass
+    factor = mass / own
     if isinstance(b, Discrete):
         return b.with_weights(b.weights * factor)
     if isinstance(b, Gaussian):
-        return replace(b, mass=a.mass)
+        return replace(b, mass=mass)
     if isinstance(b, GaussianMixture) and b.weights is not None:
         return replace(b, weights=b.weights * factor)
     return b
