@@ -6,6 +6,7 @@ from generators import measures
 from scipy.optimize import minimize_scalar
 
 import jko
+from jko.prox.stated import Controls
 from jko.solvers import DualRoot, SphericalFixedPoint
 from jko.solvers.hellinger.spherical import half_angle_root
 
@@ -44,8 +45,9 @@ def test_against_a_search_over_hellinger_steps(name, tau):
     assert found.solver == "SphericalFixedPoint"
 
     def objective(share):  # Hellinger steps of length share * tau are the only candidates (H3)
-        inner = jko.step(mu, energy, FIXED, share * tau, solver=DualRoot(), throw=False)
-        return problem.objective(inner.measure)
+        inner = jko.ProxProblem(energy, FIXED, mu, share * tau)
+        candidate = DualRoot().solve(inner, Controls(DualRoot.default_tol))  # judged as a rival
+        return problem.objective(candidate.measure)
 
     lengths = np.linspace(2 / np.pi, 1, 60)
     values = [objective(t) for t in lengths]
