@@ -29,31 +29,27 @@ WIDTH, CENTRE, SPREAD = 1.5, 21.0, 8.0  # of a clump; prior of its centre
 def galaxies() -> jko.LogDensity:
     """Two clumps N(c_k, 1.5^2) in equal parts, centres c_k ~ N(21, 8^2)."""
 
-    def shares(c):
-        off = (GALAXIES[None, :, None] - c[:, None, :]) / WIDTH
-        log_p = -0.5 * off**2
-        total = np.logaddexp(log_p[..., 0], log_p[..., 1])
-        return off, log_p, total
+    def both(c):
+        off = (GALAXIES - c.T[:, :, None]) / WIDTH  # (2, n, 82)
+        first, second = -0.5 * off**2
+        # log(e^a + e^b) = max(a, b) + log(1 + e^-|a - b|)
+        small = np.exp(-np.abs(second - first))
+        total = np.maximum(first, second) + np.log1p(small)
+        share = np.where(second > first, small, 1) / (1 + small)
+        pull = np.stack([(share * off[0]).sum(axis=1), ((1 - share) * off[1]).sum(axis=1)], axis=1)
+        away = (c - CENTRE) / SPREAD
+        value = total.sum(axis=1) - 0.5 * (away**2).sum(axis=1)
+        return value, pull / WIDTH - away / SPREAD
 
-    def log_density(c):
-        prior = -0.5 * (((c - CENTRE) / SPREAD) ** 2).sum(axis=1)
-        return prior + shares(c)[2].sum(axis=1)
-
-    def gradient(c):
-        off, log_p, total = shares(c)
-        part = np.exp(log_p - total[..., None])
-        return (part * off).sum(axis=1) / WIDTH - (c - CENTRE) / SPREAD**2
-
-    return jko.LogDensity(log_density, gradient, 2)
+    return jko.LogDensity(value_and_grad=both, dim=2)
 
 
 def exact(target: jko.LogDensity) -> jko.GridDensity:
     """The posterior on a fine grid: the judge."""
     grid = jko.Grid(lower=[7, 7], upper=[26, 26], shape=[300, 300])
-    top = target.log_density_at(grid.points).max()
-    return jko.GridDensity.from_function(
-        lambda x: np.exp(target.log_density_at(x) - top), grid, mass=1
-    )
+    found = target.log_density_at(grid.points)
+    weights = np.exp(found - found.max())
+    return jko.GridDensity(grid, weights / weights.sum())
 
 
 def main(argv: list[str] | None = None) -> int:

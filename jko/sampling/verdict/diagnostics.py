@@ -57,8 +57,7 @@ def far_points(sample: Array, search: Array, rng: np.random.Generator, most: int
     root = Preconditioner.of_points(sample).root
     if len(search) == 0:
         return np.zeros(0, dtype=bool)
-    known = np.linalg.solve(root, sample.T).T
-    found = np.linalg.solve(root, search.T).T
+    known, found = (np.linalg.solve(root, x.T).T.astype(float) for x in (sample, search))
     own, other = _nearest(known, known, 2), _nearest(known, found, 1)
     return np.asarray(other > 1.5 * max(float(np.quantile(own, 0.999)), 1e-12))
 
