@@ -51,7 +51,9 @@ class ProgramRun:
             if not self.inner.advance():
                 break
             self._record()
-            stalled = 0 if self.gap < 0.9 * before else stalled + 1
+            # Long steps are far from any bounded gap until their weights are nearly right.
+            unknown = not np.isfinite(self.gap)
+            stalled = 0 if unknown or self.gap < 0.9 * before else stalled + 1
         if not np.isfinite(self.gap):
             raise Breakdown(Status.BROKEN, "the interior point found no bounded gap")
         problem, nu = stated.problem, stated.previous.with_weights(self.w)

@@ -124,7 +124,7 @@ class ScalingRun:
             objective=stated.value(plan),
             sqdistance=2 * stated.problem.tau * penalty,
             bias=None if found is None else found.bias,
-            dual={"psi": plan.psi},
+            dual={"psi": plan.psi, "tangent": self.respond.z},
             baseline=stated.problem.value(stated.previous),
             exhausted=not run.converged and run.iterations >= (self.controls.max_iter or MAX_ITER),
             warm={"signature": _signature(stated), "psi": plan.psi},

@@ -41,6 +41,7 @@ from jko.forms.separable import Separable
 from jko.geometries.unbalanced import WassersteinFisherRao
 from jko.measures.base import Discrete, Measure
 from jko.numerics.elementary import log_or_minus_inf
+from jko.prox.duality.fenchel import tilted
 from jko.prox.problem import ProxProblem
 from jko.prox.stated import Answer, Certificate, Claim, Neighbour, on_atoms
 from jko.solvers.entropic.scaling import Sweep, anderson
@@ -208,10 +209,14 @@ class UnbalancedStep(Neighbour):
         return self.value(self.optimal_plan(on_atoms(nu).weights))
 
     def certificate(self, answer: Answer) -> Certificate:
-        """Gap and residual of an answer, from its weights and its potential `dual["psi"]`."""
-        return self.gap(on_atoms(answer.measure).weights, answer.potentials["psi"])
+        """Gap and residual of an answer, from its weights and its potential `dual["psi"]`.
 
-    def gap(self, w: Array, psi: Array) -> Certificate:
+        `dual["tangent"]` holds weights at which the quadratic part is linearised too.
+        """
+        dual = answer.potentials
+        return self.gap(on_atoms(answer.measure).weights, dual["psi"], dual.get("tangent"))
+
+    def gap(self, w: Array, psi: Array, tangent: Array | None = None) -> Certificate:
         r"""Upper bound of J(w, g) - min J, g the best plan for (w, psi); any psi is valid.
 
         KL(. | m') is bounded from below by its tangent of slope -psi. The rest separates into one
@@ -219,18 +224,28 @@ class UnbalancedStep(Neighbour):
 
             sum_i [H_i(w_i) - min H_i]  +  weight KL(g2 | m' e^{-psi}),
 
-        both terms free of cancellation. Convex quadratic parts enter H by their tangent at w.
+        both terms free of cancellation. Convex quadratic parts enter H by their tangent at w, or
+        at any other point z, from which the gap is larger by (w - z)'Q(w - z)/2: weights answer
+        to slopes by the power 2/q, so that those of the point they answer to are the sharp ones.
         """
-        lower, _ = self.problem.form.linearised(w)
         log_smooth = self.smooth(psi)
-        h = self.reduced(log_smooth, lower)
-        zero = np.zeros(h.n)
-        excess = brackets(h, w, zero, response(h, zero, w))
+        h = self.reduced(log_smooth, self.problem.form.linearised(w)[0])
+        excess = self._excess(h, w)
+        if tangent is not None and self.problem.form.quadratics:
+            lower, away = tilted(self.problem.form, w, tangent)
+            excess = min(excess, away + self._excess(self.reduced(log_smooth, lower), w))
         plan = self.plan(log_or_minus_inf(w), psi, log_smooth)
-        gap = float(excess.sum()) + self.mismatch(plan)
+        gap = excess + self.mismatch(plan)
         inner = h.inner(w)
         residual = float(w[inner] @ np.abs(h.gradient(w)[inner])) / max(float(w.sum()), 1e-300)
         return Certificate(gap if np.isfinite(gap) else np.inf, residual)
+
+    @staticmethod
+    def _excess(h: Separable, w: Array) -> float:
+        """sum_i [H_i(w_i) - min H_i], inf where it is not known."""
+        zero = np.zeros(h.n)
+        found = float(brackets(h, w, zero, response(h, zero, w)).sum())
+        return found if np.isfinite(found) else np.inf
 
 
 def _kl_of(w: Array, phi: Array, lost: Array) -> Array:
