@@ -92,12 +92,15 @@ def grid_of(level: Problem) -> Grid:
     return level.discrete.grid
 
 
-def coarsened(level: Problem) -> Level | None:
-    """The step with every even, long axis cut into half as many cells; None if there is none."""
+def coarsened(level: Problem, fewest: int = FEWEST, shortest: int = SHORTEST) -> Level | None:
+    """The step with every even, long axis cut into half as many cells; None if there is none.
+
+    At least `fewest` cells are left, of axes with more than `shortest`.
+    """
     mu, grid = level.discrete, grid_of(level)
-    factors = [2 if m % 2 == 0 and m > SHORTEST else 1 for m in grid.shape]
+    factors = [2 if m % 2 == 0 and m > shortest else 1 for m in grid.shape]
     q = int(np.prod(factors))
-    if q == 1 or grid.size // q < FEWEST or grid.mask is not None:
+    if q == 1 or grid.size // q < fewest or grid.mask is not None:
         return None
     shape = [m // f for m, f in zip(grid.shape, factors, strict=True)]
     coarse = Grid(grid.lower, grid.upper, shape, periodic=grid.periodic)

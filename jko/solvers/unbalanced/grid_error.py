@@ -2,12 +2,14 @@ r"""What the cells of a grid add to a step with sources, an estimate.
 
 Between the centres of cells as atoms mass that should go less than a cell is locked, and a bound
 of the regularisation alone does not see it. So the step is taken again on cells half as wide
-(on large grids twice as wide, which says more than there is), at their own regularisation: by how
-much the objective of the measure found is above that of the finer step.
+(on large grids, or where that step does not converge, twice as wide, which says more than there
+is), at their own regularisation: by how much the objective of the measure found is above that of
+the finer step.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -76,11 +78,10 @@ def grid_error(problem: ProxProblem, w: Array, eps: float) -> float:
         smooth ones, and what transport should gain where mass is locked in its cells. Infinite
         where there are no other cells to compare with.
     """
-    level, at = _compared(problem, w)
-    if level is None:
-        return np.inf
+    others = (c * _excess(problem, level, at, eps) for level, at, c in _compared(problem, w))
+    excess = next((found for found in others if np.isfinite(found)), np.inf)
     edges = EDGES if problem.form.separable.sharp else 1.0
-    return _excess(problem, level, at, eps) + edges * blocks(problem, w) + _locked(problem, w, eps)
+    return excess + edges * blocks(problem, w) + _locked(problem, w, eps)
 
 
 def on_densities(problem: ProxProblem, answer: Answer, eps: float) -> Answer:
@@ -107,16 +108,19 @@ def on_densities(problem: ProxProblem, answer: Answer, eps: float) -> Answer:
     return replace(answer, bias=total if np.isfinite(total) else None, info=info)
 
 
-def _compared(problem: ProxProblem, w: Array) -> tuple[Level | None, Array]:
-    """The step on other cells, and the weights there."""
+def _compared(problem: ProxProblem, w: Array) -> Iterator[tuple[Level, Array, float]]:
+    """The step on other cells, finer ones first, the weights there, and a factor of the excess.
+
+    Axes that no coarser grid halves are taken to add what the others do.
+    """
     grid, top = grid_of(problem), problem.form.separable.ceiling
     if count_parts(grid, 2) <= FINE:
-        return refined(problem, 2), spread(w, top, grid.shape, part_counts(grid, 2))
-    coarse = coarsened(problem)
-    if coarse is None:
-        return None, w
-    parts = [a // b for a, b in zip(grid.shape, coarse.discrete.grid.shape, strict=True)]
-    return coarse, gathered(w, grid.shape, parts)
+        yield refined(problem, 2), spread(w, top, grid.shape, part_counts(grid, 2)), 1.0
+    coarse = coarsened(problem) or coarsened(problem, fewest=1, shortest=2)
+    if coarse is not None:
+        parts = [a // b for a, b in zip(grid.shape, coarse.discrete.grid.shape, strict=True)]
+        long = sum(m > 1 for m in grid.shape)
+        yield coarse, gathered(w, grid.shape, parts), long / parts.count(2)
 
 
 def _excess(problem: ProxProblem, level: Level, w: Array, eps: float) -> float:
