@@ -134,28 +134,45 @@ def _envelopes(v: Array, scale: float, values: Array, segment: Array, share: Arr
                 values[line, i], segment[line, i], share[line, i] = least, s, part
 
 
-def _vectorised(v: Array, scale: float) -> Lines:
-    """The readable twin: the nodes by counting, then every segment's one candidate."""
+def _vectorised(v: Array, scale: float, many: int = 4096) -> Lines:
+    """The readable twin: the nodes by counting, then every segment's one candidate.
+
+    As many entries at a time as leave all that is made of them in the cache: on 512^2 cells that
+    takes less than half the time.
+    """
+    m, n = v.shape
+    out = Lines(np.empty_like(v), np.empty(v.shape, dtype=np.int64), np.empty_like(v))
+    rows = max(8, many // n)
+    for start in range(0, m, rows):
+        some = slice(start, start + rows)
+        _few(v[some], scale, Lines(out.values[some], out.segment[some], out.share[some]))
+    return out
+
+
+def _few(v: Array, scale: float, out: Lines) -> None:
+    """The minima of a few lines, written to `out`."""
     n = v.shape[1]
     node = _best_nodes(v, scale)
-    values = scale * (np.arange(n) - node) ** 2 - np.take_along_axis(v, node, axis=1)
-    segment = np.minimum(node, n - 2)
-    share = (node - segment).astype(float)
-    s, slope = np.arange(n - 1), np.diff(v, axis=1)
-    shift = slope / (2 * scale)
-    target = np.ceil(np.clip(s - shift, -1.0, n)).astype(int)
-    part = target + shift - s
+    hops = np.arange(n) - node
+    np.subtract(scale * (hops * hops), np.take_along_axis(v, node, axis=1), out=out.values)
+    np.minimum(node, n - 2, out=out.segment)
+    np.subtract(node, out.segment, out=out.share)
+    s, shift = np.arange(n - 1.0), np.diff(v, axis=1) * (0.5 / scale)
+    target = s - shift
+    np.ceil(np.clip(target, -1.0, n, out=target), out=target)
+    part = target + shift
+    part -= s
     fits = np.flatnonzero((target >= 0) & (target < n) & (part > 0) & (part < 1))
     line, at = np.divmod(fits, n - 1)
-    place, part, rise = target.ravel()[fits] + n * line, part.ravel()[fits], slope.ravel()[fits]
-    least = scale * shift.ravel()[fits] ** 2 - v[:, :-1].ravel()[fits] - part * rise
-    best = values.ravel().copy()
-    np.minimum.at(best, place, least)
-    won = (least == best[place]) & (least < values.ravel()[place])
-    place = place[won]
-    for out, found in ((values, least), (segment, at), (share, part)):
-        out.reshape(-1)[place] = found[won]
-    return Lines(values, segment, share)
+    part, shift = part.ravel()[fits], shift.ravel()[fits]
+    place = target.ravel()[fits].astype(np.intp) + n * line
+    least = scale * shift * (shift - 2 * part) - v.ravel()[fits + line]
+    values = out.values.reshape(-1)
+    before = values[place]
+    np.minimum.at(values, place, least)
+    won = np.flatnonzero((least == values[place]) & (least < before))
+    out.segment.reshape(-1)[place[won]] = at[won]
+    out.share.reshape(-1)[place[won]] = part[won]
 
 
 def _best_nodes(v: Array, scale: float) -> Index:
@@ -169,12 +186,15 @@ def _best_nodes(v: Array, scale: float) -> Index:
     m, n = v.shape
     # A node so far below the best one is the answer to no target.
     v = np.maximum(v, v.max(axis=1, keepdims=True) - 2 * scale * float(n) ** 2)
-    cross = np.arange(n - 1) + 0.5 - np.diff(v, axis=1) / (2 * scale)
-    for row in np.flatnonzero((np.diff(cross, axis=1) < 0).any(axis=1)):
-        cross[row] = _isotonic(cross[row])
-    first = np.floor(np.clip(cross, -1.0, n - 1)).astype(int) + 1  # the target that has passed it
-    at = (first + (n + 1) * np.arange(m)[:, None]).ravel()
-    passed = np.bincount(at, minlength=m * (n + 1)).reshape(m, n + 1)
+    cross = np.arange(0.5, n - 1) - np.diff(v, axis=1) * (0.5 / scale)
+    falls = cross[:, 1:] < cross[:, :-1]
+    if falls.any():
+        for row in np.flatnonzero(falls.any(axis=1)):
+            cross[row] = _isotonic(cross[row])
+    np.floor(np.clip(cross, -1.0, n - 1, out=cross), out=cross)
+    # One on: the target that has passed it.
+    at = cross.astype(np.intp) + (1 + (n + 1) * np.arange(m)[:, None])
+    passed = np.bincount(at.ravel(), minlength=m * (n + 1)).reshape(m, n + 1)
     return np.cumsum(passed[:, :n], axis=1)
 
 
