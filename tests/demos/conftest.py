@@ -25,6 +25,9 @@ def demo(monkeypatch, tmp_path, capsys) -> Callable[..., str]:
         assert path == tmp_path / f"{name}.png"
         assert path.read_bytes().startswith(b"\x89PNG")
         assert path.stat().st_size > 10_000
+        if "--animate" not in options:  # an animation is written when it is asked for, only
+            assert "Animation" not in printed
+            assert not list(tmp_path.glob("*.gif"))
         return printed
 
     return run
