@@ -6,13 +6,12 @@ from functools import cache
 
 import numpy as np
 import pytest
+from generators.once import solved_once
 
 import jko
 from jko.measures import Discrete
 from jko.prox import ProxProblem
-from jko.prox.stated import Answer, Controls
 from jko.solvers.auto import survey as ask
-from jko.solvers.base import ProxSolver
 from jko.survey import ENERGIES, GEOMETRIES, MEASURES, table
 from jko.testing import check_solver
 
@@ -42,27 +41,6 @@ def _cells():
             yield pytest.param(*key, id="-".join(map(str, key)))
 
 
-def _solved_once(monkeypatch: pytest.MonkeyPatch, solver: ProxSolver) -> None:
-    """The step after the check asks for the very same again: the answer, without the work.
-
-    No solver of the table draws random numbers.
-    """
-    kind, answers = type(solver), {}
-    solve = kind.solve
-
-    def again(self: ProxSolver, problem: ProxProblem, controls: Controls) -> Answer:
-        of = (problem.previous, problem.energy, problem.geometry)
-        asked = (controls.tol, controls.max_iter, controls.accuracy, controls.budget)
-        key = (*map(id, of), self, problem.tau, *asked)
-        if controls.warm is not None:
-            return solve(self, problem, controls)
-        if key not in answers:
-            answers[key] = solve(self, problem, controls)
-        return answers[key]
-
-    monkeypatch.setattr(kind, "solve", again)
-
-
 @pytest.mark.filterwarnings("ignore:cells .* too coarse:jko.JkoWarning")
 @pytest.mark.parametrize(("measure", "geometry", "energy", "with_zeros"), list(_cells()))
 def test_cell(
@@ -80,7 +58,7 @@ def test_cell(
         assert all(problem.objective(nu) == np.inf for nu in reachable)
         return
     for solver in takers:
-        _solved_once(monkeypatch, solver)
+        solved_once(monkeypatch, solver)  # none of the table draws random numbers
         ran = check_solver(solver, problem, rivals=12)
         assert "certified" in ran
         result = jko.step(
