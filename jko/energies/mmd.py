@@ -36,7 +36,7 @@ class MMDEnergy(FormEnergy):
         self, target: Measure, kernel: Kernel, statistic: str = "V", sums: FastSums | None = None
     ) -> None:
         self.target = instance(
-            target, Measure, "target", "pass the measure to compare with, then the kernel"
+            target, Measure, "target", "pass a measure to compare with, then the kernel"
         )
         self.kernel = instance(
             kernel, Kernel, "kernel", "pass a kernel such as jko.kernels.Gaussian(bandwidth=1.0)"
