@@ -80,10 +80,11 @@ def cross_curvature(shares: Array, w: Array, t: Array, reg: float) -> Array:
     With A_ij = P_ij / w_i (rows sum to 1, defined at empty atoms too) the potentials follow the
     weights as df = reg A S^+ A' dw, S = diag(t) - A' diag(w) A.
     """
-    inner = np.diag(t) - (shares.T * w) @ shares
-    inner = inner + float(t.mean()) / t.size  # changes of both potentials by a constant
-    inner[np.diag_indices(t.size)] += 16 * EPS * t
-    return np.asarray(reg * shares @ np.linalg.solve(inner, shares.T))
+    size = np.sqrt(t)
+    scaled = shares / size
+    inner = np.outer(size, size) - (scaled.T * w) @ scaled  # constants change both potentials
+    inner[np.diag_indices(t.size)] += 1 + 16 * EPS
+    return np.asarray(reg * scaled @ np.linalg.solve(inner, scaled.T))
 
 
 def self_curvature(density: Array, w: Array, reg: float) -> Array:

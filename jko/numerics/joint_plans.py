@@ -28,6 +28,7 @@ from jko.numerics.interior import (
     UNEVEN,
     to_boundary,
 )
+from jko.numerics.sinkhorn import HALVINGS
 from jko.validation import Array
 
 
@@ -69,13 +70,17 @@ class PlanBlock:
     h: Array = field(init=False)
 
     def start(self, w: Array, g: Array) -> None:
-        """The product plan, and potentials below the costs by a tenth of their spread."""
+        """The product plan, and potentials below the costs by a tenth of their spread.
+
+        Below by more at small columns, so that the products are alike.
+        """
         self.plan, self.g = np.outer(w, self.columns / self.columns.sum()), g.copy()
         self.h = np.zeros(self.columns.size)
         left = self.exact()
         low = left.min(axis=0)
         size = float(np.abs(left).max()) or 1.0
-        self.h = low - max(0.1 * float((left - low).mean()), 1e-12 * size)
+        below = max(0.1 * float((left - low).mean()), 1e-12 * size)
+        self.h = low - below * np.maximum(1.0, self.columns.mean() / self.columns)
         self.slack = left - self.h
 
     def exact(self) -> Array:
@@ -120,6 +125,14 @@ class PlanBlock:
             slack = slack + self.reg * plan / self.plan + self.bent
         return PlanMove(plan, slack, dg, dh)
 
+    def slope(self, step: PlanMove, length: float, mu: float) -> float:
+        """Derivative of costs, entropy and barrier along a step, at a length."""
+        plan = self.plan + length * step.plan
+        pull = self.cost - mu / plan
+        if self.reg:
+            pull = pull + self.reg * np.log(plan)
+        return float((pull * step.plan).sum())
+
     def move(self, step: PlanMove, length: float) -> None:
         """Take a step."""
         self.plan = self.plan + length * step.plan
@@ -146,20 +159,20 @@ class JointInterior:
 
     def __post_init__(self) -> None:
         with np.errstate(all="ignore"):
-            first = -self._gradient() / len(self.plans)
+            first = -self._gradient(self.w) / len(self.plans)
             for plan in self.plans:
                 plan.start(self.w, first)
             self._look()
 
-    def _gradient(self) -> Array:
-        out = np.zeros(self.w.size)
+    def _gradient(self, w: Array) -> Array:
+        out = np.zeros(w.size)
         for part in self.smooth:
-            out = out + part.gradient(self.w)
+            out = out + part.gradient(w)
         return out
 
     def _look(self) -> None:
         missed = sum(plan.look(self.w) for plan in self.plans)
-        off = self._gradient() + np.sum([plan.g for plan in self.plans], axis=0)
+        off = self._gradient(self.w) + np.sum([plan.g for plan in self.plans], axis=0)
         self.off = off - float(self.w @ off) / float(self.w.sum())
         self.missed = missed + float(self.w @ np.abs(self.off))
         self.gap = sum(float(plan.products.sum()) for plan in self.plans)
@@ -192,12 +205,32 @@ class JointInterior:
             moves = self._direction(aims)
             if moves is None:
                 return False
-            length = self._reach(moves[1], TO_BOUNDARY)
+            length = self._short(*moves, centre * mean)
             for plan, move in zip(self.plans, moves[1], strict=True):
                 plan.move(move, length)
             self.w = self.w + length * moves[0]
             self._look()
         return bool(np.isfinite(self.left) and (self.w > 0).all())
+
+    def _short(self, dw: Array, moves: list[PlanMove], mu: float) -> float:
+        """The length of a step, shortened while it overshoots the barrier function."""
+        length = self._reach(moves, TO_BOUNDARY)
+        if self.missed <= self.gap:  # what is bent is small already
+            return length
+
+        def slope(share: float) -> float:
+            out = float(dw @ self._gradient(self.w + share * dw))
+            return out + sum(
+                plan.slope(move, share, mu) for plan, move in zip(self.plans, moves, strict=True)
+            )
+
+        start = slope(0.0)
+        if start < 0:
+            for _ in range(HALVINGS):
+                if slope(length) <= -0.5 * start:
+                    break
+                length *= 0.6
+        return length
 
     def _reach(self, moves: list[PlanMove], share: float) -> float:
         pairs = []
@@ -211,8 +244,11 @@ class JointInterior:
 
         n, k = self.w.size, len(self.plans)
         self.curvature = np.zeros((n, n))
-        for part in self.smooth:
-            self.curvature += part.hessian(self.w)
+        try:
+            for part in self.smooth:
+                self.curvature += part.hessian(self.w)
+        except np.linalg.LinAlgError:
+            return False
         for plan in self.plans:
             plan.factor()
         first = self.plans[0].matrix

@@ -61,10 +61,12 @@ def _newton(
         if missed <= tol or (missed < 1e3 * tol and missed > 0.5 * before):
             return at
         before = missed
-        matrix = np.diag(sums) - (at.shares.T * w) @ at.shares + float(t.mean()) / t.size
-        matrix[np.diag_indices(t.size)] += 16 * EPS * t
+        size = np.sqrt(np.maximum(sums, t))
+        scaled = at.shares / size
+        matrix = np.outer(size, size) - (scaled.T * w) @ scaled
+        matrix[np.diag_indices(t.size)] += sums / size**2 + 16 * EPS
         try:
-            move = cho_solve(cho_factor(matrix), off)
+            move = cho_solve(cho_factor(matrix), off / size) / size
         except (np.linalg.LinAlgError, ValueError):
             return None
         found = _along(w, t, cost, reg, (at, move, off))

@@ -212,16 +212,20 @@ def _direction(
     from scipy.linalg import cho_factor, cho_solve
 
     first, second = plan.sum(axis=1) + c1, plan.sum(axis=0) + c2
-    scaled = plan / np.sqrt(first)[:, None]
-    schur = np.diag(second) - scaled.T @ scaled
+    size = np.sqrt(np.maximum(second, np.finfo(float).tiny))
+    scaled = plan / np.sqrt(first)[:, None] / size
+    schur = -scaled.T @ scaled
+    np.fill_diagonal(schur, 0.0)
+    # Sums of positive terms: little is left of second where pieces nearly feed themselves.
+    diagonal = (plan.T @ (c1 / first) + c2) / size**2 - schur @ size / size
     if shifts:  # a constant moved from f to h changes nothing
-        schur += float(second.mean()) / second.size
-    schur[np.diag_indices(second.size)] += 16 * EPS * second
+        schur += np.outer(size, size) / float(second.sum())
+    schur[np.diag_indices(second.size)] += diagonal + 16 * EPS
     try:
         factor = cho_factor(schur, check_finite=False)
     except np.linalg.LinAlgError:
         return None
-    dh = cho_solve(factor, r2 - plan.T @ (r1 / first), check_finite=False)
+    dh = cho_solve(factor, (r2 - plan.T @ (r1 / first)) / size, check_finite=False) / size
     df = (r1 - plan @ dh) / first
     if not (np.isfinite(df).all() and np.isfinite(dh).all()):
         return None

@@ -123,7 +123,7 @@ class TangentDescent:
         """
         scale = reach(self.current, self.moved) or 1.0  # 0: all at one place, any level will do
         floor = min(term.regularisation or LEAST * scale for _, term in self.moved)
-        self._join(floor >= SOFT * scale)
+        self._join(isinstance(self.problem.geometry, Wasserstein) and floor >= SOFT * scale)
         smooth = floor >= SOFT * scale
         if not smooth and self.gap > self.aim:
             self._program()

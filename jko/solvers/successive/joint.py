@@ -129,6 +129,7 @@ class JointStep:
         if self.rest is not None:
             self.parts.append(FormPart(self.rest, self.opened, mu.mass))
         self._penalty()
+        self.kept: list[tuple[Index, int]] = []
         self.sources = [self._transport(c, term) for c, term in self.moved]
         n = self.opened.size
         if not self.plans:
@@ -152,8 +153,11 @@ class JointStep:
         """Where the potential of a term will be, and by what it is to be divided."""
         mu = self.problem.discrete
         target = balanced(term.softened(1.0).target, mu)
-        some = target.weights > 0
-        x, y, t = mu.points[self.opened], target.points[some], target.weights[some] / mu.mass
+        charged = target.weights[target.weights > 0] / mu.mass
+        some = np.flatnonzero(charged > 1e-25)  # others take no part
+        t, x = charged[some], mu.points[self.opened]
+        y = target.points[target.weights > 0][some]
+        self.kept.append((some, charged.size))
         cost, reg = square_costs(x, y), term.regularisation
         if isinstance(term, WassersteinEnergy):
             plan = PlanBlock(0.5 * c * cost, t)
@@ -185,18 +189,23 @@ class JointStep:
     def potentials(self) -> list[Array]:
         """Potentials (m,) on the targets of the terms made of transport."""
         out = []
-        for c, source in self.sources:
+        for (c, source), (some, m) in zip(self.sources, self.kept, strict=True):
             if isinstance(source, PlanBlock):
-                out.append(source.h / c)
+                h = source.h / c
             else:
                 assert source.found is not None
-                out.append(source.found.h)
+                h = source.found.h
+            near = np.full(m, h.min())
+            near[some] = h
+            out.append(near)
         return out
 
 
 def _open(problem: ProxProblem, rest: WeightForm | None) -> Mask:
     mu = problem.discrete
     out = np.ones(mu.n, dtype=bool) if mu.free is None else np.array(mu.free)
+    if not isinstance(problem.geometry, Wasserstein):
+        out &= problem.penalty.separable.ceiling > 0
     return out if rest is None else np.asarray(out & (rest.separable.ceiling > 0))
 
 
@@ -208,15 +217,15 @@ def joins(
     known = all(isinstance(t, (WassersteinEnergy, SinkhornDivergence)) for _, t in moved)
     if not known or mu.n < 2:
         return False
-    opened = _open(problem, rest)
+    try:
+        opened = _open(problem, rest)
+    except Unsupported:
+        return False
     if rest is not None and (not rest.convex or np.isfinite(rest.separable.ceiling[opened]).any()):
         return False
     if isinstance(geometry, Wasserstein):
         charged = np.flatnonzero(mu.weights > 0)
         cost = geometry.step_cost(mu, problem.tau, charged, np.flatnonzero(opened))
         return bool(np.isfinite(cost).all())
-    try:
-        bounds = problem.penalty.separable.ceiling
-    except Unsupported:
-        return False
-    return bool(np.isinf(bounds[opened]).all()) and problem.penalty.convex
+    bounds = problem.penalty.separable.ceiling
+    return bool(opened.any() and np.isinf(bounds[opened]).all()) and problem.penalty.convex
