@@ -44,8 +44,8 @@ from jko.validation import Array, Mask
 #: log d and, where it is known, log K d.
 _Own = tuple[Array, Array | None]
 
-#: Accuracy of the potential of the previous measure: constants of the objective err by its square.
-OWN = 1e-6
+#: Accuracy of the potential of the previous measure, from which steps at an equilibrium start.
+OWN = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
