@@ -50,7 +50,7 @@ def test_the_known_hessian_is_that_of_differences():
 
 
 @pytest.mark.parametrize("reg", [1e-3, 0.03, 1.0, None])
-@pytest.mark.parametrize("geometry", [jko.Wasserstein(), jko.MMD(K)])
+@pytest.mark.parametrize("geometry", [jko.Wasserstein(), jko.MMD(K), jko.SphericalHellinger()])
 def test_steps_are_certified_at_every_regularisation(reg, geometry):
     mu, energy = problem(90, seed=3)
     target = energy.target

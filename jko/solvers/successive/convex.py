@@ -22,22 +22,18 @@ from jko.energies.transported import (
 )
 from jko.energies.wasserstein import WassersteinEnergy
 from jko.errors import Unsupported
+from jko.geometries.hellinger import SphericalHellinger
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.base import Discrete
 from jko.measures.grid import GridDensity
 from jko.numerics.best import Halving
 from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
-from jko.prox.stated import (
-    ROUNDING,
-    Answer,
-    Claim,
-    Controls,
-)
+from jko.prox.stated import ROUNDING, Answer, Claim, Controls
 from jko.solvers.base import NearMiss
 from jko.solvers.programs.conic import ATTEMPTS
 from jko.solvers.rules import Asked, Rule, walk
-from jko.solvers.successive.joint import JointStep, joins
+from jko.solvers.successive.joint import JointStep, joins, turned
 from jko.solvers.successive.program import JointProgram, fits
 from jko.solvers.successive.tangents import TangentStep, parts, reach, summed
 from jko.status import Breakdown, Status
@@ -145,6 +141,12 @@ class TangentDescent:
     def _join(self, smooth: bool) -> None:
         """The interior point, divergences first as smooth functions or first as plans."""
         rest = None if self.known is None else self.known.restrict(self.current)
+        if isinstance(self.problem.geometry, SphericalHellinger):
+            found = turned(self.problem, rest, self.moved, 0.01 * self.aim, self.controls.tol)
+            if found is not None:
+                self.count, self.inner_solver = self.count + found.steps, "JointInterior"
+                self.current = self.problem.discrete.with_weights(found.weights)
+                self._keep(found.potentials)
         if not joins(self.problem, rest, self.moved):
             return
         both = any(term.regularisation > 0 for _, term in self.moved)

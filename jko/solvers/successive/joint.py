@@ -11,7 +11,8 @@ the costs no share of Q comes near zero: there the divergence is a smooth functi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,13 +21,16 @@ from jko.energies.transported import TransportedEnergy, cross_curvature, self_cu
 from jko.energies.wasserstein import WassersteinEnergy
 from jko.errors import Unsupported
 from jko.forms.form import WeightForm
+from jko.geometries.hellinger import Hellinger, SphericalHellinger
 from jko.geometries.wasserstein import Wasserstein
 from jko.measures.masses import balanced
+from jko.numerics.best import Halving
 from jko.numerics.exact_transport import square_costs
 from jko.numerics.joint_plans import JointInterior, PlanBlock, SmoothPart
 from jko.numerics.self_transport import self_scaling
 from jko.numerics.semi_dual import Potentials, potentials
 from jko.prox.problem import ProxProblem
+from jko.solvers.hellinger.spherical import half_angle_root
 from jko.validation import Array, Index, Mask
 
 
@@ -229,3 +233,43 @@ def joins(
         return bool(np.isfinite(cost).all())
     bounds = problem.penalty.separable.ceiling
     return bool(opened.any() and np.isinf(bounds[opened]).all()) and problem.penalty.convex
+
+
+class Turned(NamedTuple):
+    """Weights (n,), potentials on the targets, and the steps that led there."""
+
+    weights: Array
+    potentials: list[Array]
+    steps: int
+
+
+def turned(
+    problem: ProxProblem,
+    rest: WeightForm | None,
+    moved: list[tuple[float, TransportedEnergy]],
+    aim: float,
+    tol: float,
+) -> Turned | None:
+    """The step in the arccos metric by Hellinger steps of other lengths (formula H3).
+
+    None where the interior point does not take one of them, or misses `aim`.
+    """
+    previous, found, missed = problem.discrete.weights, None, False
+
+    def half(h: float) -> float:
+        nonlocal found, missed
+        tau = problem.step * float(np.sinc(h / np.pi))
+        plain = replace(problem, geometry=Hellinger(mass="fixed"), tau=tau)
+        if not joins(plain, rest, moved):
+            missed = True
+            return h
+        step, count, halving = JointStep(plain, rest, moved, False), 0, Halving()
+        while step.left > aim and halving.seen(step.left) <= 20 and step.interior.advance():
+            count += 1
+        missed = missed or step.left > aim
+        spent = count if found is None else found.steps + count
+        found = Turned(step.weights, step.potentials, spent)
+        return SphericalHellinger.angle(step.weights, previous) / 2
+
+    half_angle_root(half, limit=20, tol=np.sqrt(tol) / 100)
+    return None if missed else found
