@@ -189,12 +189,13 @@ class CellClimb:
         self.rest = stated.level.form.value(stated.m.ravel())
         self.now = max((self.ascent.state(g) for g in starts.potentials), key=lambda s: s.value)
         self.tol, self.limit, self.count, self.slow = tol, limit, 0, 0
+        self.long = (4 if flat(stated.h) else 2) * STALLED
         self.centred = begin.centre is not None
         self.gate = self.target = self.bearable = self.most = np.inf
 
     def done(self, gap: float) -> bool:
         """Whether a gap is what was asked for; or the price of a plan or a kink, and bearable."""
-        if self.ascent.crawled >= 4 * STALLED and gap <= self.most:
+        if self.ascent.crawled >= self.long and gap <= self.most:
             return True
         if gap <= self.bearable and self.ascent.crawled >= STALLED:
             return True

@@ -289,7 +289,8 @@ def _margin(stated: CellStep) -> float:
 def _eases(stated: CellStep) -> tuple[float, float]:
     """How much the gap may be above the margin where it is the price of a plan.
 
-    Up to half of the tolerance; where the energy is flat only .03 of it, except in the end.
+    Up to half of the tolerance, and in the end .8; where the energy is flat .03 and half.
     """
-    half = 0.5 / _margin(stated)
-    return (0.03 / FLAT_MARGIN if flat(stated.h) else half, half)
+    if flat(stated.h):
+        return 0.03 / FLAT_MARGIN, 0.5 / FLAT_MARGIN
+    return 0.5 / MARGIN, 0.8 / MARGIN
