@@ -35,8 +35,8 @@ class WassersteinEnergy(TransportedEnergy):
     Notes
     -----
     Convex in the weights, with kinks where plans change: on fixed supports of a few hundred atoms
-    `jko.solvers.ProximalNewton` takes its steps with a gap, by a conic program of the plans and by
-    Newton's method on energies with less and less entropy. Every evaluation solves a transport
+    `jko.solvers.ProximalNewton` takes its steps with a gap, by an interior point over all plans,
+    or Newton's method on energies with less and less entropy. Every evaluation solves a transport
     problem exactly (`jko.Wasserstein`). Santambrogio (2015), section 7.2; Agueh and Carlier (2011).
 
     Examples

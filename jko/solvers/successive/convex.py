@@ -1,10 +1,10 @@
-r"""Steps of energies made of transport to a target: Newton's method on ever less smoothed ones.
+r"""Steps of energies made of transport to a target: an interior point over all their plans.
 
-Such an energy F is convex in the weights at fixed mass. At a measure it is replaced by its tangent
-and second variation, the step of that model taken by the solvers of quadratic energies, and the
-objective searched between the two. Where F has kinks or little entropy, the same is done before for
-F with more entropy, from whose minimum the next one is near (as in the entropic steps themselves).
-The tangents bound F from below: the step has a gap.
+Where that misses or does not take the step (bounded weights), such an energy F, convex in the
+weights at fixed mass, is replaced at a measure by its tangent and second variation, the step of
+that model taken by the solvers of quadratic energies, and the objective searched between the two.
+Where F has kinks or little entropy, the same is done before for F with more entropy, from whose
+minimum the next one is near. The tangents bound F from below: the step has a gap.
 """
 
 from __future__ import annotations
