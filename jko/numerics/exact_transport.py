@@ -119,6 +119,11 @@ def _attempts(a: Array, b: Array, cost: Array) -> Iterator[ExactPlan]:
         longest = float(cost[found.left, found.right].max(initial=0.0))
         if 4 * longest >= ceiling:
             return
+        if longest == 0:
+            if cost.min() >= 0:  # potentials of zero prove that nothing is less than nothing
+                u, v = np.zeros(a.size), np.zeros(b.size)
+                yield ExactPlan(found.left, found.right, found.share, 0.0, u, v, 0.0)
+            return
         ceiling = 4 * longest
 
 

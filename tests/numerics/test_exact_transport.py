@@ -216,3 +216,28 @@ def test_next_to_no_mass_that_moves_is_no_contradiction():
     found = exact_plan(a, b, cost)
     assert 0 <= found.value <= 1e-12
     assert found.gap <= 1e-12
+
+
+@pytest.mark.parametrize("off", [0.0, 1e-16, 1e-15])
+@pytest.mark.parametrize("seed", range(4))
+def test_measures_alike_to_rounding_are_no_distance_apart(off, seed):
+    """All moves stay where they are; the potentials of the solver were sums of long ways."""
+    rng = np.random.default_rng(seed)
+    x, w = rng.normal(size=(150, 2)), rng.dirichlet(np.ones(150))
+    a = w * (1 + off * rng.normal(size=150))
+    for shift in (0.0, 1e3):
+        cost = square_costs(x + shift, x + shift)
+        found = exact_plan(a, w, cost)
+        assert found.value <= 1e-13
+        assert found.gap <= 1e-12
+        assert (found.u[:, None] + found.v <= cost + 1e-12).all()
+    assert W.sqdistance(jko.Histogram(x, a / a.sum()), jko.Histogram(x, w)) <= 1e-13
+
+
+def test_steps_that_stay_where_they_are_between_many_atoms():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(120, 2)), rng.normal(size=(60, 2))
+    mu = jko.Histogram(x, rng.dirichlet(np.ones(120)))
+    found = jko.step(mu, jko.WassersteinEnergy(jko.Particles(y)), W, 1e-4)
+    assert found.gap <= found.allowed
+    assert found.sqdistance <= 1e-6
