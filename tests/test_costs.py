@@ -61,7 +61,7 @@ def atoms(n=300):
 
 @pytest.mark.parametrize(("debias", "limit"), [(True, 42), (False, 28)])
 def test_products_of_an_entropic_step(counted, debias, limit):
-    """34 products debiased, 22 plain: judge and bias included."""
+    """36 products debiased, 24 plain: judge and bias included."""
     energy = jko.KL(jko.Gaussian([0.0, 0.0], np.eye(2)))
     jko.step(BELL, energy, W, 0.05, solver=Entropic(debias=debias))
     assert 0 < counted["products"] <= limit
