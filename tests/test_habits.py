@@ -3,6 +3,7 @@
 import importlib
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,12 @@ def test_hooks_run_what_lint_runs():
     tools = [line.split()[0].rpartition("/")[2] for line in lint.strip().splitlines()]
     hooks = re.findall(r"entry: \.venv/bin/([\w-]+)", read(ROOT / ".pre-commit-config.yaml"))
     assert hooks == tools
+
+
+def test_no_two_files_of_tests_have_one_name():
+    """The folders are no packages: pytest refuses the second file, and with it the whole run."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 #: The doors for users' own objects, and the check of `jko.testing` that their examples end with.
