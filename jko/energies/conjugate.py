@@ -168,7 +168,12 @@ def _residual(h: Separable, y: Array, v: Array, slack: Array) -> tuple[Array, Ar
 def _pull(p: float, c: Array, v: Array) -> Array:
     """c psi_p'(v), 0 where c is; v may be (k, n)."""
     slope = np.log(v) if p == 1 else power(v, p - 1) / (p - 1)
-    return np.where(c > 0, c * slope, 0.0)
+    term = np.where(c > 0, c * slope, 0.0)
+    over = np.isinf(slope) & (c > 0)
+    if over.any():  # a power that overflows says nothing of its product with a small coefficient
+        size = np.exp(np.log(c) + (p - 1) * np.log(v) - np.log(abs(p - 1)))
+        term = np.where(over, np.sign(p - 1) * size, term)
+    return np.asarray(term)
 
 
 def _uncertain(h: Separable, r: Array, size: Array, slack: Array) -> Array:
@@ -186,7 +191,7 @@ def _signs(h: Separable, y: Array, v: Array, slack: Array) -> tuple[Mask, Mask]:
         size += np.abs(term)
     r = (y - h.linear) - pull
     error = _uncertain(h, r, size, slack)
-    return r < -error, r > error
+    return (r < -error) | (r == -np.inf), (r > error) | (r == np.inf)
 
 
 def _search(h: Separable, y: Array, slack: Array, found: _Bracketed, index: Index) -> None:

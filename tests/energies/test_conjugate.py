@@ -98,6 +98,19 @@ def test_nothing_proved_is_infinite():
     )
 
 
+@pytest.mark.parametrize("p", [-2.0, -0.5, 0.0, 0.5])
+@pytest.mark.parametrize("c", [1e-308, 1e-290, 1e-200])
+def test_powers_that_overflow_keep_their_sign(p, c):
+    # w^{p-1} overflows before c w^{p-1} says anything: the sign was unknown, and no bracket proved.
+    h = Separable(np.full(1, 4.6), {p: np.full(1, c)})
+    w, y = np.full(1, 2.6e-8), np.full(1, 4.6 * (1 - 1e-13))
+    bound = brackets(h, w, y, w)[0]
+    with mp.workdps(60):
+        true = float(exact(h, w[0], y[0]))
+    assert np.isfinite(bound)
+    assert bound >= true * (1 - 1e-9)
+
+
 def test_bounds_cover_an_uncertain_slope(rng):
     h = Separable(rng.normal(size=50), {1.0: np.ones(50), 2.0: rng.exponential(size=50)})
     w, y = rng.exponential(size=50), rng.normal(size=50)
