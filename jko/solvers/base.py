@@ -6,6 +6,7 @@ A solver says what it accepts and hands back an unjudged answer.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from math import ceil
 from typing import ClassVar
 
@@ -162,6 +163,15 @@ def infeasible(problem: ProxProblem) -> str | None:
             f" the step must keep; relax its upper bounds ({factor:g} times as high){free}"
         )
     return None
+
+
+def hopeless(problem: ProxProblem) -> str | None:
+    """Why no weights can be an answer, by the terms of the energy that have a normal form."""
+    terms = [replace(problem, energy=term) for _, term in problem.energy.terms]
+    known = [alone.energy for alone in terms if alone.has_form]
+    if not known:
+        return None
+    return infeasible(replace(problem, energy=sum(known[1:], start=known[0])))
 
 
 def contradiction(separable: Separable) -> str | None:

@@ -11,7 +11,7 @@ from jko.geometries.divergence import Divergence
 from jko.geometries.hellinger import Hellinger
 from jko.geometries.mmd import MMD
 from jko.prox.problem import ProxProblem
-from jko.solvers.base import Elsewhere, NearMiss, ProxSolver, infeasible
+from jko.solvers.base import Elsewhere, NearMiss, ProxSolver, hopeless
 from jko.validation import cut
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ def refuse(problem: ProxProblem, rules: Sequence[Rule]) -> Unsupported:
         why = f"{rules[0].solver!r} cannot take this step: {rules[0].reason(problem)}"
         return Unsupported(cut(why, MESSAGE))
     reasons = [(rule, str(rule.reason(problem))) for rule in rules if rule.solver.fits(problem)]
-    hopeless = _infeasible(problem)
-    if hopeless is not None and any(why == hopeless for _, why in reasons):
-        return Unsupported(cut(f"the step has no answer: {hopeless}", MESSAGE))
+    never = hopeless(problem)
+    if never is not None and any(why == never for _, why in reasons):
+        return Unsupported(cut(f"the step has no answer: {never}", MESSAGE))
     kind = type(problem.previous).__name__
     asked = f"{cut(repr(problem.energy), 120)} in {cut(repr(problem.geometry), 90)} on a {kind}"
     head = f"no solver takes a step of {asked}"
@@ -93,11 +93,6 @@ def _changes(problem: ProxProblem) -> Iterator[tuple[str, ProxProblem]]:
         except Unsupported:  # an energy of equal masses alone
             return
         yield f"mass={mass!r}: use {other.geometry!r}", other
-
-
-def _infeasible(problem: ProxProblem) -> str | None:
-    """Why no weights can be an answer; None where the step is not one of weights."""
-    return infeasible(problem) if problem.has_form else None
 
 
 def _kinds_taken(problem: ProxProblem, rules: Sequence[Rule]) -> str:

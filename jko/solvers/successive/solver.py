@@ -16,7 +16,7 @@ from jko.numerics.elementary import EPS
 from jko.prox.problem import ProxProblem
 from jko.prox.result import StepResult
 from jko.prox.stated import ROUNDING, Answer, Claim, Controls
-from jko.solvers.base import ProxSolver
+from jko.solvers.base import ProxSolver, hopeless
 from jko.solvers.rules import Asked, Rule, walk
 from jko.solvers.successive.convex import MARGIN, TangentDescent, takes, too_many
 from jko.solvers.successive.stated import ModelledStep
@@ -88,7 +88,7 @@ class ProximalNewton(ProxSolver):
         problem.energy.first_variation(previous)  # or Unsupported, which says why
         if not any(rule.reason(_stand_in(problem)) is None for rule in self.inner):
             return f"no solver takes separable energies in {problem.geometry!r} on this measure"
-        return None
+        return hopeless(problem)
 
     def solve(self, problem: ProxProblem, controls: Controls) -> Answer:
         check_weighted(problem.energy, problem.discrete, problem.geometry.conserves_mass)
