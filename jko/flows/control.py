@@ -73,7 +73,7 @@ class AdaptiveStep:
         if self.error == "state":
             return apart(a.measure, b.measure, start.measure, share)
         apart_by, size = abs(a.energy - b.energy), start.energy_size(b.energy, share)
-        return apart_by / size if apart_by > 64 * EPS * (abs(a.energy) + size) else 0.0
+        return 0.0 if apart_by <= 64 * EPS * (abs(a.energy) + size) else _relative(apart_by, size)
 
 
 @dataclass(frozen=True)
@@ -122,4 +122,10 @@ def _moved(a: Measure, b: Particles) -> float:
 def _over(distance: float, measure: Measure, moved: float, share: float) -> float:
     """A distance over the spread of a measure and the way of the whole flow at this pace."""
     way = float(np.hypot(np.sqrt(np.trace(measure.cov)), moved / share))
-    return distance / way if distance > 0 else 0.0
+    return 0.0 if distance == 0 else _relative(distance, way)
+
+
+def _relative(distance: float, size: float) -> float:
+    """A distance over a size, inf where one of them is unknown or there is no size."""
+    known = np.isfinite(distance) and 0 < size < np.inf
+    return distance / size if known else float("inf")

@@ -1,5 +1,7 @@
 """Step doubling: errors follow the tolerance, t1 is hit, a resumed run is the same to the bit."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from flow_cases import CASES, assert_same, fresh, line
@@ -171,6 +173,17 @@ def test_distances():
     one = jko.Particles([[0.0]])
     with pytest.raises(jko.Unsupported, match="error='energy'"):
         apart(a, one, a)
+
+
+def test_an_unknown_distance_is_no_small_one():
+    # Neither a division by zero nor a NaN that every comparison lets pass.
+    one, other = jko.Particles([[0.0]]), jko.Particles([[1e-3]])
+    assert apart(other, one, one) == np.inf
+    assert apart(one, one, one) == 0.0
+    control = AdaptiveStep(error="energy")
+    energies = SimpleNamespace(energy=np.inf), SimpleNamespace(energy=np.inf)
+    begun = SimpleNamespace(energy_size=lambda after, share: 1.0)
+    assert control.distance(*energies, begun, 0.1) == np.inf
 
 
 def in_units(kind, length, mass, factor):
